@@ -1,1 +1,28 @@
-//! milkglass
+//! Raw frames on the left, redacted frames on the right, and no road around.
+#![doc = ""]
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
+pub mod detect;
+mod engine;
+mod error;
+mod frame;
+mod geometry;
+mod policy;
+mod redact;
+mod stats;
+mod time;
+mod track;
+
+pub use detect::{Class, Detection, Detector};
+pub use engine::Engine;
+pub use error::{Error, Result};
+pub use frame::{
+    ColorMatrix, ColorRange, DetectJob, FrameFormat, FrameMeta, FramePool, MAX_PIXELS, MAX_SIDE, Outcome, PixelFormat,
+    PlaneLayout, ROW_ALIGNMENT, RawFrame, RedactedFrame, View, ViewMut,
+};
+pub use geometry::{Orientation, PixelRect, Rect};
+pub use policy::{Color, OnDeadline, Policy, PolicyBuilder, PolicyError, Polygon, Style, Zone};
+#[cfg(feature = "config")]
+pub use policy::{Direction, KEYS, Key, PolicyFile, SCHEMA, ZoneEntry};
+pub use stats::Stats;
+pub use time::Timestamp;

@@ -1,0 +1,93 @@
+//! Finding faces and persons. An integrator's own detector implements [`Detector`].
+
+use std::fmt;
+
+use crate::error::Result;
+use crate::frame::View;
+use crate::geometry::Rect;
+
+#[cfg(feature = "models")]
+pub mod backend;
+#[cfg(feature = "models")]
+mod decode;
+#[cfg(feature = "models")]
+mod ensemble;
+#[cfg(feature = "models")]
+mod letterbox;
+#[cfg(feature = "models")]
+mod manifest;
+
+#[cfg(feature = "models")]
+pub use ensemble::{Ensemble, Pass, Preset, Settings};
+#[cfg(feature = "models")]
+pub use manifest::{Manifest, ModelStore};
+
+/// What can be found and hidden.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Class {
+    /// A face, from brow to chin.
+    Face,
+    /// A whole person.
+    Person,
+}
+
+impl Class {
+    /// Every class.
+    pub const ALL: [Class; 2] = [Class::Face, Class::Person];
+    pub(crate) const COUNT: usize = Self::ALL.len();
+
+    pub(crate) const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// From its name in manifests and policies.
+    pub fn from_name(name: &str) -> Option<Class> {
+        Class::ALL.into_iter().find(|c| c.to_string() == name)
+    }
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Class::Face => "face",
+            Class::Person => "person",
+        })
+    }
+}
+
+/// Something found in one frame.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Detection {
+    /// What it is.
+    pub class: Class,
+    /// Where it is, in luma pixels of the stored (not the upright) picture.
+    pub rect: Rect,
+    /// How sure the detector is, 0 to 1.
+    pub score: f32,
+    /// How far the box may be off on each side, in luma pixels: the hidden region grows by as much. A network that saw
+    /// the picture shrunk knows its boxes only to a few of *its* pixels.
+    pub slack: f32,
+    /// Too weak to be hidden for itself, but enough to carry on a track that was sure at some other time.
+    pub tentative: bool,
+}
+
+impl Detection {
+    /// A sure detection without slack.
+    pub fn new(class: Class, rect: Rect, score: f32) -> Detection {
+        Detection { class, rect, score, slack: 0.0, tentative: false }
+    }
+}
+
+/// Finds people in raw frames. It sees raw pixels by nature: keep it as trusted as the engine (docs/THREAT-MODEL.md).
+pub trait Detector: Send {
+    /// What it can find. A policy that names anything else is refused.
+    fn classes(&self) -> &[Class];
+
+    /// Looks at one frame. Boxes are in luma pixels of the stored picture; the upright picture is what
+    /// [`FrameFormat::orientation`](crate::FrameFormat::orientation) makes of it.
+    ///
+    /// # Errors
+    /// Any error covers nothing, so nothing is released by this attempt. Never return an empty list instead.
+    fn detect(&mut self, view: &View<'_>) -> Result<Vec<Detection>>;
+}

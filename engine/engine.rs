@@ -1,0 +1,269 @@
+//! The fail-closed core: a state machine without threads, clock or I/O. `now` is an argument.
+//!
+//! Every branch that cannot decide obscures, drops or waits. Review this file line by line.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::detect::{Class, Detection};
+use crate::error::{Error, Result};
+use crate::frame::{DetectJob, FrameMeta, FramePool, Outcome, RawFrame, RedactedFrame, Spare};
+use crate::policy::{OnDeadline, Policy, PolicyError};
+use crate::redact::{Mosaics, paint_whole};
+use crate::stats::Stats;
+use crate::time::Timestamp;
+use crate::track::{Rules, Tracker, Verdict};
+
+/// Holds raw frames in a line until detection has covered their time, and lets them out redacted.
+///
+/// Drive it like this: [`push`](Engine::push) each frame; give [`next_job`](Engine::next_job) to a detector and its result
+/// to [`observe`](Engine::observe); call [`release`](Engine::release) until it returns `None`. At the end of a clip call
+/// [`finish`](Engine::finish) and release the rest.
+pub struct Engine {
+    pool: FramePool,
+    offers: Vec<Class>,
+    rules: Arc<Rules>,
+    policies: u64,
+    tracker: Tracker,
+    mosaics: Mosaics,
+    line: VecDeque<Waiting>,
+    /// The frame that a detector has, and the ticket its job carries. One at a time.
+    loan: Option<Loan>,
+    /// A buffer in reserve: one loan can outlive its deadline, and its frame must still be replaced.
+    spare: Option<Spare>,
+    last_pushed: Option<Timestamp>,
+    privacy: bool,
+    finished: bool,
+    stats: Stats,
+}
+
+/// A frame in the line.
+struct Waiting {
+    meta: FrameMeta,
+    arrived: Timestamp,
+    /// `None` while a detector has it, or when it never came back.
+    frame: Option<RawFrame>,
+    /// Every policy it has lived under: all of them hide (I3).
+    rules: Vec<Arc<Rules>>,
+    /// Privacy mode, or a change of what is detected: it leaves obscured whatever is known.
+    obscure: bool,
+}
+
+struct Loan {
+    ticket: Arc<()>,
+    captured: Timestamp,
+}
+
+impl Engine {
+    /// An engine for frames of `pool`. `offers` are the classes that its detector finds (empty: zones alone).
+    ///
+    /// # Errors
+    /// [`PolicyError::NoDetector`] when the policy hides a class that is not offered; [`Error::PoolTooSmall`] for a pool of
+    /// fewer than two buffers, or one with no buffer free.
+    pub fn new(policy: Policy, pool: FramePool, offers: &[Class]) -> Result<Engine> {
+        check_offers(&policy, offers)?;
+        let too_small = Error::PoolTooSmall { count: pool.count(), needed: 2 };
+        let spare = if pool.count() < 2 { None } else { pool.spare() };
+        let spare = Some(spare.ok_or(too_small)?);
+        let rules = Arc::new(Rules::new(policy, pool.format(), 0));
+        Ok(Engine {
+            pool,
+            offers: offers.to_vec(),
+            rules,
+            policies: 1,
+            tracker: Tracker::default(),
+            mosaics: Mosaics::default(),
+            line: VecDeque::new(),
+            loan: None,
+            spare,
+            last_pushed: None,
+            privacy: false,
+            finished: false,
+            stats: Stats::default(),
+        })
+    }
+
+    /// Puts a frame at the end of the line. Its age counts from `now`.
+    ///
+    /// # Errors
+    /// [`Error::TimeOrder`] when its time is not later than the last one's, [`Error::ForeignFrame`] when it is of another
+    /// pool. The frame is scrubbed.
+    pub fn push(&mut self, frame: RawFrame, now: Timestamp) -> Result<()> {
+        let meta = frame.meta();
+        if !self.pool.owns(&frame) {
+            return Err(Error::ForeignFrame);
+        }
+        if let Some(last) = self.last_pushed
+            && meta.captured <= last
+        {
+            return Err(Error::TimeOrder { last, got: meta.captured });
+        }
+        self.last_pushed = Some(meta.captured);
+        self.stats.pushed += 1;
+        let rules = vec![Arc::clone(&self.rules)];
+        self.line.push_back(Waiting { meta, arrived: now, frame: Some(frame), rules, obscure: self.privacy });
+        Ok(())
+    }
+
+    /// Lends the newest waiting frame to a detector. `None` while a loan is out, when nothing newer than the last
+    /// observation waits, or when the policy hides zones alone.
+    pub fn next_job(&mut self) -> Option<DetectJob> {
+        self.settle_lost_loan();
+        if self.loan.is_some() || self.rules.policy.classes().next().is_none() {
+            return None;
+        }
+        let waiting = self.line.back_mut()?;
+        let seen = self.tracker.newest().is_some_and(|newest| newest >= waiting.meta.captured);
+        if seen || waiting.obscure {
+            return None;
+        }
+        let ticket = Arc::new(());
+        let job = waiting.frame.take()?.lend(Arc::clone(&ticket));
+        self.loan = Some(Loan { ticket, captured: waiting.meta.captured });
+        Some(job)
+    }
+
+    /// Ends a loan with what the detector found in it. An error, or an impossible detection, covers nothing.
+    pub fn observe(&mut self, job: DetectJob, found: Result<Vec<Detection>>) {
+        let captured = job.meta().captured;
+        let Some(loan) = self.loan.take() else { return };
+        let Some(frame) = job.end(&loan.ticket) else {
+            // Not our loan: its frame was scrubbed; ours is still out.
+            self.loan = Some(loan);
+            return;
+        };
+        let size = self.pool.format().size();
+        match self.line.iter_mut().find(|w| w.meta.captured == captured) {
+            Some(waiting) => waiting.frame = Some(frame),
+            // Its deadline passed and a blank took its place: the buffer becomes the new reserve.
+            None => self.spare = Some(frame.into_spare()),
+        }
+        let stale = self.tracker.newest().is_some_and(|newest| newest >= captured);
+        match found {
+            Ok(found) if !stale && found.iter().all(is_possible) => {
+                self.stats.observations += 1;
+                self.tracker.observe(captured, &found, &self.rules, size);
+            }
+            _ => self.stats.detector_errors += 1,
+        }
+    }
+
+    /// The next frame that may be seen, in capture order (I4). Call until `None`, after every push and observation and
+    /// when a deadline passes.
+    pub fn release(&mut self, now: Timestamp) -> Option<RedactedFrame> {
+        loop {
+            self.settle_lost_loan();
+            let front = self.line.front()?;
+            let captured = front.meta.captured;
+            self.tracker.forget(captured, &self.rules.policy);
+            let policy = &self.rules.policy;
+            let late = policy.deadline().is_some_and(|limit| now.since(front.arrived) >= limit);
+            let on_loan = self.loan.as_ref().is_some_and(|l| l.captured == captured);
+            let verdict = if front.obscure || late || (front.frame.is_none() && !on_loan) {
+                Verdict::Never
+            } else if on_loan {
+                Verdict::Wait
+            } else {
+                self.tracker.cover(captured, &front.rules, self.pool.format().size(), self.finished)
+            };
+            let color = policy.obscure_color();
+            let cover = match verdict {
+                Verdict::Wait => return None,
+                Verdict::Cover(cover) => cover,
+                Verdict::Never if late && policy.on_deadline() == OnDeadline::Drop && !front.obscure => {
+                    self.line.pop_front();
+                    self.stats.dropped += 1;
+                    continue;
+                }
+                Verdict::Never => Tracker::whole(color),
+            };
+            let waiting = self.line.pop_front()?;
+            let frame = match (waiting.frame, self.spare.take()) {
+                (Some(frame), spare) => {
+                    self.spare = spare;
+                    frame.redact(&cover, &mut self.mosaics)
+                }
+                (None, Some(spare)) => FramePool::blank(spare, waiting.meta, |view| paint_whole(view, color)),
+                (None, None) => {
+                    // The reserve is out too: withhold rather than guess.
+                    self.stats.dropped += 1;
+                    continue;
+                }
+            };
+            match frame.outcome() {
+                Outcome::Covered => self.stats.covered += 1,
+                Outcome::Obscured => self.stats.obscured += 1,
+            }
+            return Some(frame);
+        }
+    }
+
+    /// Exchanges the policy. Frames that wait are hidden by the old and the new one. If the new one hides other classes,
+    /// observing starts anew, and frames are obscured until the first detection.
+    ///
+    /// # Errors
+    /// [`PolicyError::NoDetector`]; the old policy stays in force.
+    pub fn set_policy(&mut self, policy: Policy) -> Result<(), PolicyError> {
+        check_offers(&policy, &self.offers)?;
+        let anew = !policy.classes().eq(self.rules.policy.classes());
+        self.rules = Arc::new(Rules::new(policy, self.pool.format(), self.policies));
+        self.policies += 1;
+        self.mosaics.clear();
+        for waiting in &mut self.line {
+            waiting.rules.push(Arc::clone(&self.rules));
+            waiting.obscure |= anew;
+        }
+        if anew {
+            self.tracker = Tracker::default();
+            self.loan = None;
+        }
+        Ok(())
+    }
+
+    /// Privacy mode: everything is obscured, at once, waiting frames included. Frames taken in before it ends stay obscured.
+    pub fn set_privacy(&mut self, on: bool) {
+        self.privacy = on;
+        if on {
+            self.mosaics.clear();
+            self.line.iter_mut().for_each(|w| w.obscure = true);
+        }
+    }
+
+    /// No frame and no observation will come any more: what is covered by now leaves covered, the rest obscured.
+    pub fn finish(&mut self) {
+        self.finished = true;
+        self.loan = None;
+    }
+
+    /// Counters so far.
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> &Policy {
+        &self.rules.policy
+    }
+
+    /// A job that was dropped covers nothing; its frame is gone, and another one may be lent.
+    fn settle_lost_loan(&mut self) {
+        if self.loan.as_ref().is_some_and(|l| Arc::strong_count(&l.ticket) == 1) {
+            self.loan = None;
+            self.stats.lost_jobs += 1;
+        }
+        if self.spare.is_none() {
+            self.spare = self.pool.spare();
+        }
+    }
+}
+
+fn check_offers(policy: &Policy, offers: &[Class]) -> Result<(), PolicyError> {
+    match policy.classes().find(|c| !offers.contains(c)) {
+        Some(class) => Err(PolicyError::NoDetector(class)),
+        None => Ok(()),
+    }
+}
+
+fn is_possible(d: &Detection) -> bool {
+    d.score.is_finite() && d.slack.is_finite() && d.slack >= 0.0
+}

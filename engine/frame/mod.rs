@@ -1,0 +1,164 @@
+//! THE TRUST BOUNDARY. Raw frames go in, redacted frames come out; the one function between them is
+//! [`RawFrame::redact`], and it wants a [`Cover`], which only the tracker can build.
+//!
+//! Review this file line by line.
+
+mod format;
+mod pool;
+mod view;
+
+use std::fmt;
+use std::sync::Arc;
+
+pub use format::{
+    ColorMatrix, ColorRange, FrameFormat, MAX_PIXELS, MAX_SIDE, PixelFormat, PlaneLayout, ROW_ALIGNMENT,
+};
+pub use pool::FramePool;
+pub(crate) use pool::Spare;
+pub use view::{View, ViewMut};
+
+use crate::geometry::PixelRect;
+use crate::redact::{self, Mosaics};
+use crate::time::Timestamp;
+use crate::track::Cover;
+use pool::Lease;
+
+/// What is known of a frame beside its pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameMeta {
+    /// Running number given by the source; gaps mean skipped pictures.
+    pub sequence: u64,
+    /// When the picture was taken.
+    pub captured: Timestamp,
+}
+
+/// A frame as the camera saw it. It cannot be cloned, and nobody outside the engine can read its pixels; a detector
+/// gets them on loan, as a [`DetectJob`].
+pub struct RawFrame {
+    lease: Lease,
+    meta: FrameMeta,
+}
+
+/// Raw pixels on loan to a detector. No sink accepts it, and at most one is out. Dropped instead of returned, it
+/// covers nothing and its frame is lost.
+pub struct DetectJob {
+    frame: RawFrame,
+    ticket: Arc<()>,
+}
+
+/// A frame that may be seen. It has no public constructor (I1).
+pub struct RedactedFrame {
+    lease: Lease,
+    meta: FrameMeta,
+    outcome: Outcome,
+    regions: Option<Vec<PixelRect>>,
+}
+
+/// What was done to a frame before it left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// Detections on both sides in time (I2) and the zones are hidden; the rest is as captured.
+    Covered,
+    /// Nothing of the picture is left.
+    Obscured,
+}
+
+impl RawFrame {
+    /// What is known of the frame beside its pixels.
+    pub fn meta(&self) -> FrameMeta {
+        self.meta
+    }
+
+    /// The frame's format.
+    pub fn format(&self) -> &FrameFormat {
+        self.lease.format()
+    }
+
+    /// The only road from raw to redacted (I1). Consumes the frame: its raw pixels exist no longer.
+    pub(crate) fn redact(self, cover: &Cover, mosaics: &mut Mosaics) -> RedactedFrame {
+        let RawFrame { mut lease, meta } = self;
+        redact::hide(&mut lease.view_mut(), cover, mosaics, meta.captured);
+        lease.mark_redacted();
+        RedactedFrame { lease, meta, outcome: cover.outcome(), regions: cover.exported_regions() }
+    }
+
+    /// Lends the pixels to a detector.
+    pub(crate) fn lend(self, ticket: Arc<()>) -> DetectJob {
+        DetectJob { frame: self, ticket }
+    }
+
+    /// Gives up the picture and keeps the scrubbed buffer in reserve.
+    pub(crate) fn into_spare(self) -> Spare {
+        self.lease.into_spare()
+    }
+}
+
+impl DetectJob {
+    /// The raw pixels, as stored. Whoever implements a detector sees raw pixels by nature (docs/THREAT-MODEL.md).
+    pub fn view(&self) -> View<'_> {
+        self.frame.lease.view()
+    }
+
+    /// Which frame this is.
+    pub fn meta(&self) -> FrameMeta {
+        self.frame.meta
+    }
+
+    /// Ends the loan. `None` when it was made by another engine: the frame is scrubbed.
+    pub(crate) fn end(self, ticket: &Arc<()>) -> Option<RawFrame> {
+        Arc::ptr_eq(&self.ticket, ticket).then_some(self.frame)
+    }
+}
+
+impl RedactedFrame {
+    fn obscured(lease: Lease, meta: FrameMeta) -> RedactedFrame {
+        RedactedFrame { lease, meta, outcome: Outcome::Obscured, regions: None }
+    }
+
+    /// The redacted pixels, as stored.
+    pub fn view(&self) -> View<'_> {
+        self.lease.view()
+    }
+
+    /// The frame's format.
+    pub fn format(&self) -> &FrameFormat {
+        self.lease.format()
+    }
+
+    /// What is known of the frame beside its pixels.
+    pub fn meta(&self) -> FrameMeta {
+        self.meta
+    }
+
+    /// What was done to it.
+    pub fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
+    /// The hidden rectangles in stored luma pixels, zones not included. `None` unless the policy asks for them by name
+    /// ([`PolicyBuilder::export_regions`](crate::PolicyBuilder::export_regions)): where people are is private too (I7).
+    pub fn regions(&self) -> Option<&[PixelRect]> {
+        self.regions.as_deref()
+    }
+}
+
+// Debug prints what is public anyway: never a pixel, never a coordinate.
+impl fmt::Debug for RawFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawFrame").field("meta", &self.meta).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for DetectJob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DetectJob").field("meta", &self.frame.meta).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for RedactedFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut d = f.debug_struct("RedactedFrame");
+        d.field("meta", &self.meta).field("outcome", &self.outcome).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,354 @@
+//! What to hide, how, and for how long: checked once, before the first frame.
+
+#[cfg(feature = "config")]
+mod file;
+mod zone;
+
+use std::time::Duration;
+
+pub use zone::{Polygon, Zone};
+
+use crate::detect::Class;
+
+/// An opaque colour, as 8-bit R'G'B'.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Color {
+    /// Red.
+    pub r: u8,
+    /// Green.
+    pub g: u8,
+    /// Blue.
+    pub b: u8,
+}
+
+impl Color {
+    /// Black, the default of `Fill`.
+    pub const BLACK: Color = Color { r: 0, g: 0, b: 0 };
+
+    /// From `#rrggbb`.
+    pub fn from_hex(text: &str) -> Option<Color> {
+        let hex = text.strip_prefix('#')?;
+        if hex.len() != 6 || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return None;
+        }
+        let [_, r, g, b] = u32::from_str_radix(hex, 16).ok()?.to_be_bytes();
+        Some(Color { r, g, b })
+    }
+}
+
+/// How something is hidden.
+///
+/// What each does *not* protect against: `Fill` keeps nothing but place and size. `Pixelate` and `Blur` keep `cells`
+/// colours, quantised to 5 bits and held for half a second; trained networks have told people apart from comparable
+/// pictures (McPherson et al. 2016, arXiv 1609.00408), so use them only where that is acceptable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Style {
+    /// One colour. Keeps nothing.
+    Fill(Color),
+    /// A mosaic of `cells` (2 to 6) squares along the longer side.
+    Pixelate {
+        /// Samples left along the longer side of the hidden region.
+        cells: u8,
+    },
+    /// A smooth picture drawn from the cells that `Pixelate` would show; it keeps no more than they do.
+    Blur {
+        /// Samples left along the longer side of the hidden region.
+        cells: u8,
+    },
+}
+
+impl Default for Style {
+    fn default() -> Self {
+        Style::Fill(Color::BLACK)
+    }
+}
+
+impl Style {
+    /// The fewest cells that still make a mosaic.
+    pub const MIN_CELLS: u8 = 2;
+    /// The most cells that a mosaic may have (see [`Style`]).
+    pub const MAX_CELLS: u8 = 6;
+
+    /// How much is left to see: 0 for nothing. Where regions overlap, the smaller number wins.
+    pub fn weakness(&self) -> u8 {
+        match *self {
+            Style::Fill(_) => 0,
+            Style::Pixelate { cells } | Style::Blur { cells } => cells,
+        }
+    }
+
+    fn check(self, what: &str) -> Result<Style, PolicyError> {
+        match self {
+            Style::Pixelate { cells } | Style::Blur { cells }
+                if !(Self::MIN_CELLS..=Self::MAX_CELLS).contains(&cells) =>
+            {
+                Err(PolicyError::Weak {
+                    what: format!("cells = {cells} for {what}"),
+                    why: "only 2 to 6 cells along the longer side are allowed: networks recognise people in finer \
+                          mosaics; use 2 to 6, or `fill`",
+                })
+            }
+            style => Ok(style),
+        }
+    }
+}
+
+/// What happens to a frame whose deadline passes before detection has covered it. There is no third way, on purpose:
+/// this list is complete.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDeadline {
+    /// A picture made without reading the pixels takes its place.
+    #[default]
+    Obscure,
+    /// The frame is discarded.
+    Drop,
+}
+
+/// A policy that cannot be accepted: what, why, what to do. Raised before the first frame.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// Nothing would be hidden.
+    #[error("the policy hides nothing: name at least one of faces, persons or a zone (a passthrough does not exist)")]
+    HidesNothing,
+    /// A setting that would not protect.
+    #[error("{what} is refused: {why}")]
+    Weak {
+        /// The setting.
+        what: String,
+        /// Why it is refused, and what to use.
+        why: &'static str,
+    },
+    /// A value that makes no sense.
+    #[error("{what} is out of range: {why}")]
+    Range {
+        /// The setting.
+        what: String,
+        /// The range.
+        why: &'static str,
+    },
+    /// A zone that is no area.
+    #[error("zone \"{zone}\": {why}")]
+    Zone {
+        /// The zone's name.
+        zone: String,
+        /// What is wrong and what to do.
+        why: String,
+    },
+    /// A class that no detector offers.
+    #[error("the policy hides {0}s, but no loaded model finds {0}s: load one that does, or turn {0}s off")]
+    NoDetector(Class),
+    /// A policy file that cannot be read.
+    #[error("policy file: {0}")]
+    File(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Rule {
+    pub style: Style,
+    pub grow: f32,
+}
+
+/// What to hide and how. Made by [`Policy::builder`]; every value was checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    rules: [Option<Rule>; Class::COUNT],
+    zones: Vec<Zone>,
+    hold: Duration,
+    look_ahead: Duration,
+    speed: f32,
+    max_gap: Duration,
+    deadline: Option<Duration>,
+    on_deadline: OnDeadline,
+    obscure_color: Color,
+    export_regions: bool,
+}
+
+impl Policy {
+    /// A builder that hides nothing yet; see [`PolicyBuilder`] for the defaults.
+    pub fn builder() -> PolicyBuilder {
+        PolicyBuilder::default()
+    }
+
+    pub(crate) fn rule(&self, class: Class) -> Option<Rule> {
+        self.rules[class.index()]
+    }
+    /// How a class is hidden; `None` when it is not.
+    pub fn style(&self, class: Class) -> Option<Style> {
+        self.rule(class).map(|r| r.style)
+    }
+    /// The classes this policy hides.
+    pub fn classes(&self) -> impl Iterator<Item = Class> + '_ {
+        Class::ALL.into_iter().filter(|c| self.rule(*c).is_some())
+    }
+    /// The zones.
+    pub fn zones(&self) -> &[Zone] {
+        &self.zones
+    }
+    /// How long something stays hidden after it was last detected.
+    pub fn hold(&self) -> Duration {
+        self.hold
+    }
+    /// How far past a frame's time detection must have come before the frame leaves.
+    pub fn look_ahead(&self) -> Duration {
+        self.look_ahead
+    }
+    /// The fastest motion that is covered without a partner, in box widths per second.
+    pub fn speed(&self) -> f32 {
+        self.speed
+    }
+    /// The longest time between two detections whose frames may leave as covered: the worst-case exposure.
+    pub fn max_gap(&self) -> Duration {
+        self.max_gap
+    }
+    /// The age at which a frame is given up.
+    pub fn deadline(&self) -> Option<Duration> {
+        self.deadline
+    }
+    /// What happens then.
+    pub fn on_deadline(&self) -> OnDeadline {
+        self.on_deadline
+    }
+    /// The colour of obscured frames.
+    pub fn obscure_color(&self) -> Color {
+        self.obscure_color
+    }
+    /// Whether redacted frames tell where they were hidden.
+    pub fn export_regions(&self) -> bool {
+        self.export_regions
+    }
+}
+
+/// Builds a [`Policy`].
+///
+/// Defaults: hold 1 s, look-ahead 0, speed 2 box widths per second, largest gap 500 ms, no deadline, obscure in black.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct PolicyBuilder {
+    policy: Policy,
+}
+
+impl Default for PolicyBuilder {
+    fn default() -> Self {
+        PolicyBuilder {
+            policy: Policy {
+                rules: [None; Class::COUNT],
+                zones: Vec::new(),
+                hold: Duration::from_secs(1),
+                look_ahead: Duration::ZERO,
+                speed: 2.0,
+                max_gap: Duration::from_millis(500),
+                deadline: None,
+                on_deadline: OnDeadline::Obscure,
+                obscure_color: Color::BLACK,
+                export_regions: false,
+            },
+        }
+    }
+}
+
+impl PolicyBuilder {
+    /// The least growth of a detected box: detectors draw boxes tightly, from brow to chin.
+    pub const MIN_GROW: f32 = 1.1;
+
+    /// Hides a class, its boxes grown to 1.3 times (faces) or 1.1 times (persons) their size.
+    pub fn hide(self, class: Class, style: Style) -> Self {
+        let grow = match class {
+            Class::Face => 1.3,
+            Class::Person => 1.1,
+        };
+        self.hide_grown(class, style, grow)
+    }
+    /// Hides a class, its boxes grown to `grow` times their size (at least [`PolicyBuilder::MIN_GROW`]).
+    pub fn hide_grown(mut self, class: Class, style: Style, grow: f32) -> Self {
+        self.policy.rules[class.index()] = Some(Rule { style, grow });
+        self
+    }
+    /// Adds a zone.
+    pub fn zone(mut self, zone: Zone) -> Self {
+        self.policy.zones.push(zone);
+        self
+    }
+    /// How long something stays hidden after it was last detected (at most 10 s).
+    pub fn hold(mut self, hold: Duration) -> Self {
+        self.policy.hold = hold;
+        self
+    }
+    /// How far past a frame's time detection must have come before the frame leaves (at most 10 s). A recorded clip can
+    /// afford as much as `hold`, so that somebody is hidden before the first detection too; a live picture is delayed.
+    pub fn look_ahead(mut self, look_ahead: Duration) -> Self {
+        self.policy.look_ahead = look_ahead;
+        self
+    }
+    /// The fastest motion that is covered without a partner, in box widths per second (more than 0, at most 100).
+    pub fn speed(mut self, speed: f32) -> Self {
+        self.policy.speed = speed;
+        self
+    }
+    /// The longest time between two detections whose frames may leave as covered (more than 0, at most 10 s).
+    pub fn max_gap(mut self, max_gap: Duration) -> Self {
+        self.policy.max_gap = max_gap;
+        self
+    }
+    /// The age at which a frame that is not covered is given up, and what happens to it then. Without one, frames wait.
+    pub fn deadline(mut self, deadline: Duration, then: OnDeadline) -> Self {
+        self.policy.deadline = Some(deadline);
+        self.policy.on_deadline = then;
+        self
+    }
+    /// The colour of obscured frames.
+    pub fn obscure_color(mut self, color: Color) -> Self {
+        self.policy.obscure_color = color;
+        self
+    }
+    /// Lets redacted frames tell where they were hidden ([`RedactedFrame::regions`](crate::RedactedFrame::regions)).
+    pub fn export_regions(mut self, export: bool) -> Self {
+        self.policy.export_regions = export;
+        self
+    }
+
+    /// Checks everything.
+    ///
+    /// # Errors
+    /// [`PolicyError`], with what to do about it.
+    pub fn build(self) -> Result<Policy, PolicyError> {
+        let p = self.policy;
+        if p.classes().next().is_none() && p.zones.is_empty() {
+            return Err(PolicyError::HidesNothing);
+        }
+        for class in Class::ALL {
+            if let Some(rule) = p.rule(class) {
+                rule.style.check(&format!("{class}s"))?;
+                check_range(&format!("grow = {}", rule.grow), rule.grow, Self::MIN_GROW, 10.0, "use 1.1 to 10")?;
+            }
+        }
+        for zone in &p.zones {
+            zone.style.check(&format!("zone \"{}\"", zone.name))?;
+        }
+        let longest = Duration::from_secs(10);
+        for (name, value, least) in [
+            ("hold", p.hold, Duration::ZERO),
+            ("look_ahead", p.look_ahead, Duration::ZERO),
+            ("max_gap", p.max_gap, Duration::from_nanos(1)),
+        ] {
+            if value > longest || value < least {
+                let what = format!("{name} = {} ms", value.as_millis());
+                return Err(PolicyError::Range { what, why: "use at most 10 s, and more than 0 for max_gap" });
+            }
+        }
+        check_range(&format!("speed = {}", p.speed), p.speed, f32::MIN_POSITIVE, 100.0, "use more than 0, up to 100")?;
+        if let Some(d) = p.deadline
+            && d <= p.look_ahead
+        {
+            let what = format!("deadline = {} ms", d.as_millis());
+            return Err(PolicyError::Range { what, why: "it must be longer than look_ahead, or no frame could leave" });
+        }
+        Ok(p)
+    }
+}
+
+fn check_range(what: &str, value: f32, least: f32, most: f32, why: &'static str) -> Result<(), PolicyError> {
+    // Written so that NaN fails.
+    if value >= least && value <= most { Ok(()) } else { Err(PolicyError::Range { what: what.into(), why }) }
+}

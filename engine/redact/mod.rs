@@ -1,0 +1,124 @@
+//! Hides shapes in a frame. Every style walks every plane, so "only luma was blurred" cannot be written.
+
+mod kernels;
+mod mask;
+mod mosaic;
+
+pub(crate) use mask::{Mask, rasterise};
+pub(crate) use mosaic::{MosaicKey, Mosaics};
+
+use crate::frame::{ColorRange, FrameFormat, Outcome, PixelFormat, PlaneLayout, ViewMut};
+use crate::geometry::PixelRect;
+use crate::policy::{Color, Style};
+use crate::time::Timestamp;
+use crate::track::Cover;
+use kernels::kernels;
+
+/// Where something is hidden, in luma pixels of the stored picture.
+enum Shape<'a> {
+    Rect(PixelRect),
+    Mask(&'a Mask),
+}
+
+impl Shape<'_> {
+    /// What the mosaic's grid is stretched over.
+    fn bounds(&self) -> PixelRect {
+        match self {
+            Shape::Rect(r) => *r,
+            Shape::Mask(m) => m.bounds,
+        }
+    }
+
+    /// Calls `draw` for each hidden run of samples (row, first, end) of a plane.
+    fn runs(&self, plane: &PlaneLayout, mut draw: impl FnMut(u32, u32, u32)) {
+        let r = self.bounds().in_plane(plane.shift, plane.width, plane.height);
+        for y in r.y0..r.y1 {
+            match self {
+                Shape::Rect(_) if r.x0 < r.x1 => draw(y, r.x0, r.x1),
+                Shape::Rect(_) => {}
+                Shape::Mask(m) => m.runs(plane, y).iter().for_each(|&(x0, x1)| draw(y, x0, x1)),
+            }
+        }
+    }
+}
+
+/// Applies a cover to a frame: the weakest styles first, so that the strongest one wins where they overlap.
+pub(crate) fn hide(view: &mut ViewMut<'_>, cover: &Cover, mosaics: &mut Mosaics, now: Timestamp) {
+    if cover.outcome() != Outcome::Covered {
+        paint_whole(view, cover.obscure_color());
+        return;
+    }
+    mosaics.forget_unused(now);
+    for weakness in (0..=Style::MAX_CELLS).rev() {
+        for region in cover.regions().iter().filter(|r| r.style.weakness() == weakness) {
+            hide_shape(view, &Shape::Rect(region.area), region.style, region.key, mosaics, now);
+        }
+        for (mask, key) in cover.masks().filter(|(m, _)| m.style.weakness() == weakness) {
+            hide_shape(view, &Shape::Mask(mask), mask.style, key, mosaics, now);
+        }
+    }
+}
+
+fn hide_shape(
+    view: &mut ViewMut<'_>,
+    shape: &Shape<'_>,
+    style: Style,
+    key: MosaicKey,
+    mosaics: &mut Mosaics,
+    now: Timestamp,
+) {
+    if shape.bounds().is_empty() {
+        return;
+    }
+    match style {
+        Style::Fill(color) => fill(view, shape, color),
+        Style::Pixelate { cells } => {
+            let held = mosaics.held(key, view.as_view(), shape.bounds(), cells, now);
+            mosaic::pixelate(view, shape, held);
+        }
+        Style::Blur { cells } => {
+            let held = mosaics.held(key, view.as_view(), shape.bounds(), cells, now);
+            mosaic::blur(view, shape, held);
+        }
+    }
+}
+
+/// Overwrites the whole frame without reading it.
+pub(crate) fn paint_whole(view: &mut ViewMut<'_>, color: Color) {
+    let (width, height) = view.format().size();
+    fill(view, &Shape::Rect(PixelRect::whole(width, height)), color);
+}
+
+fn fill(view: &mut ViewMut<'_>, shape: &Shape<'_>, color: Color) {
+    let format = *view.format();
+    let values = sample_values(color, &format);
+    let k = kernels();
+    for (i, plane) in format.planes().iter().enumerate() {
+        let n = plane.channels;
+        shape.runs(plane, |y, x0, x1| {
+            (k.fill)(&mut view.row_mut(i, y)[x0 as usize * n..x1 as usize * n], &values[i][..n]);
+        });
+    }
+}
+
+/// A colour as one sample of each plane (ITU-T H.273, equations for `MatrixCoefficients` 1, 5 and 9).
+fn sample_values(color: Color, format: &FrameFormat) -> [[u8; 4]; 3] {
+    if format.pixel() == PixelFormat::Rgb24 {
+        return [[color.r, color.g, color.b, 0], [0; 4], [0; 4]];
+    }
+    let (kr, kb) = format.matrix().luma_weights();
+    let [r, g, b] = [color.r, color.g, color.b].map(|v| f32::from(v) / 255.0);
+    let luma = kr * r + (1.0 - kr - kb) * g + kb * b;
+    let (cb, cr) = ((b - luma) / (2.0 * (1.0 - kb)), (r - luma) / (2.0 * (1.0 - kr)));
+    let (base, y_span, c_span) = match format.range() {
+        ColorRange::Limited => (16.0, 219.0, 224.0),
+        ColorRange::Full => (0.0, 255.0, 255.0),
+    };
+    let y = (base + y_span * luma).round() as u8;
+    let (cb, cr) = ((128.0 + c_span * cb).round() as u8, (128.0 + c_span * cr).round() as u8);
+    match format.pixel() {
+        PixelFormat::Nv12 => [[y, 0, 0, 0], [cb, cr, 0, 0], [0; 4]],
+        PixelFormat::Yuyv => [[y, cb, y, cr], [0; 4], [0; 4]],
+        PixelFormat::I420 | PixelFormat::Rgb24 => [[y, 0, 0, 0], [cb, 0, 0, 0], [cr, 0, 0, 0]],
+    }
+}
