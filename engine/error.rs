@@ -36,7 +36,9 @@ pub enum Error {
     #[error("the frame belongs to another pool than the engine's; it was discarded")]
     ForeignFrame,
     /// The pool is too small for the engine to keep one buffer in reserve.
-    #[error("a pool of {count} buffers is too small: the engine keeps one in reserve; give it at least {needed}")]
+    #[error(
+        "a pool of {count} buffers is too small: the engine keeps one in reserve; give it at least {needed}"
+    )]
     PoolTooSmall {
         /// Buffers in the pool.
         count: usize,

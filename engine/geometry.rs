@@ -197,11 +197,6 @@ impl Orientation {
     pub fn rect_to_stored(self, r: &Rect, stored: (u32, u32)) -> Option<Rect> {
         let a = self.to_stored((r.x0.into(), r.y0.into()), stored);
         let b = self.to_stored((r.x1.into(), r.y1.into()), stored);
-        Rect::from_corners(
-            a.0.min(b.0) as f32,
-            a.1.min(b.1) as f32,
-            a.0.max(b.0) as f32,
-            a.1.max(b.1) as f32,
-        )
+        Rect::from_corners(a.0.min(b.0) as f32, a.1.min(b.1) as f32, a.0.max(b.0) as f32, a.1.max(b.1) as f32)
     }
 }

@@ -17,12 +17,10 @@ pub use detect::{Class, Detection, Detector};
 pub use engine::Engine;
 pub use error::{Error, Result};
 pub use frame::{
-    ColorMatrix, ColorRange, DetectJob, FrameFormat, FrameMeta, FramePool, MAX_PIXELS, MAX_SIDE, Outcome, PixelFormat,
-    PlaneLayout, ROW_ALIGNMENT, RawFrame, RedactedFrame, View, ViewMut,
+    ColorMatrix, ColorRange, DetectJob, FrameFormat, FrameMeta, FramePool, MAX_PIXELS, MAX_SIDE, Outcome,
+    PixelFormat, PlaneLayout, ROW_ALIGNMENT, RawFrame, RedactedFrame, View, ViewMut,
 };
 pub use geometry::{Orientation, PixelRect, Rect};
 pub use policy::{Color, OnDeadline, Policy, PolicyBuilder, PolicyError, Polygon, Style, Zone};
-#[cfg(feature = "config")]
-pub use policy::{Direction, KEYS, Key, PolicyFile, SCHEMA, ZoneEntry};
 pub use stats::Stats;
 pub use time::Timestamp;

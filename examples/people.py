@@ -17,12 +17,13 @@ in them, so the clip is free to use as well (CC0):
 against its sha256. `--photos DIR` takes the five files from a folder instead.
 
 What happens (25 frames a second, 200 frames, 1280x720):
-    0 ..  85  an astronaut (face 84 px) strolls to the right and leaves at the right border about frame 105
-    0 .. 110  a second one walks away, face 72 to 26 px; the first passes in front of her about frame 40
-   50 .. 125  an officer (face 130 px) enters at the right border, passes in front of the first astronaut about
-              frame 70 and leaves at the left border
-  115 .. 130  nobody is there
-  130 .. 199  the officer comes back far away, face 40 px, and walks up to the camera, face 300 px
+    0 ..  96  an astronaut, face 84 to 100 px, strolls to the right and leaves at the right border
+    0 .. 108  a second one walks far away, face 72 to 26 px, and leaves at the left border; the first passes in front
+              of her and hides most of her face in frames 34 to 43
+   60 .. 115  an officer, face 130 to 145 px, enters at the right border, passes in front of the first astronaut
+              (mostly hidden in frames 69 to 73) and leaves at the left border
+  116 .. 131  no face
+  132 .. 199  the officer comes back far away, face 40 px, and walks up to the camera, face 300 px
 
 The truth file has one line per frame, {"frame":n,"faces":[[x,y,w,h],...]}: brow to chin and cheek to cheek, in pixels.
 A face is listed when at least half of it is in the picture and not hidden by somebody nearer; the box holds
@@ -148,7 +149,7 @@ def scenery(photos):
     )
     wall = Image.new("RGB", (WIDTH, HEIGHT - WALL))
     wall.paste(half, (0, 22))
-    wall.paste(half, (WIDTH // 2, 22))
+    wall.paste(half.transpose(Image.Transpose.FLIP_LEFT_RIGHT), (WIDTH // 2, 22))
     front = graded(wall, (1.18, 0.80, 0.68))
     stone = photos["gravel.png"].crop((0, 0, 512, 9)).resize((WIDTH, 22), Image.Resampling.BICUBIC)
     front[:22] = 92 + 0.16 * np.asarray(stone.filter(ImageFilter.GaussianBlur(1.5)), np.float32)
@@ -227,21 +228,23 @@ def between(n, keys):
 
 
 def cast(photos):
-    """Who walks where: person, x of the face by frame, depth by frame (1 / face height), steps per second."""
+    """Who walks where, the farthest first: person, x of the face by frame, depth by frame (1 / face height), how far
+    the brow stands above the wall, steps per second."""
     collins, hopper = (181, 86, 89, 93), (176, 155, 178, 176)
-    dusk = (0.92, 0.93, 0.98)
+    dusk = (0.88, 0.91, 0.97)
     astronaut = Person(photos["astronaut.png"], ASTRONAUT, collins, dusk)
     second = Person(photos["astronaut.png"], ASTRONAUT, collins, (0.80, 0.83, 0.92), mirror=True, suit=(195, 150))
-    officer = Person(photos["grace_hopper.jpg"], OFFICER, hopper, dusk)
-    returning = Person(photos["grace_hopper.jpg"], OFFICER, hopper, (0.95, 0.94, 0.96), mirror=True)
+    officer = Person(photos["grace_hopper.jpg"], OFFICER, hopper, (0.82, 0.88, 0.95))
+    returning = Person(photos["grace_hopper.jpg"], OFFICER, hopper, (0.84, 0.88, 0.94), mirror=True)
     return [
-        (second, [(0, 1020), (95, 130), (116, -70)], [(0, 1 / 72), (85, 1 / 26), (116, 1 / 26)], 1.9),
-        (astronaut, [(0, 300), (118, 1500)], [(0, 1 / 84), (118, 1 / 104)], 1.6),
-        (officer, [(50, 1490), (128, -270)], [(50, 1 / 126), (128, 1 / 146)], 1.8),
+        (second, [(0, 1020), (95, 130), (116, -70)], [(0, 1 / 72), (85, 1 / 26), (116, 1 / 26)], 9.0, 1.9),
+        (astronaut, [(0, 300), (120, 1520)], [(0, 1 / 84), (120, 1 / 104)], 9.5, 1.6),
+        (officer, [(50, 1490), (128, -270)], [(50, 1 / 126), (128, 1 / 146)], 7.0, 1.8),
         (
             returning,
             [(126, 1345), (150, 1060), (172, 820), (190, 640), (199, 632)],
-            [(126, 1 / 40), (140, 1 / 42), (188, 1 / 290), (193, 1 / 304), (199, 1 / 304)],
+            [(126, 1 / 40), (138, 1 / 42), (176, 1 / 122), (194, 1 / 294), (199, 1 / 300)],
+            6.5,
             1.8,
         ),
     ]
@@ -251,13 +254,13 @@ def compose(n, people, back, front):
     """Frame n without noise, and the boxes of its visible faces."""
     picture = back.copy()
     seen = []  # faces so far: [mask of what is still visible, area of the whole face]
-    for index, (person, path, depth, pace) in enumerate(people):
+    for index, (person, path, depth, lift, pace) in enumerate(people):
         centre, inverse = between(n, path), between(n, depth)
         if centre is None:
             continue
         size = 1 / inverse
         phase = math.tau * pace * n / RATE + index
-        brow = WALL - 6.5 * size**0.72 - 0.03 * size * abs(math.sin(phase / 2))
+        brow = WALL - lift * size**0.72 - 0.03 * size * abs(math.sin(phase / 2))
         colour, alpha, face, area = person.placed(centre, brow, size, 0.02 * math.sin(phase / 2))
         picture = picture * (1 - alpha) + colour
         for other in seen:
@@ -294,7 +297,7 @@ def main():
         + ["-f", "lavfi", "-i", f"sine=frequency=220:sample_rate=48000:duration={FRAMES / RATE}"]
         + ["-vf", "scale=out_color_matrix=bt709:out_range=tv", "-pix_fmt", "yuv420p"]
         + ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"]
-        + ["-c:v", "libx264", "-preset", "slow", "-crf", "25", "-g", "50", "-threads", "1"]
+        + ["-c:v", "libx264", "-preset", "slow", "-crf", "24", "-tune", "film", "-g", "50", "-threads", "1"]
         + ["-af", "volume=0.1", "-c:a", "aac", "-b:a", "48k", "-ac", "1"]
         + ["-map_metadata", "-1", "-fflags", "+bitexact", "-flags:v", "+bitexact", "-flags:a", "+bitexact"]
         + ["-movflags", "+faststart", str(arguments.out)],
@@ -304,7 +307,7 @@ def main():
     for n in range(FRAMES):
         picture, boxes = compose(n, people, back, front)
         # Sensor noise: mostly luma, a little colour.
-        picture += noise.normal(0, 2.4, (HEIGHT, WIDTH, 1)).astype(np.float32)
+        picture += noise.normal(0, 2.7, (HEIGHT, WIDTH, 1)).astype(np.float32)
         picture += noise.normal(0, 0.8, (HEIGHT, WIDTH, 3)).astype(np.float32)
         encoder.stdin.write(np.clip(picture, 0, 255).round().astype(np.uint8).tobytes())
         lines.append(json.dumps({"frame": n, "faces": boxes}, separators=(",", ":")) + "\n")

@@ -27,15 +27,16 @@ CHANGES = {
     "yolox-nano": "Modified: dynamic height and width.",
 }
 
-# Sizes of the outputs, as functions of the input's H and W; symbols only, so the names are all that matters.
+HEADS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}  # YuNet's heads and their channels
+STRIDES = (8, 16, 32)
+MAPS = {"537": 1, "538": 2, "539": 2, "540": 10}  # CenterFace's maps and their channels
+
+# Shapes of the outputs; what depends on the input's height and width is a symbol.
 OUTPUTS = {
-    "yunet": {f"{head}_{s}": [1, f"cells_{s}", k] for head, k in (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10)) for s in (8, 16, 32)},
-    "centerface": {name: [1, k, "height_4", "width_4"] for name, k in (("537", 1), ("538", 2), ("539", 2), ("540", 10))},
+    "yunet": {f"{head}_{s}": [1, f"cells_{s}", k] for head, k in HEADS.items() for s in STRIDES},
+    "centerface": {name: [1, k, "height_4", "width_4"] for name, k in MAPS.items()},
     "yolox-nano": {"output": [1, "cells", 85]},
 }
-
-HEADS = ("cls", "obj", "bbox", "kps")
-STRIDES = (8, 16, 32)
 
 
 def set_shape(value, dims):
@@ -124,17 +125,15 @@ def merge_heads(graph):
             helper.make_node("Reshape", [f"{head}.rows", "head.cells"], [f"{head}.cells"], name=f"{head}.cells"),
             helper.make_node(
                 "Split", [f"{head}.cells"],
-                [f"{head}.cls", f"{head}.obj", f"bbox_{stride}", f"kps_{stride}"], name=f"{head}.split", axis=2, split=sizes,
+                [f"{head}.cls", f"{head}.obj", f"bbox_{stride}", f"kps_{stride}"],
+                name=f"{head}.split", axis=2, split=sizes,
             ),
             helper.make_node("Sigmoid", [f"{head}.cls"], [f"cls_{stride}"], name=f"cls_{stride}"),
             helper.make_node("Sigmoid", [f"{head}.obj"], [f"obj_{stride}"], name=f"obj_{stride}"),
         ]
 
     new_tensors.append(helper.make_tensor("head.cells", onnx.TensorProto.INT64, [3], [1, -1, channels]))
-    # The three reshape targets become unused: the network's own constants are among `old_tensors`.
     kept = [node for node in graph.node if node.output[0] not in old]
-    needed = {source for node in kept for source in node.input}
-    kept = [node for node in kept if node.op_type != "Constant" or node.output[0] in needed]
     weights = [tensor for tensor in graph.initializer if tensor.name not in old_tensors]
     del graph.node[:], graph.initializer[:]
     graph.node.extend(kept + merged)

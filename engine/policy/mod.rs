@@ -110,7 +110,9 @@ pub enum OnDeadline {
 #[non_exhaustive]
 pub enum PolicyError {
     /// Nothing would be hidden.
-    #[error("the policy hides nothing: name at least one of faces, persons or a zone (a passthrough does not exist)")]
+    #[error(
+        "the policy hides nothing: name at least one of faces, persons or a zone (a passthrough does not exist)"
+    )]
     HidesNothing,
     /// A setting that would not protect.
     #[error("{what} is refused: {why}")]
@@ -320,7 +322,13 @@ impl PolicyBuilder {
         for class in Class::ALL {
             if let Some(rule) = p.rule(class) {
                 rule.style.check(&format!("{class}s"))?;
-                check_range(&format!("grow = {}", rule.grow), rule.grow, Self::MIN_GROW, 10.0, "use 1.1 to 10")?;
+                check_range(
+                    &format!("grow = {}", rule.grow),
+                    rule.grow,
+                    Self::MIN_GROW,
+                    10.0,
+                    "use 1.1 to 10",
+                )?;
             }
         }
         for zone in &p.zones {
@@ -334,15 +342,27 @@ impl PolicyBuilder {
         ] {
             if value > longest || value < least {
                 let what = format!("{name} = {} ms", value.as_millis());
-                return Err(PolicyError::Range { what, why: "use at most 10 s, and more than 0 for max_gap" });
+                return Err(PolicyError::Range {
+                    what,
+                    why: "use at most 10 s, and more than 0 for max_gap",
+                });
             }
         }
-        check_range(&format!("speed = {}", p.speed), p.speed, f32::MIN_POSITIVE, 100.0, "use more than 0, up to 100")?;
+        check_range(
+            &format!("speed = {}", p.speed),
+            p.speed,
+            f32::MIN_POSITIVE,
+            100.0,
+            "use more than 0, up to 100",
+        )?;
         if let Some(d) = p.deadline
             && d <= p.look_ahead
         {
             let what = format!("deadline = {} ms", d.as_millis());
-            return Err(PolicyError::Range { what, why: "it must be longer than look_ahead, or no frame could leave" });
+            return Err(PolicyError::Range {
+                what,
+                why: "it must be longer than look_ahead, or no frame could leave",
+            });
         }
         Ok(p)
     }

@@ -29,7 +29,9 @@ impl Polygon {
         if points.len() > Self::MAX_POINTS {
             return Err(format!("{} corners are too many; use at most {}", points.len(), Self::MAX_POINTS));
         }
-        if let Some((x, y)) = points.iter().find(|(x, y)| !((0.0..=1.0).contains(x) && (0.0..=1.0).contains(y))) {
+        if let Some((x, y)) =
+            points.iter().find(|(x, y)| !((0.0..=1.0).contains(x) && (0.0..=1.0).contains(y)))
+        {
             return Err(format!("corner ({x}, {y}) is outside the picture; coordinates go from 0 to 1"));
         }
         let n = points.len();

@@ -67,7 +67,8 @@ impl PlaneMask {
         for y in 0..plane.height {
             let top = (y << sy) as usize;
             let under = &luma[top..(top + (1 << sy)).min(luma.len())];
-            let rounded = under.iter().flatten().map(|&(a, b)| (a >> sx, b.div_ceil(1 << sx).min(plane.width)));
+            let rounded =
+                under.iter().flatten().map(|&(a, b)| (a >> sx, b.div_ceil(1 << sx).min(plane.width)));
             runs.extend(union(rounded.collect()));
             starts.push(runs.len() as u32);
         }
@@ -102,7 +103,8 @@ pub(crate) fn rasterise(zones: &[Zone], format: &FrameFormat) -> Vec<Mask> {
                 }
             }
         } else {
-            let hidden: Vec<Runs> = rows.map(|r| union(r.inside.into_iter().chain(r.edges).collect())).collect();
+            let hidden: Vec<Runs> =
+                rows.map(|r| union(r.inside.into_iter().chain(r.edges).collect())).collect();
             masks.push(Mask::new(zone.style, &hidden, format));
         }
     }

@@ -158,7 +158,10 @@ pub(super) fn pixelate(view: &mut ViewMut<'_>, shape: &Shape<'_>, held: &Held) {
                 let from = edge(r.x0, r.x1, col, held.cols).max(x0);
                 let to = edge(r.x0, r.x1, col + 1, held.cols).min(x1);
                 if from < to {
-                    (kernels().fill)(&mut line[from as usize * n..to as usize * n], held.cell(offset, n, col, row));
+                    (kernels().fill)(
+                        &mut line[from as usize * n..to as usize * n],
+                        held.cell(offset, n, col, row),
+                    );
                 }
             }
         });
@@ -197,7 +200,13 @@ pub(super) fn blur(view: &mut ViewMut<'_>, shape: &Shape<'_>, held: &Held) {
 }
 
 /// The cells of one line of samples, blended between the two rows of cells around it.
-fn blended_row(held: &Held, offset: usize, n: usize, y: u32, height: u32) -> [[u8; 4]; Style::MAX_CELLS as usize] {
+fn blended_row(
+    held: &Held,
+    offset: usize,
+    n: usize,
+    y: u32,
+    height: u32,
+) -> [[u8; 4]; Style::MAX_CELLS as usize] {
     let at = (f64::from(y) + 0.5) * f64::from(held.rows) / f64::from(height.max(1)) - 0.5;
     let at = at.clamp(0.0, f64::from(held.rows - 1));
     let upper = at as u32;

@@ -1,0 +1,148 @@
+//! What runs a network: ONNX Runtime where its library can be loaded, rten (pure Rust) elsewhere.
+
+#[cfg(feature = "ort")]
+mod ort;
+#[cfg(feature = "rten")]
+mod rten;
+
+use std::path::PathBuf;
+
+use ndarray::{ArrayView4, ArrayViewD};
+
+use super::decode;
+use super::manifest::Manifest;
+use crate::error::{Error, Result};
+
+/// Which one to use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// ONNX Runtime if its library is found, else rten; the choice is logged.
+    #[default]
+    Auto,
+    /// ONNX Runtime, or an error.
+    Ort,
+    /// rten.
+    Rten,
+}
+
+impl Choice {
+    /// From its name: `auto`, `ort` or `rten`.
+    pub fn from_name(name: &str) -> Option<Choice> {
+        match name {
+            "auto" => Some(Choice::Auto),
+            "ort" => Some(Choice::Ort),
+            "rten" => Some(Choice::Rten),
+            _ => None,
+        }
+    }
+}
+
+/// A network ready to run. Outputs come in the order of the decoder's names.
+pub(super) trait Network: Send {
+    /// Runs it on a tensor 1 x 3 x height x width and shows the outputs to `read`.
+    fn run(
+        &mut self,
+        input: ArrayView4<'_, f32>,
+        read: &mut dyn FnMut(&[ArrayViewD<'_, f32>]) -> Result<()>,
+    ) -> Result<()>;
+}
+
+/// A backend that can load networks, chosen once.
+#[derive(Clone, Debug)]
+pub struct Backend {
+    kind: Kind,
+    threads: usize,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    #[cfg(feature = "ort")]
+    Ort(ort::Runtime),
+    #[cfg(feature = "rten")]
+    Rten,
+}
+
+impl Backend {
+    /// Chooses a backend; each network it loads uses `threads` threads. Says in the log what was chosen.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when what was asked for cannot be had.
+    pub fn choose(choice: Choice, threads: usize) -> Result<Backend> {
+        let threads = threads.max(1);
+        #[cfg(feature = "ort")]
+        let why_not = match choice {
+            Choice::Rten => None,
+            _ => match ort::Runtime::load() {
+                Ok(runtime) => {
+                    log::info!("inference: {runtime}");
+                    return Ok(Backend { kind: Kind::Ort(runtime), threads });
+                }
+                Err(e) if choice == Choice::Ort => return Err(e),
+                Err(e) => Some(e.to_string()),
+            },
+        };
+        #[cfg(not(feature = "ort"))]
+        let why_not = match choice {
+            Choice::Ort => return Err(Error::Model("this build has no ONNX Runtime (feature `ort`)".into())),
+            _ => None::<String>,
+        };
+        #[cfg(feature = "rten")]
+        {
+            if let Some(why) = why_not {
+                log::warn!(
+                    "inference: rten, pure Rust, several times slower than ONNX Runtime, because {why}"
+                );
+            } else {
+                log::info!("inference: rten (pure Rust)");
+            }
+            Ok(Backend { kind: Kind::Rten, threads })
+        }
+        #[cfg(not(feature = "rten"))]
+        {
+            let why = why_not.unwrap_or_default();
+            Err(Error::Model(format!("no inference backend: {why}; this build has no rten (feature `rten`)")))
+        }
+    }
+
+    /// `ort` or `rten`.
+    pub fn name(&self) -> &'static str {
+        match &self.kind {
+            #[cfg(feature = "ort")]
+            Kind::Ort(_) => "ort",
+            #[cfg(feature = "rten")]
+            Kind::Rten => "rten",
+        }
+    }
+
+    /// The runtime's file and its SHA-256, where it has one.
+    pub fn library(&self) -> Option<(PathBuf, String)> {
+        match &self.kind {
+            #[cfg(feature = "ort")]
+            Kind::Ort(runtime) => Some((runtime.path.clone(), runtime.sha256.clone())),
+            #[cfg(feature = "rten")]
+            Kind::Rten => None,
+        }
+    }
+
+    pub(super) fn load(&self, manifest: &Manifest, bytes: Vec<u8>) -> Result<Box<dyn Network>> {
+        let usual = decode::output_names(manifest.decoder).iter().map(|s| (*s).to_string());
+        let outputs: Vec<String> =
+            if manifest.outputs.is_empty() { usual.collect() } else { manifest.outputs.clone() };
+        let wrong = |why: String| {
+            Error::Model(format!("the model {} cannot be loaded with {}: {why}", manifest.file, self.name()))
+        };
+        match &self.kind {
+            #[cfg(feature = "ort")]
+            Kind::Ort(runtime) => {
+                let network =
+                    ort::OrtNetwork::load(runtime, &bytes, &manifest.input.name, outputs, self.threads);
+                network.map(|n| Box::new(n) as _).map_err(wrong)
+            }
+            #[cfg(feature = "rten")]
+            Kind::Rten => {
+                let network = rten::RtenNetwork::load(bytes, &manifest.input.name, &outputs, self.threads);
+                network.map(|n| Box::new(n) as _).map_err(wrong)
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! ONNX Runtime, loaded at run time from a library we find and hash ourselves.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use ndarray::{ArrayView4, ArrayViewD, IxDyn};
+use ort::environment::Environment;
+use ort::ep;
+use ort::session::Session;
+use ort::session::builder::GraphOptimizationLevel;
+use ort::value::TensorRef;
+use sha2::{Digest, Sha256};
+
+use super::Network;
+use crate::detect::manifest::hex;
+use crate::error::{Error, Result};
+
+/// The builds that models/fetch-onnxruntime.sh fetches: version, architecture, SHA-256.
+const PINNED: [(&str, &str, &str); 2] = [
+    ("1.31.0", "x86_64", "21901b1b02233484b80888c16f4f5473742f796bf5528d5d0c4073dbe9802001"),
+    ("1.31.0", "aarch64", "b79d2fcf36b8870f4b2da95784a6ad846c47f05511ffa7be409c79a44f9dc9a4"),
+];
+
+/// ONNX Runtime allows one environment in a process, for ever.
+static LOADED: Mutex<Option<(Runtime, Environment)>> = Mutex::new(None);
+
+/// The library that was loaded.
+#[derive(Clone, Debug)]
+pub(super) struct Runtime {
+    pub path: PathBuf,
+    pub sha256: String,
+}
+
+impl fmt::Display for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let known = PINNED.iter().find(|(_, _, hash)| *hash == self.sha256);
+        let what =
+            known.map_or("a build unknown to us".into(), |(v, arch, _)| format!("the pinned {v} for {arch}"));
+        write!(f, "ONNX Runtime {}, {what}, SHA-256 {}", self.path.display(), self.sha256)
+    }
+}
+
+impl Runtime {
+    /// Finds and loads the library, once per process.
+    pub fn load() -> Result<Runtime> {
+        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((runtime, _)) = &*loaded {
+            return Ok(runtime.clone());
+        }
+        let path = find_library()?;
+        let wrong = |why: String| {
+            Error::Model(format!(
+                "{} is no usable ONNX Runtime (1.24 or newer is needed): {why}; models/fetch-onnxruntime.sh fetches one",
+                path.display()
+            ))
+        };
+        let bytes = std::fs::read(&path).map_err(|e| wrong(e.to_string()))?;
+        let runtime = Runtime { path: path.clone(), sha256: hex(&Sha256::digest(&bytes)) };
+        let builder = ort::init_from(&path).map_err(|e| wrong(e.to_string()))?;
+        let environment =
+            builder.with_name("milkglass").with_telemetry(false).build().map_err(|e| wrong(e.to_string()))?;
+        // Its errors come back to us as values; on stderr they would be said twice.
+        environment.set_log_level(ort::logging::LogLevel::Fatal);
+        *loaded = Some((runtime.clone(), environment));
+        Ok(runtime)
+    }
+}
+
+/// `ORT_DYLIB_PATH`; beside the executable, in `../lib`, and in the build's `onnxruntime` folder; the system's folders.
+fn find_library() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("ORT_DYLIB_PATH").filter(|p| !p.is_empty()) {
+        let path = PathBuf::from(path);
+        return std::fs::canonicalize(&path)
+            .map_err(|e| Error::Model(format!("ORT_DYLIB_PATH names {}: {e}", path.display())));
+    }
+    let exe = std::env::current_exe().and_then(std::fs::canonicalize).ok();
+    let beside = exe.as_deref().and_then(Path::parent).map(Path::to_path_buf).unwrap_or_default();
+    // target/release/milkglass and target/debug/deps/test-binary both find target/onnxruntime.
+    let mut dirs: Vec<PathBuf> =
+        [".", "../lib", "../onnxruntime", "../../onnxruntime"].iter().map(|d| beside.join(d)).collect();
+    let triple = format!("{}-linux-gnu", std::env::consts::ARCH);
+    dirs.extend([
+        "/usr/local/lib".into(),
+        PathBuf::from("/usr/lib").join(triple),
+        "/usr/lib".into(),
+        "/usr/lib64".into(),
+    ]);
+    for dir in dirs {
+        for name in ["libonnxruntime.so.1", "libonnxruntime.so"] {
+            if let Ok(path) = std::fs::canonicalize(dir.join(name)) {
+                return Ok(path);
+            }
+        }
+    }
+    Err(Error::Model(
+        "no libonnxruntime.so.1 was found; models/fetch-onnxruntime.sh fetches it, or set ORT_DYLIB_PATH"
+            .into(),
+    ))
+}
+
+pub(super) struct OrtNetwork {
+    session: Session,
+    input: String,
+    outputs: Vec<String>,
+}
+
+impl OrtNetwork {
+    /// An empty list of outputs means the model's first one.
+    pub fn load(
+        _loaded: &Runtime,
+        bytes: &[u8],
+        input: &str,
+        mut outputs: Vec<String>,
+        threads: usize,
+    ) -> Result<OrtNetwork, String> {
+        let loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((_, environment)) = &*loaded else { return Err("the library is not loaded".into()) };
+        let session = session(environment, bytes, threads).map_err(|e| e.to_string())?;
+        if !session.inputs().iter().any(|i| i.name() == input) {
+            return Err(format!("it has no input `{input}`"));
+        }
+        if outputs.is_empty() {
+            outputs.extend(session.outputs().first().map(|o| o.name().to_string()));
+        }
+        if let Some(name) = outputs.iter().find(|n| !session.outputs().iter().any(|o| o.name() == n.as_str()))
+        {
+            return Err(format!("it has no output `{name}`"));
+        }
+        Ok(OrtNetwork { session, input: input.to_string(), outputs })
+    }
+}
+
+fn session(environment: &Environment, bytes: &[u8], threads: usize) -> ort::Result<Session> {
+    Ok(Session::builder(environment)?
+        .with_optimization_level(GraphOptimizationLevel::All)?
+        .with_intra_threads(threads)?
+        .with_inter_threads(1)?
+        // Spinning burns the core that the encoder needs.
+        .with_intra_op_spinning(false)?
+        .with_inter_op_spinning(false)?
+        // The pattern keeps the largest plan of every shape: 30 MB more at 1280x736, and no faster.
+        .with_memory_pattern(false)?
+        .with_execution_providers([ep::CPU::default().with_arena_allocator(true).build()])?
+        .commit_from_memory(bytes)?)
+}
+
+impl Network for OrtNetwork {
+    fn run(
+        &mut self,
+        input: ArrayView4<'_, f32>,
+        read: &mut dyn FnMut(&[ArrayViewD<'_, f32>]) -> Result<()>,
+    ) -> Result<()> {
+        let failed = |why: String| Error::Detector(format!("ONNX Runtime: {why}"));
+        let (n, c, h, w) = input.dim();
+        let data = input.as_slice().ok_or_else(|| failed("the tensor is not contiguous".into()))?;
+        let tensor = TensorRef::from_array_view(([n, c, h, w], data)).map_err(|e| failed(e.to_string()))?;
+        let outputs = self
+            .session
+            .run(ort::inputs![self.input.as_str() => tensor])
+            .map_err(|e| failed(e.to_string()))?;
+        let mut views: Vec<ArrayViewD<'_, f32>> = Vec::with_capacity(self.outputs.len());
+        for name in &self.outputs {
+            let value = outputs.get(name).ok_or_else(|| failed(format!("output `{name}` is missing")))?;
+            let (shape, data) = value.try_extract_tensor::<f32>().map_err(|e| failed(e.to_string()))?;
+            let shape: Vec<usize> = shape.iter().map(|&d| usize::try_from(d).unwrap_or(0)).collect();
+            views.push(ArrayViewD::from_shape(IxDyn(&shape), data).map_err(|e| failed(e.to_string()))?);
+        }
+        read(&views)
+    }
+}

@@ -1,0 +1,66 @@
+//! rten: runs ONNX models in pure Rust, with nothing to install.
+
+use std::sync::Arc;
+
+use ndarray::{ArrayView4, ArrayViewD, IxDyn};
+use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value};
+use rten_tensor::prelude::*;
+use rten_tensor::{NdTensorView, TensorView};
+
+use super::Network;
+use crate::error::{Error, Result};
+
+pub(super) struct RtenNetwork {
+    model: Model,
+    input: NodeId,
+    outputs: Vec<NodeId>,
+    pool: Arc<ThreadPool>,
+}
+
+impl RtenNetwork {
+    /// An empty list of outputs means the model's first one.
+    pub fn load(
+        bytes: Vec<u8>,
+        input: &str,
+        outputs: &[String],
+        threads: usize,
+    ) -> Result<RtenNetwork, String> {
+        let model =
+            ModelOptions::with_all_ops().prepack_weights(true).load(bytes).map_err(|e| e.to_string())?;
+        let input = model.node_id(input).map_err(|e| e.to_string())?;
+        let outputs = if outputs.is_empty() {
+            vec![*model.output_ids().first().ok_or("it has no output")?]
+        } else {
+            let ids: std::result::Result<Vec<NodeId>, _> = outputs.iter().map(|n| model.node_id(n)).collect();
+            ids.map_err(|e| e.to_string())?
+        };
+        let pool = Arc::new(ThreadPool::with_num_threads(threads));
+        Ok(RtenNetwork { model, input, outputs, pool })
+    }
+}
+
+impl Network for RtenNetwork {
+    fn run(
+        &mut self,
+        input: ArrayView4<'_, f32>,
+        read: &mut dyn FnMut(&[ArrayViewD<'_, f32>]) -> Result<()>,
+    ) -> Result<()> {
+        let failed = |why: String| Error::Detector(format!("rten: {why}"));
+        let shape: [usize; 4] = input.dim().into();
+        let data = input.as_slice().ok_or_else(|| failed("the tensor is not contiguous".into()))?;
+        let tensor = NdTensorView::from_data(shape, data);
+        let options = RunOptions::default().with_thread_pool(Some(Arc::clone(&self.pool)));
+        let values: Vec<Value> = self
+            .model
+            .run(vec![(self.input, tensor.into())], &self.outputs, Some(options))
+            .map_err(|e| failed(e.to_string()))?;
+        let mut views: Vec<ArrayViewD<'_, f32>> = Vec::with_capacity(values.len());
+        for value in &values {
+            let view: TensorView<'_, f32> =
+                value.try_into().map_err(|_| failed("an output is not of 32-bit floats".into()))?;
+            let data = view.data().ok_or_else(|| failed("an output is not contiguous".into()))?;
+            views.push(ArrayViewD::from_shape(IxDyn(view.shape()), data).map_err(|e| failed(e.to_string()))?);
+        }
+        read(&views)
+    }
+}

@@ -1,0 +1,226 @@
+//! Several passes of one or more networks over one picture, joined to one list of detections.
+
+use super::backend::{Backend, Network};
+use super::decode::{self, Candidate, DecoderKind};
+use super::letterbox::Letterbox;
+use super::manifest::{Manifest, ModelStore};
+use super::{Class, Detection, Detector};
+use crate::error::{Error, Result};
+use crate::frame::View;
+
+/// Boxes of different passes that overlap by more are one face.
+const ACROSS_PASSES_IOU: f32 = 0.5;
+/// How far off a box may be, in pixels of the network's input.
+const SLACK: f32 = 1.0;
+
+/// One look at the picture by one network at one size.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pass {
+    /// Name of the model's manifest.
+    pub model: String,
+    /// The picture's longer side at the network's input: the picture's own, but within these bounds.
+    pub long_side: (u32, u32),
+    /// From this score on a detection is sure.
+    pub score: f32,
+    /// Boxes smaller than this (geometric mean of the sides, pixels of the network's input) are left to another pass.
+    pub min_box: f32,
+}
+
+/// How carefully to look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Preset {
+    /// For small boards and quick looks.
+    Fast,
+    /// For most uses.
+    #[default]
+    Balanced,
+    /// As many faces as the models can find, whatever it costs.
+    Careful,
+}
+
+/// What a preset stands for. Fields may be changed one by one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// The passes over each picture.
+    pub passes: Vec<Pass>,
+    /// Detections from this score on carry on tracks that were sure at some other time.
+    pub keep_score: f32,
+    /// Growth of face boxes.
+    pub face_grow: f32,
+    /// Growth of person boxes.
+    pub person_grow: f32,
+    /// In a clip, every how many frames to look.
+    pub detect_every: u32,
+}
+
+impl Preset {
+    /// Every preset.
+    pub const ALL: [Preset; 3] = [Preset::Fast, Preset::Balanced, Preset::Careful];
+
+    /// Its name: `fast`, `balanced` or `careful`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Preset::Fast => "fast",
+            Preset::Balanced => "balanced",
+            Preset::Careful => "careful",
+        }
+    }
+
+    /// From its name.
+    pub fn from_name(name: &str) -> Option<Preset> {
+        Preset::ALL.into_iter().find(|p| p.name() == name)
+    }
+
+    /// The passes for the classes asked for, and what goes with them. How they were found: models/README.md.
+    pub fn settings(self, classes: &[Class]) -> Settings {
+        let pass =
+            |model: &str, long_side, score, min_box| Pass { model: model.into(), long_side, score, min_box };
+        let mut passes = Vec::new();
+        if classes.contains(&Class::Face) {
+            passes.extend(match self {
+                Preset::Fast => vec![pass("yunet", (640, 640), 0.25, 0.0)],
+                Preset::Balanced => {
+                    vec![pass("yunet", (640, 1280), 0.25, 0.0), pass("yunet", (320, 320), 0.25, 32.0)]
+                }
+                Preset::Careful => vec![
+                    pass("yunet", (640, 1920), 0.25, 0.0),
+                    pass("yunet", (320, 320), 0.25, 32.0),
+                    pass("centerface", (640, 1280), 0.1, 0.0),
+                ],
+            });
+        }
+        if classes.contains(&Class::Person) {
+            passes.push(pass("yolox-nano", (640, 640), 0.1, 0.0));
+        }
+        let detect_every = match self {
+            Preset::Fast => 4,
+            Preset::Balanced => 3,
+            Preset::Careful => 1,
+        };
+        Settings { passes, keep_score: 0.1, face_grow: 1.25, person_grow: 1.1, detect_every }
+    }
+}
+
+/// The detector of this crate: the passes of some [`Settings`], run one after the other.
+pub struct Ensemble {
+    models: Vec<Model>,
+    passes: Vec<Prepared>,
+    classes: Vec<Class>,
+    keep_score: f32,
+}
+
+struct Model {
+    manifest: Manifest,
+    network: Box<dyn Network>,
+    classes: Vec<Class>,
+    class_index: Vec<usize>,
+}
+
+struct Prepared {
+    pass: Pass,
+    model: usize,
+    letterbox: Option<Letterbox>,
+}
+
+impl Ensemble {
+    /// Loads every model that the passes name, its hash checked.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when one is missing, altered or not what its manifest says.
+    pub fn load(store: &ModelStore, backend: &Backend, settings: &Settings) -> Result<Ensemble> {
+        let mut models: Vec<Model> = Vec::new();
+        let mut passes = Vec::new();
+        for pass in &settings.passes {
+            let known = models.iter().position(|m| m.manifest.name == pass.model);
+            let model = match known {
+                Some(at) => at,
+                None => {
+                    models.push(Model::load(store, backend, &pass.model)?);
+                    models.len() - 1
+                }
+            };
+            passes.push(Prepared { pass: pass.clone(), model, letterbox: None });
+        }
+        let mut classes: Vec<Class> = models.iter().flat_map(|m| m.classes.iter().copied()).collect();
+        classes.sort_unstable();
+        classes.dedup();
+        Ok(Ensemble { models, passes, classes, keep_score: settings.keep_score })
+    }
+
+    /// Name, file hash and licence of each model in use.
+    pub fn models(&self) -> impl Iterator<Item = &Manifest> {
+        self.models.iter().map(|m| &m.manifest)
+    }
+}
+
+impl Model {
+    fn load(store: &ModelStore, backend: &Backend, name: &str) -> Result<Model> {
+        let manifest = store.manifest(name)?;
+        let network = backend.load(&manifest, store.read(&manifest)?)?;
+        let classes: Vec<Class> = manifest.classes().collect();
+        let index =
+            |c: &Class| manifest.decoder_options.class_index.get(&c.to_string()).copied().unwrap_or(0);
+        let class_index = classes.iter().map(index).collect();
+        log::info!("model {} ({}), SHA-256 {}", manifest.name, manifest.file, manifest.sha256);
+        Ok(Model { manifest, network, classes, class_index })
+    }
+}
+
+impl Detector for Ensemble {
+    fn classes(&self) -> &[Class] {
+        &self.classes
+    }
+
+    fn detect(&mut self, view: &View<'_>) -> Result<Vec<Detection>> {
+        let mut all: Vec<Detection> = Vec::new();
+        for prepared in &mut self.passes {
+            let model = &mut self.models[prepared.model];
+            all.extend(prepared.run(model, view, self.keep_score)?);
+        }
+        if self.passes.len() > 1 {
+            let overlap =
+                |a: &Detection, b: &Detection| if a.class == b.class { a.rect.iou(&b.rect) } else { 0.0 };
+            // A sure box must not be suppressed by a tentative one.
+            let rank = |d: &Detection| if d.tentative { d.score } else { d.score + 1.0 };
+            decode::suppress(&mut all, ACROSS_PASSES_IOU, rank, overlap);
+        }
+        Ok(all)
+    }
+}
+
+impl Prepared {
+    fn run(&mut self, model: &mut Model, view: &View<'_>, keep_score: f32) -> Result<Vec<Detection>> {
+        let format = view.format();
+        let (w, h) = format.upright_size();
+        let long_side = w.max(h).clamp(self.pass.long_side.0, self.pass.long_side.1);
+        let input = &model.manifest.input;
+        let fitting = self.letterbox.take().filter(|l| l.fits(format, long_side));
+        let letterbox =
+            self.letterbox.insert(fitting.unwrap_or_else(|| Letterbox::new(format, long_side, input)));
+        letterbox.load(view, input);
+        let Some(tensor) = letterbox.tensor() else {
+            return Err(Error::Detector("the tensor has no shape".into()));
+        };
+        let (_, _, rows, cols) = tensor.dim();
+        let least = self.pass.score.min(keep_score);
+        let (decoder, class_index): (DecoderKind, &[usize]) = (model.manifest.decoder, &model.class_index);
+        let mut found: Vec<Candidate> = Vec::new();
+        model.network.run(tensor, &mut |outputs| {
+            found = decode::decode(decoder, outputs, (cols, rows), class_index, least)?;
+            Ok(())
+        })?;
+        found.retain(|c| ((c.x1 - c.x0) * (c.y1 - c.y0)).sqrt() >= self.pass.min_box);
+        decode::suppress(&mut found, model.manifest.thresholds.nms, |c| c.score, decode::iou);
+        let slack = SLACK * letterbox.pixel_size();
+        let edges = model.manifest.calibration;
+        let detections = found.iter().filter_map(|c| {
+            let (w, h) = (c.x1 - c.x0, c.y1 - c.y0);
+            let (dx, top, bottom) = (w * edges.sides, h * edges.top, h * edges.bottom);
+            let rect = letterbox.to_frame(c.x0 - dx, c.y0 - top, c.x1 + dx, c.y1 + bottom)?;
+            let class = *model.classes.get(c.class)?;
+            Some(Detection { class, rect, score: c.score, slack, tentative: c.score < self.pass.score })
+        });
+        Ok(detections.collect())
+    }
+}

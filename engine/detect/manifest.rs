@@ -1,0 +1,259 @@
+//! Model manifests: what a model file is, what it wants and what it offers. Any model with a known decoder can be used
+//! by writing one (models/README.md).
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::Class;
+use crate::error::{Error, Result};
+
+/// Larger files are no models for a camera.
+const MAX_MODEL_BYTES: u64 = 512 << 20;
+
+/// The layout of a network's outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum DecoderKind {
+    /// YuNet: `cls_S`, `obj_S`, `bbox_S` for strides 8, 16, 32.
+    Yunet,
+    /// CenterFace: heat map, scale and offset at stride 4.
+    Centerface,
+    /// YOLOX: one row per anchor, grids of stride 8, 16, 32 one after the other.
+    Yolox,
+}
+
+/// Order of the tensor's channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChannelOrder {
+    /// Red first.
+    Rgb,
+    /// Blue first.
+    Bgr,
+}
+
+/// What the network wants to see.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// Name of the input.
+    pub name: String,
+    /// Order of the channels.
+    pub channels: ChannelOrder,
+    /// Value of the letterbox's border, 0 to 255.
+    pub pad: u8,
+    /// Both sides of the tensor are a multiple of this.
+    pub multiple: u32,
+    /// Per channel, in the tensor's order: tensor = (value - mean) * scale.
+    pub mean: [f32; 3],
+    /// See `mean`.
+    pub scale: [f32; 3],
+}
+
+/// Defaults of the model's authors, used where a preset says nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Thresholds {
+    /// Least score of a detection, 0 to 1.
+    pub score: f32,
+    /// Two boxes of one network that overlap by more (IoU) are one, 0 to 1.
+    pub nms: f32,
+}
+
+/// One model's manifest, as read from `NAME.toml`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Name by which presets and policies ask for it.
+    pub name: String,
+    /// The model file, beside the manifest.
+    pub file: String,
+    /// SHA-256 of the file, in hexadecimal; checked at every load.
+    pub sha256: String,
+    /// How its outputs are read.
+    pub decoder: DecoderKind,
+    /// What it finds: `face` or `person`.
+    pub classes: Vec<String>,
+    /// What it wants.
+    pub input: Input,
+    /// Defaults.
+    pub thresholds: Thresholds,
+    /// Names of the outputs in the decoder's order, where they are not the usual ones.
+    #[serde(default)]
+    pub outputs: Vec<String>,
+    /// Details of the decoder.
+    #[serde(default)]
+    pub decoder_options: DecoderOptions,
+    /// How its boxes differ from what they should hold.
+    #[serde(default)]
+    pub calibration: Calibration,
+    /// Where it comes from; for people, not read by the engine.
+    #[serde(default)]
+    pub origin: toml::Table,
+}
+
+/// Moves each edge of the network's boxes outward by a share of the box's size, before anything else grows it: networks
+/// draw faces from the hair line to above the chin, while what must be hidden reaches from brow to below it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Calibration {
+    /// Left and right edge, in box widths.
+    pub sides: f32,
+    /// Upper edge, in box heights (upright).
+    pub top: f32,
+    /// Lower edge, in box heights (upright).
+    pub bottom: f32,
+}
+
+/// Details of a decoder.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DecoderOptions {
+    /// Index of each class among the network's own classes (YOLOX).
+    #[serde(default)]
+    pub class_index: std::collections::BTreeMap<String, usize>,
+}
+
+impl Manifest {
+    /// Reads and checks a manifest. `origin` names it in errors.
+    ///
+    /// # Errors
+    /// [`Error::Model`] with what is wrong.
+    pub fn parse(text: &str, origin: &str) -> Result<Manifest> {
+        let wrong = |why: String| Error::Model(format!("model manifest {origin}: {why}"));
+        let m: Manifest = toml::from_str(text).map_err(|e| wrong(e.to_string().trim_end().to_string()))?;
+        let plain = |name: &str| !name.is_empty() && !name.contains(['/', '\\', '\0']) && name != "..";
+        if !plain(&m.file) || !plain(&m.name) {
+            return Err(wrong(
+                "`name` and `file` must be plain names; put the model beside the manifest".into(),
+            ));
+        }
+        if m.sha256.len() != 64 || !m.sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(wrong("`sha256` must be 64 hexadecimal digits; print them with `sha256sum`".into()));
+        }
+        if m.classes.is_empty() || m.classes.iter().any(|c| Class::from_name(c).is_none()) {
+            return Err(wrong("`classes` must name `face` or `person`".into()));
+        }
+        let unit = |v: f32| (0.0..=1.0).contains(&v);
+        if !unit(m.thresholds.score) || !unit(m.thresholds.nms) {
+            return Err(wrong("thresholds go from 0 to 1".into()));
+        }
+        if !(1..=128).contains(&m.input.multiple) || m.input.name.is_empty() {
+            return Err(wrong(
+                "`input.multiple` goes from 1 to 128, and `input.name` must not be empty".into(),
+            ));
+        }
+        if m.input.mean.iter().chain(&m.input.scale).any(|v| !v.is_finite()) {
+            return Err(wrong("`input.mean` and `input.scale` must be finite numbers".into()));
+        }
+        let edges = m.calibration;
+        if [edges.sides, edges.top, edges.bottom].iter().any(|v| !(-0.2..=1.0).contains(v)) {
+            return Err(wrong("`calibration` moves an edge by -0.2 to 1 box sizes".into()));
+        }
+        if m.outputs.iter().any(String::is_empty) {
+            return Err(wrong("an output's name is empty".into()));
+        }
+        Ok(m)
+    }
+
+    /// What the model finds.
+    pub fn classes(&self) -> impl Iterator<Item = Class> + '_ {
+        self.classes.iter().filter_map(|c| Class::from_name(c))
+    }
+}
+
+/// A folder of manifests and models.
+#[derive(Clone, Debug)]
+pub struct ModelStore {
+    dir: PathBuf,
+}
+
+impl ModelStore {
+    /// The folder with `NAME.toml` and the files they name.
+    pub fn new(dir: impl Into<PathBuf>) -> ModelStore {
+        ModelStore { dir: dir.into() }
+    }
+
+    /// Looks for the models: `MILKGLASS_MODELS`, then beside the executable (`models/`, `../share/milkglass/models`, and
+    /// two folders up, where a build leaves it), then `/usr/share/milkglass/models`.
+    ///
+    /// # Errors
+    /// [`Error::Model`] that names every place looked at.
+    pub fn locate() -> Result<ModelStore> {
+        if let Some(dir) = std::env::var_os("MILKGLASS_MODELS") {
+            return Ok(ModelStore::new(dir));
+        }
+        let exe = std::env::current_exe().and_then(std::fs::canonicalize).ok();
+        let beside = exe.as_deref().and_then(Path::parent).map(Path::to_path_buf).unwrap_or_default();
+        // target/release/milkglass and target/debug/deps/test-binary: the checkout is two or three folders up.
+        let places = ["models", "../share/milkglass/models", "../../models", "../../../models"];
+        let mut tried: Vec<PathBuf> = places.iter().map(|p| beside.join(p)).collect();
+        tried.push("/usr/share/milkglass/models".into());
+        match tried.iter().find(|dir| dir.join("yunet.toml").is_file()) {
+            Some(dir) => Ok(ModelStore::new(dir)),
+            None => {
+                let list: Vec<String> = tried.iter().map(|p| p.display().to_string()).collect();
+                Err(Error::Model(format!(
+                    "no models found; looked in {}: say where they are with --models DIR or MILKGLASS_MODELS",
+                    list.join(", ")
+                )))
+            }
+        }
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Reads a manifest.
+    ///
+    /// # Errors
+    /// [`Error::Model`].
+    pub fn manifest(&self, name: &str) -> Result<Manifest> {
+        let path = self.dir.join(format!("{name}.toml"));
+        let text = std::fs::read_to_string(&path).map_err(|e| {
+            Error::Model(format!(
+                "cannot read the model manifest {}: {e}; `milkglass doctor` tells what is missing",
+                path.display()
+            ))
+        })?;
+        Manifest::parse(&text, &path.display().to_string())
+    }
+
+    /// Reads a model file and checks its hash.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when it is missing, too large or altered.
+    pub fn read(&self, manifest: &Manifest) -> Result<Vec<u8>> {
+        let path = self.dir.join(&manifest.file);
+        let shown = path.display();
+        let missing = |e| {
+            Error::Model(format!("cannot read the model {shown}: {e}; models/reproduce.sh makes it again"))
+        };
+        if std::fs::metadata(&path).map_err(missing)?.len() > MAX_MODEL_BYTES {
+            return Err(Error::Model(format!("the model {shown} is larger than 512 MiB; it was not loaded")));
+        }
+        let bytes = std::fs::read(&path).map_err(missing)?;
+        let found = hex(&Sha256::digest(&bytes));
+        if !found.eq_ignore_ascii_case(&manifest.sha256) {
+            return Err(Error::Model(format!(
+                "the model {shown} was altered: its SHA-256 is {found}, its manifest says {}; restore it, or update the \
+                 manifest if the change is yours",
+                manifest.sha256
+            )));
+        }
+        Ok(bytes)
+    }
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut s, b| {
+        let _ = write!(s, "{b:02x}");
+        s
+    })
+}
