@@ -159,12 +159,13 @@ impl Engine {
             let policy = &self.rules.policy;
             let late = policy.deadline().is_some_and(|limit| now.since(front.arrived) >= limit);
             let on_loan = self.loan.as_ref().is_some_and(|l| l.captured == captured);
+            let crowded = self.line.len() > policy.max_waiting();
             let verdict = if front.obscure || late || (front.frame.is_none() && !on_loan) {
                 Verdict::Never
             } else if on_loan {
                 Verdict::Wait
             } else {
-                self.tracker.cover(captured, &front.rules, self.pool.format().size(), self.finished)
+                self.tracker.cover(captured, &front.rules, self.pool.format().size(), self.finished || crowded)
             };
             let color = policy.obscure_color();
             let cover = match verdict {

@@ -114,7 +114,7 @@ pub(crate) struct Tracker {
 
 /// Motion after the last or before the first detection is followed no longer than this: beyond it a lost face is more
 /// likely where it was than further away.
-const REACH: Duration = Duration::from_millis(250);
+const REACH: Duration = Duration::from_millis(100);
 
 impl Tracker {
     /// Takes the detections of the frame at `at`, a time later than any before. Rectangles are clipped to the picture.
@@ -174,7 +174,8 @@ impl Tracker {
     }
 
     /// What must be hidden in the frame at `t`. `rules` are all policies that the frame lived under, the newest last.
-    /// `finished`: no further observation will come.
+    /// `finished`: no further
+    /// observation will be waited for.
     pub fn cover(&self, t: Timestamp, rules: &[Arc<Rules>], size: (u32, u32), finished: bool) -> Verdict {
         let Some(policy) = rules.last().map(|r| &r.policy) else { return Verdict::Never };
         let detected = rules.iter().any(|r| r.policy.classes().next().is_some());

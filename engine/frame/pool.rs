@@ -1,6 +1,7 @@
 //! A fixed set of buffers: the back-pressure of the whole engine. Nothing here grows.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::format::{FrameFormat, ROW_ALIGNMENT};
 use super::view::{View, ViewMut};
@@ -19,6 +20,7 @@ struct Shared {
     format: FrameFormat,
     count: usize,
     free: Mutex<Vec<Bytes>>,
+    returned: Condvar,
 }
 
 /// Memory of one frame, aligned without unsafe code by starting a little later.
@@ -41,7 +43,7 @@ impl FramePool {
     /// `count` buffers of `format`, allocated and touched at once.
     pub fn new(format: FrameFormat, count: usize) -> Self {
         let free = (0..count).map(|_| Bytes::new(format.buffer_len())).collect();
-        FramePool { shared: Arc::new(Shared { format, count, free: Mutex::new(free) }) }
+        FramePool { shared: Arc::new(Shared { format, count, free: Mutex::new(free), returned: Condvar::new() }) }
     }
 
     /// The format of every frame of this pool.
@@ -57,6 +59,13 @@ impl FramePool {
     /// Buffers that nobody uses now.
     pub fn free(&self) -> usize {
         self.shared.lock().len()
+    }
+
+    /// Waits until a buffer is free, at most `patience`; true when one is. For sources that can wait, such as files.
+    pub fn wait(&self, patience: Duration) -> bool {
+        let free = self.shared.lock();
+        let waited = self.shared.returned.wait_timeout_while(free, patience, |free| free.is_empty());
+        !waited.unwrap_or_else(PoisonError::into_inner).0.is_empty()
     }
 
     /// Fills a free buffer with a raw picture; `None` when no buffer is free (skip the picture and count it).
@@ -155,5 +164,6 @@ impl Drop for Lease {
         self.scrub();
         let bytes = std::mem::replace(&mut self.bytes, Bytes { memory: Vec::new(), start: 0 });
         self.shared.lock().push(bytes);
+        self.shared.returned.notify_one();
     }
 }

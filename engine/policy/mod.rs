@@ -161,6 +161,7 @@ pub struct Policy {
     look_ahead: Duration,
     speed: f32,
     max_gap: Duration,
+    max_waiting: usize,
     deadline: Option<Duration>,
     on_deadline: OnDeadline,
     obscure_color: Color,
@@ -204,6 +205,10 @@ impl Policy {
     pub fn max_gap(&self) -> Duration {
         self.max_gap
     }
+    /// How many frames may wait before the oldest leaves, covered if it can be, else obscured.
+    pub fn max_waiting(&self) -> usize {
+        self.max_waiting
+    }
     /// The age at which a frame is given up.
     pub fn deadline(&self) -> Option<Duration> {
         self.deadline
@@ -224,7 +229,7 @@ impl Policy {
 
 /// Builds a [`Policy`].
 ///
-/// Defaults: hold 1 s, look-ahead 0, speed 2 box widths per second, largest gap 500 ms, no deadline, obscure in black.
+/// Defaults: hold 1 s, look-ahead 0, speed 4 box widths per second, largest gap 500 ms, no deadline, obscure in black.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct PolicyBuilder {
@@ -239,8 +244,9 @@ impl Default for PolicyBuilder {
                 zones: Vec::new(),
                 hold: Duration::from_secs(1),
                 look_ahead: Duration::ZERO,
-                speed: 2.0,
+                speed: 4.0,
                 max_gap: Duration::from_millis(500),
+                max_waiting: usize::MAX,
                 deadline: None,
                 on_deadline: OnDeadline::Obscure,
                 obscure_color: Color::BLACK,
@@ -291,6 +297,12 @@ impl PolicyBuilder {
     /// The longest time between two detections whose frames may leave as covered (more than 0, at most 10 s).
     pub fn max_gap(mut self, max_gap: Duration) -> Self {
         self.policy.max_gap = max_gap;
+        self
+    }
+    /// How many frames may wait (without one: any number). When one more waits, the oldest does not wait for the rest of
+    /// its look-ahead, and if no detection has covered its time it is obscured. For clips, whose pool is fixed.
+    pub fn max_waiting(mut self, frames: usize) -> Self {
+        self.policy.max_waiting = frames;
         self
     }
     /// The age at which a frame that is not covered is given up, and what happens to it then. Without one, frames wait.
