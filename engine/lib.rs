@@ -12,6 +12,7 @@ mod redact;
 mod stats;
 mod time;
 mod track;
+pub mod y4m;
 
 pub use detect::{Class, Detection, Detector};
 pub use engine::Engine;

@@ -1,0 +1,205 @@
+//! The command line: flags, help, and what they mean together.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Redacts faces, persons and zones in recorded clips, stills and folders.
+#[derive(Parser, Debug)]
+#[command(name = "milkglass", version, about, max_term_width = 110, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Errors alone; no progress bar.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Say more; twice for everything.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+pub const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed (a file could not be read or written, a setting was refused)
+  2  --strict, and nothing was found to hide
+  3  the input is damaged, or frames out differ from frames in
+  4  done, but some frames had to be obscured whole
+130  interrupted; nothing half written is left";
+
+/// The subcommands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Hide faces (and persons and zones, if asked) in clips, stills and folders.
+    #[command(after_help = REDACT_HELP)]
+    Redact(RedactArgs),
+    /// Tell where faces and persons are, as JSON, one object per picture or frame.
+    Detect(DetectArgs),
+    /// Measure leak and over-redaction against labelled pictures.
+    Eval(EvalArgs),
+    /// Check a policy file, or print what one may hold.
+    #[command(subcommand)]
+    Policy(crate::policy::PolicyCommand),
+    /// Tell what this machine has and lacks, and how to mend it.
+    Doctor(DoctorArgs),
+    /// A child in its sandbox; not for people.
+    #[command(name = "__child", hide = true, disable_help_flag = true)]
+    Child(ChildArgs),
+}
+
+const REDACT_HELP: &str = "\
+Examples:
+  milkglass redact visit.mp4 -o visit.redacted.mp4
+  milkglass redact photos/ -o redacted/ --preset careful
+  milkglass redact door.mkv -o out.mkv --persons fill --zone 'window:0.6,0;1,0;1,0.4;0.6,0.4'
+  ffmpeg -i in.mp4 -f yuv4mpegpipe - | milkglass redact - -o - | ffplay -
+
+What is written is redacted, not anonymous: a face that no detector finds stays visible (docs/THREAT-MODEL.md).
+`fill` keeps nothing of a face; `pixelate` and `blur` keep a few colours, from which networks have told people apart.";
+
+/// `milkglass redact`
+#[derive(Args, Debug)]
+pub struct RedactArgs {
+    /// Clips, stills or folders; `-` for Y4M on standard input.
+    #[arg(required = true)]
+    pub inputs: Vec<PathBuf>,
+    /// The file or folder to write; `-` for Y4M on standard output.
+    #[arg(short, long)]
+    pub output: PathBuf,
+    #[command(flatten)]
+    pub hiding: HidingArgs,
+    /// Copy the sound. It is dropped otherwise: voices identify people too.
+    #[arg(long, help_heading = "Output")]
+    pub keep_audio: bool,
+    /// Video encoder, by ffmpeg's name [default: by the container, libx264 or libvpx-vp9].
+    #[arg(long, value_name = "NAME", help_heading = "Output")]
+    pub encoder: Option<String>,
+    /// Quality of the encoder, smaller is better [default: 23 for libx264, 31 for libvpx-vp9].
+    #[arg(long, value_name = "N", help_heading = "Output")]
+    pub crf: Option<u32>,
+    /// Preset of the encoder, by ffmpeg's name, such as medium or veryfast.
+    #[arg(long, value_name = "NAME", help_heading = "Output")]
+    pub encoder_preset: Option<String>,
+    /// FFV1 in MKV: no loss beyond the conversion to 8-bit 4:2:0.
+    #[arg(long, help_heading = "Output", conflicts_with_all = ["encoder", "crf"])]
+    pub lossless: bool,
+    /// Format of stills, whatever the input's: png, jpeg, webp, bmp or tiff.
+    #[arg(long, value_name = "FORMAT", help_heading = "Output")]
+    pub format: Option<String>,
+    /// Replace files that exist.
+    #[arg(long, help_heading = "Output")]
+    pub overwrite: bool,
+    /// Keep the redacted part of a damaged clip.
+    #[arg(long, help_heading = "Output")]
+    pub keep_partial: bool,
+    /// Exit with 2 when nothing was found to hide.
+    #[arg(long, help_heading = "Output")]
+    pub strict: bool,
+    /// Write what was done as JSON: counts and hashes, no coordinates.
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub report: Option<PathBuf>,
+}
+
+/// What to hide and how; the same for `redact`, `detect` and `eval`. Flags win over the policy file.
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Hiding")]
+pub struct HidingArgs {
+    /// How carefully to look: fast, balanced or careful [default: balanced].
+    #[arg(long)]
+    pub preset: Option<String>,
+    /// How faces are hidden: fill, pixelate, blur or off [default: fill].
+    #[arg(long, value_name = "STYLE")]
+    pub faces: Option<String>,
+    /// How whole persons are hidden: fill, pixelate, blur or off [default: off].
+    #[arg(long, value_name = "STYLE")]
+    pub persons: Option<String>,
+    /// A zone that is always hidden, corners from 0,0 (left top) to 1,1 (right bottom of the upright picture); repeatable.
+    #[arg(long, value_name = "NAME:x,y;x,y;...[:STYLE]")]
+    pub zone: Vec<String>,
+    /// The same settings from a file (`milkglass policy keys` lists them).
+    #[arg(long, value_name = "FILE.toml")]
+    pub policy: Option<PathBuf>,
+    /// Colour of `fill` [default: #000000].
+    #[arg(long, value_name = "#rrggbb")]
+    pub color: Option<String>,
+    /// Cells that `pixelate` and `blur` leave along the longer side of a face, 2 to 6 [default: 4].
+    #[arg(long, value_name = "N")]
+    pub cells: Option<u8>,
+    /// Hide faces from this score on, above 0 and at most 0.6; smaller hides more [default: the preset's].
+    #[arg(long, value_name = "SCORE")]
+    pub min_score: Option<f32>,
+    /// Growth of the found boxes, at least 1.1 [default: the preset's].
+    #[arg(long, value_name = "FACTOR")]
+    pub grow: Option<f32>,
+    /// How long somebody stays hidden after the last and before the first detection in a clip [default: 1s].
+    #[arg(long, value_name = "TIME")]
+    pub hold: Option<String>,
+    /// Look at every Nth frame of a clip [default: the preset's].
+    #[arg(long, value_name = "N")]
+    pub detect_every: Option<u32>,
+    #[command(flatten)]
+    pub runtime: RuntimeArgs,
+}
+
+/// Where inference comes from.
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Inference")]
+pub struct RuntimeArgs {
+    /// Inference backend: ort (ONNX Runtime), rten (pure Rust) or auto [default: auto].
+    #[arg(long, value_name = "NAME")]
+    pub backend: Option<String>,
+    /// One bound on all threads of this program [default: all cores].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Folder of the models.
+    #[arg(long, value_name = "DIR")]
+    pub models: Option<PathBuf>,
+}
+
+/// `milkglass detect`
+#[derive(Args, Debug)]
+pub struct DetectArgs {
+    /// Clips, stills or folders.
+    #[arg(required = true)]
+    pub inputs: Vec<PathBuf>,
+    /// Write the boxes here instead of to standard output.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Also write the redacted pictures with the boxes drawn on them into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub draw: Option<PathBuf>,
+    #[command(flatten)]
+    pub hiding: HidingArgs,
+}
+
+/// `milkglass eval`
+#[derive(Args, Debug)]
+pub struct EvalArgs {
+    /// Labels: one JSON object per picture, `{"image", "width", "height", "faces": [[x,y,w,h],...], "persons": [...]}`.
+    #[arg(required = true)]
+    pub labels: Vec<PathBuf>,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+    /// Only the rows of these sources.
+    #[arg(long, value_name = "NAME")]
+    pub source: Vec<String>,
+    #[command(flatten)]
+    pub hiding: HidingArgs,
+}
+
+/// `milkglass doctor`
+#[derive(Args, Debug)]
+pub struct DoctorArgs {
+    #[command(flatten)]
+    pub runtime: RuntimeArgs,
+}
+
+/// `milkglass __child`
+#[derive(Args, Debug)]
+pub struct ChildArgs {
+    /// Limits and the program.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<std::ffi::OsString>,
+}

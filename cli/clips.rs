@@ -1,0 +1,442 @@
+//! Clips: decoder child (or Y4M), reader thread, engine, writer thread, encoder child (or Y4M).
+//!
+//! ```text
+//! decoder -> [reader] -raw frames-> lockstep (this thread) -redacted frames-> [writer] -> encoder -> partial file
+//! ```
+
+use std::io::{BufReader, BufWriter, Write};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use milkglass::detect::Ensemble;
+use milkglass::y4m::{self, Y4mHeader};
+use milkglass::{ColorRange, FrameFormat, FrameMeta, FramePool, Policy, RawFrame, RedactedFrame};
+
+use crate::clip::{
+    self, ClipError, ClipInfo, Container, DecodeEnd, Decoder, EncodeOptions, Encoder, Limits, Sound, Tools,
+};
+use crate::hiding::Hiding;
+use crate::inputs::is_dash;
+use crate::lockstep::{self, Clock, FrameIn, FrameOut, Totals};
+use crate::outcome::Failure;
+use crate::progress;
+use crate::report::FileReport;
+use crate::still::Partial;
+
+/// Frames between two threads.
+const QUEUE: usize = 2;
+
+/// How a clip is to be redacted and written.
+pub struct ClipJob<'a> {
+    /// What to hide.
+    pub hiding: &'a Hiding,
+    /// How to encode.
+    pub options: EncodeOptions,
+    /// Copy the sound.
+    pub keep_audio: bool,
+    /// Replace the target.
+    pub overwrite: bool,
+    /// Keep the redacted part of a damaged clip.
+    pub keep_partial: bool,
+}
+
+impl From<ClipError> for Failure {
+    fn from(e: ClipError) -> Failure {
+        match e {
+            ClipError::Damaged { .. } => Failure::damaged(e.to_string()),
+            ClipError::Interrupted => Failure::interrupted(),
+            _ if progress::cancelled() => Failure::interrupted(),
+            _ => Failure::new(e.to_string()),
+        }
+    }
+}
+
+/// Children are stopped by Ctrl-C and share the bound on threads.
+pub fn tools(threads: usize) -> Result<Tools, Failure> {
+    let limits =
+        Limits { cancel: progress::cancel(), threads: u32::try_from(threads).ok(), ..Limits::default() };
+    Ok(Tools::find(limits)?)
+}
+
+/// An opened clip: what it is, and where its frames come from.
+pub struct Clip {
+    /// Size, colours, times.
+    pub info: ClipInfo,
+    /// The format of its frames.
+    pub format: FrameFormat,
+    frames: Frames,
+}
+
+enum Frames {
+    Decoder(Box<Decoder>),
+    Y4m(BufReader<std::io::Stdin>),
+}
+
+/// What the source said at its end.
+struct SourceEnd {
+    damage: Option<String>,
+    warnings: Vec<String>,
+}
+
+impl Clip {
+    /// Opens a clip with ffmpeg, or standard input as Y4M for `-`. `tools` is not needed for the latter.
+    pub fn open(tools: Option<&Tools>, input: &Path) -> Result<Clip, Failure> {
+        if is_dash(input) {
+            let mut stdin = BufReader::with_capacity(1 << 18, std::io::stdin());
+            let header = Y4mHeader::read(&mut stdin)?;
+            let info = ClipInfo::of_y4m(&header);
+            return Ok(Clip { info, format: header.format()?, frames: Frames::Y4m(stdin) });
+        }
+        let tools = tools.ok_or_else(|| Failure::new("clips need ffmpeg"))?;
+        let info = clip::probe(tools, input)?;
+        let matrix = info.color_space.as_deref();
+        let format = lockstep::clip_format(info.width, info.height, info.full_range, matrix)?;
+        let decoder = Decoder::open(tools, input, &info, &tools.limits)?;
+        Ok(Clip { info, format, frames: Frames::Decoder(Box::new(decoder)) })
+    }
+
+    /// Frames per second, guessed where the clip does not tell.
+    pub fn fps(&self) -> f64 {
+        self.info.fps().filter(|f| f.is_finite() && *f > 0.0).unwrap_or(30.0)
+    }
+
+    /// Runs the clip through the engine. `sink` gets every redacted frame in order.
+    pub fn run(
+        self,
+        policy: &Policy,
+        detector: &mut Ensemble,
+        detect_every: u32,
+        sink: &mut dyn FnMut(FrameOut) -> Result<(), Failure>,
+    ) -> Result<(Totals, Vec<String>, Option<String>), Failure> {
+        let pool = lockstep::pool(self.format, policy);
+        let bar = progress::bar(self.info.frames, "frames", "redacting");
+        let (sender, receiver) = sync_channel(QUEUE);
+        let time_base = self.info.time_base;
+        let frames = self.frames;
+        let (totals, end) = std::thread::scope(|scope| {
+            let reader_pool = pool.clone();
+            let reader = scope.spawn(move || read(frames, time_base, &reader_pool, &sender));
+            let mut source = Queue { receiver };
+            let totals = lockstep::run(&mut source, &pool, policy, detector, detect_every, &mut |out| {
+                bar.inc(1);
+                sink(out)
+            });
+            // A reader that waits for a place in the queue must notice that nobody listens any more.
+            drop(source);
+            let end = reader.join().map_err(|_| Failure::new("the reader thread panicked; nothing more left it"));
+            (totals, end)
+        });
+        bar.finish_and_clear();
+        if progress::cancelled() {
+            return Err(Failure::interrupted());
+        }
+        let totals = totals?;
+        let end = end?.unwrap_or(SourceEnd { damage: None, warnings: Vec::new() });
+        Ok((totals, end.warnings, end.damage))
+    }
+}
+
+/// What the reader thread hands over; a failure ends the clip.
+type Item = Result<(RawFrame, i64), Failure>;
+
+struct Queue {
+    receiver: Receiver<Item>,
+}
+
+impl FrameIn for Queue {
+    fn next(&mut self) -> Result<Option<(RawFrame, i64)>, Failure> {
+        self.receiver.recv().ok().transpose()
+    }
+}
+
+/// The reader thread: fills pool buffers until the source ends, fails, or nobody listens.
+fn read(
+    frames: Frames,
+    time_base: (u32, u32),
+    pool: &FramePool,
+    sender: &SyncSender<Item>,
+) -> Option<SourceEnd> {
+    let mut clock = Clock::new(time_base);
+    let ended = match frames {
+        Frames::Decoder(decoder) => read_decoder(*decoder, &mut clock, pool, sender),
+        Frames::Y4m(stdin) => read_y4m(stdin, &mut clock, pool, sender),
+    };
+    match ended {
+        Ok(end) => end,
+        Err(failure) => {
+            // Nobody listens when the engine has failed already.
+            let _ = sender.send(Err(failure));
+            None
+        }
+    }
+}
+
+fn read_decoder(
+    mut decoder: Decoder,
+    clock: &mut Clock,
+    pool: &FramePool,
+    sender: &SyncSender<Item>,
+) -> Result<Option<SourceEnd>, Failure> {
+    let mut sequence = 0;
+    while let Some(head) = decoder.next()? {
+        let meta = FrameMeta { sequence, captured: clock.captured(head.pts) };
+        sequence += 1;
+        let mut broken: Option<ClipError> = None;
+        let filled = lockstep::fill(
+            pool,
+            meta,
+            |view| {
+                for plane in 0..view.format().planes().len() {
+                    for y in 0..view.format().planes()[plane].height {
+                        if let Err(e) = decoder.read_exact_row(view.row_mut(plane, y)) {
+                            let text = e.to_string();
+                            broken = Some(e);
+                            return Err(milkglass::Error::Source(text));
+                        }
+                    }
+                }
+                Ok(())
+            },
+            &progress::cancelled,
+        );
+        if let Some(e) = broken {
+            return Err(e.into());
+        }
+        if sender.send(Ok((filled?, head.pts))).is_err() {
+            return Ok(None);
+        }
+    }
+    let DecodeEnd { damage, warnings, .. } = decoder.finish()?;
+    Ok(Some(SourceEnd { damage, warnings }))
+}
+
+fn read_y4m(
+    mut stdin: BufReader<std::io::Stdin>,
+    clock: &mut Clock,
+    pool: &FramePool,
+    sender: &SyncSender<Item>,
+) -> Result<Option<SourceEnd>, Failure> {
+    for sequence in 0.. {
+        let pts = i64::try_from(sequence).unwrap_or(i64::MAX);
+        let meta = FrameMeta { sequence, captured: clock.captured(pts) };
+        let mut more = true;
+        let frame = lockstep::fill(
+            pool,
+            meta,
+            |view| {
+                more = y4m::read_frame(&mut stdin, view)?;
+                Ok(())
+            },
+            &progress::cancelled,
+        );
+        match frame {
+            Ok(_) if !more => break,
+            Ok(frame) if sender.send(Ok((frame, pts))).is_err() => return Ok(None),
+            Ok(_) => {}
+            Err(failure) if progress::cancelled() => return Err(failure),
+            // What came before the damage is whole.
+            Err(failure) => return Ok(Some(SourceEnd { damage: Some(failure.message), warnings: Vec::new() })),
+        }
+    }
+    Ok(Some(SourceEnd { damage: None, warnings: Vec::new() }))
+}
+
+/// Redacts one clip. A damaged clip with `keep_partial` is both a result and a failure.
+pub fn redact(
+    job: &ClipJob<'_>,
+    input: &Path,
+    output: &Path,
+    detector: &mut Ensemble,
+) -> Result<(FileReport, Option<Failure>), Failure> {
+    let needs_ffmpeg = !is_dash(input) || !is_dash(output);
+    let tools = if needs_ffmpeg { Some(tools(job.hiding.threads)?) } else { None };
+    if job.keep_audio && (is_dash(input) || is_dash(output)) {
+        return Err(Failure::new("--keep-audio: Y4M carries no sound; use files on both sides"));
+    }
+    let clip = Clip::open(tools.as_ref(), input)?;
+    let policy = job.hiding.clip_policy(clip.fps())?;
+    let mut warnings = clip.info.warnings.clone();
+    let mut target = Target::open(job, tools.as_ref(), input, output, &clip, &mut warnings)?;
+    let (sender, receiver) = sync_channel::<(RedactedFrame, i64)>(QUEUE);
+    let (ran, written) = std::thread::scope(|scope| {
+        let writer_target = &mut target.writer;
+        let writer = scope.spawn(move || write(writer_target, &receiver));
+        let ran = clip.run(&policy, detector, job.hiding.settings.detect_every, &mut |out| {
+            sender.send((out.frame, out.pts)).map_err(|_| Failure::new("the target took no more frames"))
+        });
+        drop(sender);
+        (ran, writer.join().map_err(|_| Failure::new("the writer thread panicked; nothing more left it")))
+    });
+    if progress::cancelled() {
+        return Err(Failure::interrupted());
+    }
+    // A writer that failed is why the rest failed.
+    written??;
+    let (totals, more, damage) = ran?;
+    warnings.extend(more);
+    let (frames_out, more) = target.finish(tools.as_ref(), |counted| match &damage {
+        Some(_) => job.keep_partial,
+        None => counted.is_none_or(|n| n == totals.frames_in),
+    })?;
+    warnings.extend(more);
+    if let Some((reason, count)) = &totals.detector_errors {
+        warnings.push(format!("detection failed {count} times, first: {reason}"));
+    }
+    let failure = match (damage, frames_out) {
+        (Some(damage), _) => {
+            let kept = if job.keep_partial {
+                "what could be read was redacted and kept"
+            } else {
+                "nothing was written; --keep-partial keeps the redacted part"
+            };
+            Some(Failure::damaged(format!("the clip is damaged ({damage}): {kept}")))
+        }
+        (None, Some(n)) if n != totals.frames_in => Some(Failure::damaged(format!(
+            "{n} frames came out of the encoder, but {} went in: the result was not kept",
+            totals.frames_in
+        ))),
+        _ => None,
+    };
+    if let (Some(failure), false) = (&failure, job.keep_partial) {
+        return Err(failure.clone());
+    }
+    let report = FileReport {
+        frames_in: totals.frames_in,
+        frames_out: frames_out.unwrap_or(totals.covered + totals.obscured),
+        covered: totals.covered,
+        obscured: totals.obscured,
+        found: totals.found,
+        warnings,
+        ..FileReport::default()
+    };
+    Ok((report, failure))
+}
+
+/// Where redacted frames go.
+struct Target {
+    writer: Writer,
+    /// The file while it is written, and the sound beside it.
+    partial: Option<Partial>,
+    _sound: Option<tempfile::TempPath>,
+}
+
+enum Writer {
+    Encoder(Option<Box<Encoder>>, Vec<String>),
+    Y4m(BufWriter<std::io::Stdout>),
+}
+
+impl Target {
+    fn open(
+        job: &ClipJob<'_>,
+        tools: Option<&Tools>,
+        input: &Path,
+        output: &Path,
+        clip: &Clip,
+        warnings: &mut Vec<String>,
+    ) -> Result<Target, Failure> {
+        if is_dash(output) {
+            let mut stdout = BufWriter::with_capacity(1 << 18, std::io::stdout());
+            let info = &clip.info;
+            let range = if info.full_range { ColorRange::Full } else { ColorRange::Limited };
+            let header = Y4mHeader {
+                width: info.width,
+                height: info.height,
+                frame_rate: info.frame_rate.unwrap_or((30, 1)),
+                sample_aspect_ratio: info.sample_aspect_ratio,
+                range,
+            };
+            header.write(&mut stdout)?;
+            return Ok(Target { writer: Writer::Y4m(stdout), partial: None, _sound: None });
+        }
+        let tools = tools.ok_or_else(|| Failure::new("clips need ffmpeg"))?;
+        let container = Container::of(output)?;
+        let partial = Partial::create(output, job.overwrite)?;
+        let (sound, sound_path) = match job.keep_audio && clip.info.has_audio {
+            true => sound(tools, input, clip, container, partial.path())?,
+            false => (None, None),
+        };
+        warnings.extend(sound.iter().flat_map(|s| s.warnings.iter().cloned()));
+        if clip.info.has_audio && !job.keep_audio {
+            log::info!("{}: the sound is dropped (--keep-audio copies it)", input.display());
+        }
+        let limits = &tools.limits;
+        let encoder =
+            Encoder::open(tools, partial.path(), container, &clip.info, &job.options, sound.as_ref(), limits)?;
+        let writer = Writer::Encoder(Some(Box::new(encoder)), Vec::new());
+        Ok(Target { writer, partial: Some(partial), _sound: sound_path })
+    }
+
+    /// Renames the partial file if `keep` says so of the number of frames that the finished file holds, and says how many
+    /// those are (where they can be counted) and what the encoder remarked.
+    fn finish(
+        self,
+        tools: Option<&Tools>,
+        keep: impl FnOnce(Option<u64>) -> bool,
+    ) -> Result<(Option<u64>, Vec<String>), Failure> {
+        let warnings = match self.writer {
+            Writer::Encoder(_, warnings) => warnings,
+            Writer::Y4m(_) => Vec::new(),
+        };
+        let counted = match (&self.partial, tools) {
+            (Some(partial), Some(tools)) => Some(clip::count_frames(tools, partial.path())?),
+            _ => None,
+        };
+        if let Some(partial) = self.partial
+            && keep(counted)
+        {
+            partial.keep()?;
+        }
+        Ok((counted, warnings))
+    }
+}
+
+/// Copies the sound into a file of its own beside the partial one, so that the encoder never opens the original.
+fn sound(
+    tools: &Tools,
+    input: &Path,
+    clip: &Clip,
+    container: Container,
+    partial: &Path,
+) -> Result<(Option<Sound>, Option<tempfile::TempPath>), Failure> {
+    let dir = partial.parent().unwrap_or(Path::new("."));
+    let path = tempfile::Builder::new()
+        .prefix(".milkglass-")
+        .suffix(".sound")
+        .tempfile_in(dir)
+        .map_err(|e| Failure::new(format!("no file for the sound can be made: {e}")))?
+        .into_temp_path();
+    let sound = clip::copy_sound(tools, input, &clip.info, container, &path, &tools.limits)?;
+    Ok((sound, Some(path)))
+}
+
+/// The writer thread: redacted frames alone ever reach it.
+fn write(writer: &mut Writer, frames: &Receiver<(RedactedFrame, i64)>) -> Result<(), Failure> {
+    for (frame, pts) in frames {
+        match writer {
+            Writer::Encoder(Some(encoder), _) => {
+                let view = frame.view();
+                let planes = frame.format().planes().iter().enumerate();
+                let rows = planes.flat_map(|(i, p)| (0..p.height).map(move |y| view.row(i, y)));
+                encoder.write_frame(pts, rows)?;
+            }
+            Writer::Encoder(None, _) => return Err(Failure::new("the encoder ended early")),
+            Writer::Y4m(stdout) => y4m::write_frame(stdout, &frame)?,
+        }
+    }
+    match writer {
+        Writer::Encoder(encoder, warnings) if !progress::cancelled() => {
+            if let Some(encoder) = encoder.take() {
+                warnings.extend(encoder.finish()?.warnings);
+            }
+        }
+        Writer::Encoder(..) => {}
+        Writer::Y4m(stdout) => {
+            stdout.flush().map_err(|e| Failure::new(format!("standard output cannot be written: {e}")))?;
+        }
+    }
+    Ok(())
+}
+
+/// How long a still scene is assumed to last between two pictures without times.
+pub const PICTURE_PERIOD: Duration = Duration::from_nanos(1_000_000_000 / 30);

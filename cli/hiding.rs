@@ -1,0 +1,134 @@
+//! From flags and a policy file to what the engine and the detector need.
+
+use std::time::Duration;
+
+use milkglass::detect::backend::{Backend, Choice};
+use milkglass::detect::{Ensemble, ModelStore, Preset, Settings};
+use milkglass::{Class, Policy, PolicyDefaults, PolicyFile, ZoneEntry};
+use sha2::{Digest, Sha256};
+
+use crate::args::{HidingArgs, RuntimeArgs};
+use crate::outcome::Failure;
+
+/// Everything that was asked for, checked.
+pub struct Hiding {
+    /// The flags laid over the policy file.
+    pub file: PolicyFile,
+    /// How to look.
+    pub preset: Preset,
+    /// What the preset and the flags amount to.
+    pub settings: Settings,
+    /// The bound on all threads.
+    pub threads: usize,
+    backend: Choice,
+    store: Option<ModelStore>,
+    export_regions: bool,
+}
+
+impl Hiding {
+    /// Reads the policy file, lays the flags over it and checks the whole. `export_regions`: the owner asked for places.
+    pub fn resolve(args: &HidingArgs, export_regions: bool) -> Result<Hiding, Failure> {
+        let mut file = match &args.policy {
+            Some(path) => PolicyFile::read(path)?,
+            None => PolicyFile::default(),
+        };
+        let text = |v: &Option<f32>| v.map(|v| v.to_string());
+        let flags: [(&str, &str, Option<String>); 12] = [
+            ("--preset", "preset", args.preset.clone()),
+            ("--faces", "faces", args.faces.clone()),
+            ("--persons", "persons", args.persons.clone()),
+            ("--color", "color", args.color.clone()),
+            ("--cells", "cells", args.cells.map(|v| v.to_string())),
+            ("--min-score", "min_score", text(&args.min_score)),
+            ("--grow", "grow", text(&args.grow)),
+            ("--hold", "hold", args.hold.clone()),
+            ("--detect-every", "detect_every", args.detect_every.map(|v| v.to_string())),
+            ("--backend", "backend", args.runtime.backend.clone()),
+            ("--threads", "threads", args.runtime.threads.map(|v| v.to_string())),
+            ("", "", None),
+        ];
+        for (flag, key, value) in flags {
+            if let Some(value) = value {
+                file.set(key, &value).map_err(|e| Failure::new(format!("{flag}: {e}")))?;
+            }
+        }
+        for zone in &args.zone {
+            let zone: ZoneEntry = zone.parse().map_err(|e| Failure::new(format!("--zone: {e}")))?;
+            file.zones.push(zone);
+        }
+        file.check()?;
+        let preset = file.preset.and_then(|p| Preset::from_name(&p.to_string())).unwrap_or_default();
+        let mut hiding = Hiding {
+            preset,
+            settings: preset.settings(&[]),
+            threads: threads(file.threads.map(|n| n as usize)),
+            backend: file.backend.and_then(|b| Choice::from_name(&b.to_string())).unwrap_or_default(),
+            store: args.runtime.models.as_ref().map(ModelStore::new),
+            export_regions,
+            file,
+        };
+        let classes: Vec<Class> = hiding.still_policy()?.classes().collect();
+        let settings = &mut hiding.settings;
+        *settings = preset.settings(&classes);
+        if let Some(score) = hiding.file.min_score {
+            settings.passes.iter_mut().for_each(|p| p.score = score);
+            settings.keep_score = settings.keep_score.min(score);
+        }
+        if let Some(n) = hiding.file.detect_every {
+            settings.detect_every = n;
+        }
+        Ok(hiding)
+    }
+
+    /// The policy for single pictures.
+    pub fn still_policy(&self) -> Result<Policy, Failure> {
+        let preset = self.preset.settings(&[]);
+        let defaults = PolicyDefaults {
+            face_grow: preset.face_grow,
+            person_grow: preset.person_grow,
+            ..PolicyDefaults::default()
+        };
+        Ok(self.file.builder(&defaults)?.export_regions(self.export_regions).build()?)
+    }
+
+    /// The policy for a clip with `fps` frames per second: it looks ahead as far as it holds, as long as the frames that
+    /// wait meanwhile fit into the pool.
+    pub fn clip_policy(&self, fps: f64) -> Result<Policy, Failure> {
+        let still = self.still_policy()?;
+        let frames = (still.hold().as_secs_f64() * fps).ceil().min(MAX_LOOK_AHEAD as f64) as usize;
+        let gap = Duration::from_secs_f64(f64::from(self.settings.detect_every) * 2.0 / fps.max(0.1));
+        let builder = still.to_builder().look_ahead(still.hold());
+        let builder = builder.max_waiting(frames + self.settings.detect_every as usize);
+        Ok(builder.max_gap(gap.clamp(Duration::from_millis(500), Duration::from_secs(10))).build()?)
+    }
+
+    /// Loads the models; each network uses `threads` threads.
+    pub fn detector(&self, threads: usize) -> Result<(Ensemble, Backend), Failure> {
+        let backend = Backend::choose(self.backend, threads)?;
+        let store = self.store.clone().map_or_else(ModelStore::locate, Ok)?;
+        Ok((Ensemble::load(&store, &backend, &self.settings)?, backend))
+    }
+
+    /// SHA-256 of everything that decides what is hidden: two reports with the same hash hid by the same rules.
+    pub fn hash(&self) -> String {
+        hex(&Sha256::digest(format!("{:?}|{:?}", self.file, self.settings)))
+    }
+}
+
+/// Frames of a clip that may wait for the look-ahead: above it the pool alone would take hundreds of megabytes.
+const MAX_LOOK_AHEAD: usize = 64;
+
+/// The bound on threads: what was asked for, else every core.
+pub fn threads(asked: Option<usize>) -> usize {
+    asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1)
+}
+
+/// Where the models are, from the flag or the usual places.
+pub fn store(args: &RuntimeArgs) -> Result<ModelStore, Failure> {
+    Ok(args.models.as_ref().map(ModelStore::new).map_or_else(ModelStore::locate, Ok)?)
+}
+
+/// Bytes in hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}

@@ -1,0 +1,98 @@
+//! What the user sees while it runs: a bar on a terminal, log lines that do not tear it, and Ctrl-C.
+
+use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::outcome::Failure;
+
+static BARS: OnceLock<MultiProgress> = OnceLock::new();
+static CANCEL: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+struct Logger;
+
+impl log::Log for Logger {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        // Other crates talk about their own insides; only ours is meant for the user, unless asked for everything.
+        let ours = record.target().starts_with("milkglass");
+        if self.enabled(record.metadata()) && (ours || log::max_level() >= log::LevelFilter::Trace) {
+            let word = record.level().as_str().to_ascii_lowercase();
+            say(&format!("{word}: {}", record.args()));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+static LOGGER: Logger = Logger;
+
+/// Prints a line on stderr, above any bar.
+pub fn say(line: &str) {
+    let print = || {
+        let _ = writeln!(std::io::stderr().lock(), "{line}");
+    };
+    match BARS.get() {
+        Some(bars) => bars.suspend(print),
+        None => print(),
+    }
+}
+
+/// Sets up logging, bars and signals.
+pub fn start(quiet: bool, verbose: u8) -> Result<(), Failure> {
+    let level = match (quiet, verbose) {
+        (true, _) => log::LevelFilter::Error,
+        (false, 0) => log::LevelFilter::Warn,
+        (false, 1) => log::LevelFilter::Info,
+        (false, 2) => log::LevelFilter::Debug,
+        (false, _) => log::LevelFilter::Trace,
+    };
+    log::set_max_level(level);
+    log::set_logger(&LOGGER).map_err(|e| Failure::new(e.to_string()))?;
+    let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+    BARS.get_or_init(|| MultiProgress::with_draw_target(target));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        // The second signal ends the program at once.
+        let register = signal_hook::flag::register_conditional_shutdown(signal, 130, cancel())
+            .and_then(|_| signal_hook::flag::register(signal, cancel()));
+        register.map_err(|e| Failure::new(format!("signals cannot be caught: {e}")))?;
+    }
+    Ok(())
+}
+
+/// Set by Ctrl-C.
+pub fn cancel() -> Arc<AtomicBool> {
+    Arc::clone(CANCEL.get_or_init(Arc::default))
+}
+
+/// True once the user pressed Ctrl-C.
+pub fn cancelled() -> bool {
+    cancel().load(Ordering::Relaxed)
+}
+
+/// A bar of `total` things, or one without an end when nobody knows how many there are.
+pub fn bar(total: Option<u64>, unit: &str, message: &str) -> ProgressBar {
+    let bar = match total {
+        Some(total) => {
+            let style = format!("{{msg}} [{{bar:30}}] {{pos}}/{{len}} {unit} {{per_sec:.1}} {{eta}} left");
+            ProgressBar::new(total)
+                .with_style(ProgressStyle::with_template(&style).unwrap_or_else(|_| ProgressStyle::default_bar()))
+        }
+        None => {
+            let style = format!("{{msg}} {{spinner}} {{pos}} {unit} {{per_sec:.1}}");
+            ProgressBar::no_length()
+                .with_style(ProgressStyle::with_template(&style).unwrap_or_else(|_| ProgressStyle::default_spinner()))
+        }
+    };
+    let bar = match BARS.get() {
+        Some(bars) => bars.add(bar),
+        None => bar,
+    };
+    bar.set_message(message.to_string());
+    bar
+}

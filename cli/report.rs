@@ -1,0 +1,92 @@
+//! What was done, as JSON: counts and hashes. No coordinates, no counts of people, no device or host name.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::hiding::hex;
+use crate::outcome::Failure;
+
+/// The whole run.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Version of this program.
+    pub milkglass: &'static str,
+    /// `fast`, `balanced` or `careful`.
+    pub preset: String,
+    /// SHA-256 of all settings.
+    pub policy_sha256: String,
+    /// `ort` or `rten`.
+    pub backend: &'static str,
+    /// SHA-256 of the runtime's library, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime_sha256: Option<String>,
+    /// The models in use.
+    pub models: Vec<ModelReport>,
+    /// One entry per file.
+    pub files: Vec<FileReport>,
+}
+
+/// A model in use.
+#[derive(Debug, Serialize)]
+pub struct ModelReport {
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of its file.
+    pub sha256: String,
+}
+
+/// What happened to one file.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct FileReport {
+    /// As given or found.
+    pub input: String,
+    /// Where the result is; absent when there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
+    /// SHA-256 of the input.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_sha256: Option<String>,
+    /// SHA-256 of the output.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_sha256: Option<String>,
+    /// Frames (pictures) read.
+    pub frames_in: u64,
+    /// Frames written.
+    pub frames_out: u64,
+    /// Of these, redacted with everything that was found.
+    pub covered: u64,
+    /// Of these, obscured whole.
+    pub obscured: u64,
+    /// Something to hide was found, or a zone was hidden.
+    pub found: bool,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+    /// Why there is no result, or an incomplete one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl Report {
+    /// Writes it as one JSON document.
+    pub fn write(&self, path: &Path) -> Result<(), Failure> {
+        let text = serde_json::to_string_pretty(self).map_err(|e| Failure::new(e.to_string()))?;
+        std::fs::write(path, text + "\n")
+            .map_err(|e| Failure::new(format!("the report cannot be written: {e}")).about(path))
+    }
+}
+
+/// SHA-256 of a file; `None` when it cannot be read.
+pub fn file_hash(path: &Path) -> Option<String> {
+    let mut file = std::fs::File::open(path).ok()?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer).ok()? {
+            0 => return Some(hex(&hash.finalize())),
+            n => hash.update(&buffer[..n]),
+        }
+    }
+}
