@@ -1,0 +1,295 @@
+//! Frames out of a clip: a caged `ffmpeg` decodes, turns the picture upright and hands over 8-bit 4:2:0.
+//!
+//! The turning is done here, by filters made from the display matrix, for every container alike: `ffmpeg`'s own
+//! automatic turning and the ways to write the matrix again differ between its versions.
+
+use std::ffi::OsString;
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdout, Stdio};
+use std::time::Duration;
+
+use super::child::{End, Log, Running, TimedPipe};
+use super::nut::{NutError, Reader};
+use super::probe::ClipInfo;
+use super::tools::{Tools, reading};
+use super::{ClipError, Limits};
+
+const NAME: &str = "decoder";
+
+/// Errors on stderr that say nothing about the pictures.
+const HARMLESS: &[&str] = &["unable to decode APP fields", "non monoton", "deprecated pixel format"];
+
+/// Warnings on stderr that mean lost or broken pictures.
+const DAMAGE: &[&str] = &[
+    "partial file",
+    "moov atom not found",
+    "Invalid data",
+    "rror while decoding",
+    "orrupt",
+    "missing picture",
+    "runcat",
+    "ended prematurely",
+    "concealing",
+    "Packet mismatch",
+];
+
+/// A running decoder.
+pub struct Decoder {
+    child: Running,
+    reader: Reader<BufReader<TimedPipe<ChildStdout>>>,
+    input: PathBuf,
+    stall: Duration,
+    info: ClipInfo,
+    frames: u64,
+    span: Option<(i64, i64)>,
+    ended: bool,
+}
+
+/// A frame whose rows follow in [`Decoder::read_exact_row`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// Presentation time in ticks of [`ClipInfo::time_base`]; the earliest stream of the clip starts at 0.
+    pub pts: i64,
+    /// Bytes of the frame: always [`ClipInfo::frame_len`].
+    pub len: u64,
+}
+
+/// How decoding ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DecodeEnd {
+    /// Frames delivered.
+    pub frames: u64,
+    /// Why the clip is held to be damaged or cut off, in one line; `None` when nothing hints at it.
+    pub damage: Option<String>,
+    /// What else is worth telling.
+    pub warnings: Vec<String>,
+}
+
+impl Decoder {
+    /// Starts decoding `input`, which `info` describes. Fails when not even the first frame can be had.
+    pub fn open(tools: &Tools, input: &Path, info: &ClipInfo, limits: &Limits) -> Result<Self, ClipError> {
+        let mut command = tools.ffmpeg(false);
+        command.args(arguments(input, info, limits)).stdout(Stdio::piped());
+        let mut child = Running::spawn(&mut command, NAME, limits)?;
+        let opened = child
+            .stdout()
+            .map_err(NutError::from)
+            .and_then(|pipe| Reader::open(BufReader::with_capacity(1 << 18, pipe), info.frame_len()));
+        let reader = match opened {
+            Ok(reader) => reader,
+            Err(error) => return Err(failure(&mut child, error, input, 0)),
+        };
+        let stream = reader.stream();
+        if (stream.width, stream.height) != (info.width, info.height) || &stream.fourcc != b"I420" {
+            return Err(ClipError::Unsupported(format!(
+                "{}: its pictures are announced as {}x{} but decoded as {}x{}, which is not supported: re-encode the \
+                 clip with ffmpeg first",
+                input.display(),
+                info.width,
+                info.height,
+                stream.width,
+                stream.height
+            )));
+        }
+        Ok(Decoder {
+            child,
+            reader,
+            input: input.to_owned(),
+            stall: limits.stall,
+            info: info.clone(),
+            frames: 0,
+            span: None,
+            ended: false,
+        })
+    }
+
+    /// The next frame, or `None` at the end. Rows of the frame before that were not read are skipped.
+    pub fn next(&mut self) -> Result<Option<FrameHeader>, ClipError> {
+        let head = match self.reader.next_frame() {
+            Ok(Some(head)) => head,
+            Ok(None) => {
+                self.ended = true;
+                return Ok(None);
+            }
+            Err(error) => return Err(self.failed(error)),
+        };
+        if head.len != self.info.frame_len() {
+            let what = format!("a frame of {} bytes instead of {}", head.len, self.info.frame_len());
+            return Err(self.failed(NutError::Invalid(what)));
+        }
+        let pts = self.in_clip_ticks(head.pts);
+        let first = self.span.map_or(pts, |(first, _)| first.min(pts));
+        let last = self.span.map_or(pts, |(_, last)| last.max(pts));
+        self.span = Some((first, last));
+        self.frames += 1;
+        Ok(Some(FrameHeader { pts, len: head.len }))
+    }
+
+    /// The next bytes of the current frame: a row, or any other part.
+    pub fn read_exact_row(&mut self, row: &mut [u8]) -> Result<(), ClipError> {
+        self.reader.read_exact(row).map_err(|error| self.failed(error))
+    }
+
+    /// Waits for the decoder's end and weighs what it said. To be called when [`Decoder::next`] returned `None`.
+    pub fn finish(mut self) -> Result<DecodeEnd, ClipError> {
+        if !self.ended {
+            return Err(self.child.died("the clip was not read to its end".to_owned()));
+        }
+        let end = self.child.wait(self.stall)?;
+        if let Some(reason) = end.killed() {
+            return Err(self.child.died(reason));
+        }
+        if self.frames == 0 {
+            return Err(ClipError::Damaged { path: self.input, reason: no_frames(&end) });
+        }
+        let mut warnings = Vec::new();
+        let log = &end.log;
+        if let [first, .., last] = log.sizes.as_slice() {
+            warnings.push(format!(
+                "the picture size changes midway, from {}x{} to {}x{}: all frames are scaled to the first size",
+                first.0, first.1, last.0, last.1
+            ));
+        }
+        if log.warnings.iter().any(|line| line.contains("on-monoton")) {
+            warnings.push("timestamps that repeat or run backwards were moved forward".to_owned());
+        }
+        let missing = self.info.frames.map_or(0, |declared| declared.saturating_sub(self.frames));
+        let cut_off = self.cut_off();
+        if missing > 0 && cut_off.is_none() {
+            warnings
+                .push(format!("{missing} stored frames are not shown (cut by an edit list, or unreadable)"));
+        }
+        let damage = said(log).or(cut_off).or_else(|| {
+            let code = end.status.code().filter(|&code| code != 0)?;
+            Some(format!("the decoder ended with exit code {code}"))
+        });
+        Ok(DecodeEnd { frames: self.frames, damage, warnings })
+    }
+
+    /// The child's process id.
+    pub fn child_id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// `ffmpeg` writes NUT in a multiple of the clip's time base.
+    fn in_clip_ticks(&self, pts: i64) -> i64 {
+        let (from, to) = (self.reader.stream().time_base, self.info.time_base);
+        let above = i128::from(pts) * i128::from(from.0) * i128::from(to.1);
+        let below = i128::from(from.1) * i128::from(to.0);
+        // Below 2^62 times the ratio of two time bases; a clip that exceeds it has no meaningful clock.
+        i64::try_from((above + below / 2) / below).unwrap_or(i64::MAX >> 2)
+    }
+
+    /// Tells when clearly less time was delivered than the clip declares.
+    fn cut_off(&self) -> Option<String> {
+        let declared = self.info.duration?.as_secs_f64();
+        let (first, last) = self.span?;
+        let tick = f64::from(self.info.time_base.0) / f64::from(self.info.time_base.1);
+        let frame = self.info.fps().map_or(0.1, |fps| 1.0 / fps);
+        let delivered = (last - first) as f64 * tick + frame;
+        let start = first as f64 * tick;
+        let short = declared - delivered - start.max(0.0);
+        let tolerance = (3.0 * frame).max(0.25).max(declared * 0.005);
+        let all_there = self.info.frames.is_some_and(|declared| self.frames >= declared);
+        (short > tolerance && !all_there)
+            .then(|| format!("{declared:.2} s are declared, but the pictures end after {delivered:.2} s"))
+    }
+
+    fn failed(&mut self, error: NutError) -> ClipError {
+        failure(&mut self.child, error, &self.input, self.frames)
+    }
+}
+
+fn arguments(input: &Path, info: &ClipInfo, limits: &Limits) -> Vec<OsString> {
+    let mut args: Vec<OsString> =
+        // Level verbose only to learn of a change of size; the log is bounded.
+        ["-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+verbose"].map(OsString::from).into();
+    let mut add = |words: &[&str]| args.extend(words.iter().map(OsString::from));
+    if let Some(threads) = limits.threads {
+        add(&["-threads", &threads.to_string()]);
+    }
+    add(&["-noautorotate"]);
+    add(&clock(info, info.video.start_us, 0).each_ref().map(String::as_str));
+    args.extend(reading(input));
+    let mut filters: Vec<&str> = info.to_yuv420p.as_deref().into_iter().collect();
+    filters.push("format=yuv420p");
+    filters.extend(info.orientation.filter());
+    let (num, den) = info.time_base;
+    let mut add = |words: &[&str]| args.extend(words.iter().map(OsString::from));
+    add(&["-map", &format!("0:{}", info.video.index), "-map_metadata", "-1", "-map_chapters", "-1"]);
+    add(&["-vf", &filters.join(",")]);
+    add(&["-fps_mode", "passthrough", "-enc_time_base", &format!("{num}:{den}")]);
+    add(&["-c:v", "rawvideo", "-pix_fmt", "yuv420p", "-f", "nut", "pipe:1"]);
+    args
+}
+
+/// Input options that put the clip's earliest stream at `zero_us`, so that pictures and sound, which are read by
+/// different children, keep their distance.
+pub(super) fn clock(info: &ClipInfo, track_start_us: i64, zero_us: i64) -> [String; 3] {
+    let (keep, offset) = if info.jumps() {
+        // ffmpeg evens out jumps only when it also moves the stream's own start to zero.
+        ("-accurate_seek", track_start_us - info.start_us)
+    } else {
+        ("-copyts", -info.start_us)
+    };
+    let offset = offset + zero_us;
+    let sign = if offset < 0 { "-" } else { "" };
+    let (whole, part) = (offset.unsigned_abs() / 1_000_000, offset.unsigned_abs() % 1_000_000);
+    [keep.to_owned(), "-itsoffset".to_owned(), format!("{sign}{whole}.{part:06}")]
+}
+
+/// What a broken stream of a child means, told by the child's own end where possible.
+fn failure(child: &mut Running, error: NutError, input: &Path, frames: u64) -> ClipError {
+    let broken_off = match &error {
+        NutError::Io(error) => {
+            if let Some(explained) = child.explain(error) {
+                return explained;
+            }
+            error.kind() == io::ErrorKind::UnexpectedEof
+        }
+        NutError::Invalid(_) => false,
+    };
+    if !broken_off {
+        return child.died(format!("its stream is not what it should be: {error}"));
+    }
+    let end = match child.stop() {
+        Ok(end) => end,
+        Err(error) => return error,
+    };
+    if let Some(reason) = end.killed() {
+        return child.died(reason);
+    }
+    if frames > 0 {
+        return child.died(format!("its stream broke off after {frames} frames: {}", end.reason()));
+    }
+    let missing = |line: &String| line.contains("Decoder") && line.contains("not found");
+    if end.log.errors.iter().any(missing) {
+        return ClipError::Unsupported(format!(
+            "{}: the installed ffmpeg cannot decode this clip: {}",
+            input.display(),
+            end.reason()
+        ));
+    }
+    if end.status.code() == Some(127) {
+        return child.died(end.reason());
+    }
+    ClipError::Damaged { path: input.to_owned(), reason: no_frames(&end) }
+}
+
+fn no_frames(end: &End) -> String {
+    let first = end.log.errors.first().map(|line| format!(": {line}")).unwrap_or_default();
+    format!("not one picture of it can be decoded{first}")
+}
+
+/// The first line of stderr that means lost or broken pictures.
+fn said(log: &Log) -> Option<String> {
+    let error = log.errors.iter().find(|line| !HARMLESS.iter().any(|harmless| line.contains(harmless)));
+    let warning = || log.warnings.iter().find(|line| DAMAGE.iter().any(|damage| line.contains(damage)));
+    let line = error.or_else(warning)?;
+    let more = match log.error_count {
+        0 | 1 => String::new(),
+        count => format!(" (one of {count} errors)"),
+    };
+    Some(format!("{line}{more}"))
+}

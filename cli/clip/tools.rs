@@ -1,0 +1,170 @@
+//! Which `ffmpeg` and `ffprobe` are used, and the arguments every child gets.
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::child::{End, Running};
+use super::sandbox::{self, Cage};
+use super::{ClipError, Limits};
+
+/// Oldest version that is supported: Debian bookworm's.
+const OLDEST: (u32, u32) = (5, 1);
+
+/// Containers that may be read. What is missing is missing on purpose: playlists and scripts that name other files
+/// (concat, hls, dash), pictures by pattern (image2), generators (lavfi) and devices.
+const FORMATS: &str = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,flv,ogg,asf,h264,hevc,\
+    ivf,obu,dv,mxf,nut,yuv4mpegpipe";
+
+/// The programs found, with their version, and the launcher that cages them.
+#[derive(Debug, Clone)]
+pub struct Tools {
+    /// Path of `ffmpeg`.
+    pub ffmpeg: PathBuf,
+    /// Path of `ffprobe`.
+    pub ffprobe: PathBuf,
+    /// Version as `ffmpeg` tells it, for reports.
+    pub version: String,
+    /// What children may use.
+    pub limits: Limits,
+    launcher: Option<PathBuf>,
+}
+
+impl Tools {
+    /// Finds `ffmpeg` and `ffprobe` in the folder that `MILKGLASS_FFMPEG` names, else in `PATH`, and checks their
+    /// version. Children are started through this very executable, which must hand
+    /// [`sandbox::SUBCOMMAND`] to [`sandbox::child_main`].
+    pub fn find(limits: Limits) -> Result<Self, ClipError> {
+        // The link stays right even when the file is replaced while we run.
+        let folder = std::env::var_os("MILKGLASS_FFMPEG").map(PathBuf::from);
+        Self::find_in(folder.as_deref(), Some(PathBuf::from("/proc/self/exe")), limits)
+    }
+
+    /// The same, with the folder and the launcher given. Without a launcher children run without a cage: for tests.
+    pub fn find_in(
+        folder: Option<&Path>,
+        launcher: Option<PathBuf>,
+        limits: Limits,
+    ) -> Result<Self, ClipError> {
+        let ffmpeg = locate("ffmpeg", folder)?;
+        let ffprobe = locate("ffprobe", folder)?;
+        let mut tools = Tools { ffmpeg, ffprobe, version: String::new(), limits, launcher };
+        tools.checked_version("ffprobe")?;
+        tools.version = tools.checked_version("ffmpeg")?;
+        Ok(tools)
+    }
+
+    /// Whether this `ffmpeg` has the encoder.
+    pub(super) fn has_encoder(&self, name: &str) -> Result<bool, ClipError> {
+        let mut command = self.ffmpeg(false);
+        command.args(["-hide_banner", "-encoders"]);
+        let (text, _) = self.output(&mut command, "ffmpeg")?;
+        let text = String::from_utf8_lossy(&text);
+        Ok(text.lines().any(|line| line.split_whitespace().nth(1) == Some(name)))
+    }
+
+    /// `ffmpeg` in its cage, without arguments.
+    pub(super) fn ffmpeg(&self, writes_files: bool) -> Command {
+        self.caged(&self.ffmpeg, writes_files)
+    }
+
+    /// `ffprobe` in its cage, without arguments.
+    pub(super) fn ffprobe(&self) -> Command {
+        self.caged(&self.ffprobe, false)
+    }
+
+    fn caged(&self, program: &Path, writes_files: bool) -> Command {
+        let cage = Cage { address_space: self.limits.address_space, writes_files };
+        let mut command = sandbox::command(self.launcher.as_deref(), cage, program);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command
+    }
+
+    /// Runs a child to its end and returns the first MiB of its stdout.
+    pub(super) fn output(
+        &self,
+        command: &mut Command,
+        name: &'static str,
+    ) -> Result<(Vec<u8>, End), ClipError> {
+        command.stdout(Stdio::piped());
+        let mut child = Running::spawn(command, name, &self.limits)?;
+        let mut text = Vec::new();
+        let read = child.stdout().and_then(|pipe| pipe.take(1 << 20).read_to_end(&mut text));
+        if let Err(error) = read {
+            let explained = child.explain(&error);
+            return Err(explained.unwrap_or_else(|| child.died(error.to_string())));
+        }
+        let end = child.wait(self.limits.stall)?;
+        Ok((text, end))
+    }
+
+    fn checked_version(&self, tool: &'static str) -> Result<String, ClipError> {
+        let mut command = if tool == "ffmpeg" { self.ffmpeg(false) } else { self.ffprobe() };
+        let mut short = self.clone();
+        short.limits.stall = Duration::from_secs(20);
+        let (text, end) = short.output(command.arg("-version"), tool)?;
+        let text = String::from_utf8_lossy(&text);
+        let version = text.split_whitespace().skip_while(|&word| word != "version").nth(1);
+        let Some(version) = version.filter(|_| end.status.success()) else {
+            return Err(ClipError::ChildDied { child: tool, reason: end.reason() });
+        };
+        match parse_version(version) {
+            Some(number) if number < OLDEST => Err(ClipError::ToolTooOld { tool, found: version.to_owned() }),
+            // Builds from the development tree carry no number and are newer than any release.
+            _ => Ok(version.to_owned()),
+        }
+    }
+}
+
+/// Arguments before the input: quiet, no keyboard, local files and pipes only.
+pub(super) fn reading(input: &Path) -> Vec<OsString> {
+    let mut args: Vec<OsString> =
+        ["-protocol_whitelist", "file,pipe", "-format_whitelist", FORMATS, "-i"].map(OsString::from).into();
+    args.push(file_url(input));
+    args
+}
+
+/// A name that is never taken for an option, a protocol or a pattern.
+pub(super) fn file_url(path: &Path) -> OsString {
+    let mut url = OsString::from("file:");
+    url.push(path);
+    url
+}
+
+fn locate(tool: &'static str, folder: Option<&Path>) -> Result<PathBuf, ClipError> {
+    let missing = |searched| ClipError::ToolMissing { tool, searched };
+    if let Some(folder) = folder {
+        let path = folder.join(tool);
+        return path.is_file().then_some(path).ok_or_else(|| missing(format!("in {}", folder.display())));
+    }
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&paths)
+        .filter(|folder| folder.is_absolute())
+        .map(|folder| folder.join(tool))
+        .find(|path| path.is_file())
+        .ok_or_else(|| missing("in PATH".to_owned()))
+}
+
+/// `5.1.9-0+deb12u1`, `n7.0.2`, `7.1`; `None` for builds without a number.
+fn parse_version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.trim_start_matches('n').split(|c: char| !c.is_ascii_digit());
+    let major = numbers.next()?.parse().ok()?;
+    let minor = numbers.next().and_then(|minor| minor.parse().ok()).unwrap_or(0);
+    Some((major, minor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_version;
+
+    #[test]
+    fn versions_of_distributions_and_static_builds() {
+        assert_eq!(parse_version("5.1.9-0+deb12u1"), Some((5, 1)));
+        assert_eq!(parse_version("n9.0.2-17-g2a571b6068-20260930"), Some((9, 0)));
+        assert_eq!(parse_version("7.0.2-static"), Some((7, 0)));
+        assert_eq!(parse_version("4.4"), Some((4, 4)));
+        assert_eq!(parse_version("N-118193-g5f38c82536"), None);
+    }
+}
