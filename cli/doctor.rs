@@ -1,0 +1,93 @@
+//! `milkglass doctor`: what is here, what is missing, and the command that mends it.
+
+use std::io::Write;
+
+use milkglass::detect::backend::{Backend, Choice};
+use milkglass::detect::{Ensemble, Preset};
+use milkglass::Class;
+
+use crate::args::DoctorArgs;
+use crate::outcome::{Exit, Failure};
+use crate::{clips, hiding};
+
+/// Runs the command: 0 when everything that redaction needs is here, else 1.
+pub fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
+    let mut out = std::io::stdout().lock();
+    let mut missing = false;
+    let mut line = |ok: bool, what: &str, text: String| {
+        missing |= !ok;
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        writeln!(out, "{} {what:<14}{text}", if ok { "ok     " } else { "MISSING" })
+            .map_err(|e| Failure::new(format!("cannot be printed: {e}")))
+    };
+    line(true, "milkglass", format!("{} for {}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH))?;
+    line(true, "cpu", cpu())?;
+    match clips::tools(hiding::threads(args.runtime.threads)) {
+        Ok(tools) => line(true, "ffmpeg", format!("{} at {}", tools.version, tools.ffmpeg.display()))?,
+        Err(e) => line(false, "ffmpeg", e.to_string())?,
+    }
+    let backend = match Backend::choose(Choice::Ort, 1) {
+        Ok(backend) => {
+            let (path, hash) = backend.library().unwrap_or_default();
+            line(true, "ONNX Runtime", format!("{}, SHA-256 {hash}", path.display()))?;
+            Some(backend)
+        }
+        Err(e) => {
+            line(true, "ONNX Runtime", format!("not used: {e}"))?;
+            None
+        }
+    };
+    let rten = Backend::choose(Choice::Rten, 1);
+    line(true, "rten", if rten.is_ok() { "built in".into() } else { "not in this build".into() })?;
+    match (hiding::store(&args.runtime), backend.map_or(rten, Ok)) {
+        (Err(e), _) => line(false, "models", e.to_string())?,
+        (_, Err(e)) => line(false, "inference", e.to_string())?,
+        (Ok(store), Ok(backend)) => {
+            let settings = Preset::Careful.settings(&Class::ALL);
+            let mut names: Vec<&str> = settings.passes.iter().map(|p| p.model.as_str()).collect();
+            names.dedup();
+            names.sort_unstable();
+            names.dedup();
+            for name in names {
+                let mut one = settings.clone();
+                one.passes.retain(|p| p.model == name);
+                match Ensemble::load(&store, &backend, &one) {
+                    Ok(ensemble) => {
+                        for m in ensemble.models() {
+                            line(true, "model", format!("{}, SHA-256 {}, in {}", m.name, m.sha256, store.dir().display()))?;
+                        }
+                    }
+                    Err(e) => line(false, "model", e.to_string())?,
+                }
+            }
+        }
+    }
+    Ok(if missing { Exit::Failed } else { Exit::Done })
+}
+
+/// Name and features of the processor that the kernels and runtimes can use.
+fn cpu() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    #[cfg(target_arch = "x86_64")]
+    let features: Vec<&str> = [
+        ("sse4.1", std::arch::is_x86_feature_detected!("sse4.1")),
+        ("avx2", std::arch::is_x86_feature_detected!("avx2")),
+        ("fma", std::arch::is_x86_feature_detected!("fma")),
+        ("avx512f", std::arch::is_x86_feature_detected!("avx512f")),
+    ]
+    .into_iter()
+    .filter_map(|(name, has)| has.then_some(name))
+    .collect();
+    #[cfg(target_arch = "aarch64")]
+    let features: Vec<&str> = [
+        ("neon", std::arch::is_aarch64_feature_detected!("neon")),
+        ("dotprod", std::arch::is_aarch64_feature_detected!("dotprod")),
+        ("i8mm", std::arch::is_aarch64_feature_detected!("i8mm")),
+    ]
+    .into_iter()
+    .filter_map(|(name, has)| has.then_some(name))
+    .collect();
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let features: Vec<&str> = Vec::new();
+    format!("{cores} cores, {}", features.join(" "))
+}
