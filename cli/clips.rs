@@ -232,8 +232,11 @@ fn read_y4m(
         );
         match frame {
             Ok(_) if !more => break,
-            Ok(frame) if sender.send(Ok((frame, pts))).is_err() => return Ok(None),
-            Ok(_) => {}
+            Ok(frame) => {
+                if sender.send(Ok((frame, pts))).is_err() {
+                    return Ok(None);
+                }
+            }
             Err(failure) if progress::cancelled() => return Err(failure),
             // What came before the damage is whole.
             Err(failure) => return Ok(Some(SourceEnd { damage: Some(failure.message), warnings: Vec::new() })),

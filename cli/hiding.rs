@@ -71,8 +71,8 @@ impl Hiding {
         let settings = &mut hiding.settings;
         *settings = preset.settings(&classes);
         if let Some(score) = hiding.file.min_score {
-            settings.passes.iter_mut().for_each(|p| p.score = score);
-            settings.keep_score = settings.keep_score.min(score);
+            let faces = settings.passes.iter_mut().filter(|p| p.class == Class::Face);
+            faces.for_each(|p| p.score = score);
         }
         if let Some(n) = hiding.file.detect_every {
             settings.detect_every = n;

@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Cli, Command};
-use outcome::Exit;
+use outcome::{Exit, Failure};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -39,7 +39,9 @@ fn main() -> ExitCode {
         Command::Redact(args) => redact::run(args),
         Command::Detect(args) => detect::run(args),
         Command::Eval(args) => eval::run(args),
-        Command::Policy(command) => policy::run(command),
+        Command::Policy(command) => policy::run(command, &mut std::io::stdout().lock())
+            .map(|()| Exit::Done)
+            .map_err(|e| Failure::new(e.to_string())),
         Command::Doctor(args) => doctor::run(args),
         Command::Child(_) => Ok(Exit::Failed),
     });

@@ -8,20 +8,24 @@ use super::{Class, Detection, Detector};
 use crate::error::{Error, Result};
 use crate::frame::View;
 
-/// Boxes of different passes that overlap by more are one face.
-const ACROSS_PASSES_IOU: f32 = 0.5;
+/// Boxes of different passes that overlap by more are one thing.
+const ACROSS_PASSES_IOU: f32 = 0.7;
 /// How far off a box may be, in pixels of the network's input.
-const SLACK: f32 = 1.0;
+const SLACK: f32 = 2.0;
 
 /// One look at the picture by one network at one size.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pass {
     /// Name of the model's manifest.
     pub model: String,
+    /// What it looks for.
+    pub class: Class,
     /// The picture's longer side at the network's input: the picture's own, but within these bounds.
     pub long_side: (u32, u32),
     /// From this score on a detection is sure.
     pub score: f32,
+    /// From this share of `score` on, a detection carries on a track that was sure at some other time.
+    pub keep: f32,
     /// Boxes smaller than this (geometric mean of the sides, pixels of the network's input) are left to another pass.
     pub min_box: f32,
 }
@@ -44,8 +48,6 @@ pub enum Preset {
 pub struct Settings {
     /// The passes over each picture.
     pub passes: Vec<Pass>,
-    /// Detections from this score on carry on tracks that were sure at some other time.
-    pub keep_score: f32,
     /// Growth of face boxes.
     pub face_grow: f32,
     /// Growth of person boxes.
@@ -74,31 +76,51 @@ impl Preset {
 
     /// The passes for the classes asked for, and what goes with them. How they were found: models/README.md.
     pub fn settings(self, classes: &[Class]) -> Settings {
-        let pass =
-            |model: &str, long_side, score, min_box| Pass { model: model.into(), long_side, score, min_box };
+        let face = |model: &str, long_side, score, min_box| Pass {
+            model: model.into(),
+            class: Class::Face,
+            long_side,
+            score,
+            keep: 0.4,
+            min_box,
+        };
+        // YuNet knows faces of 10 to 300 pixels: the small passes are there for those that fill the picture.
+        let yunet = |most, score| {
+            let close = [face("yunet", (192, 192), score, 48.0), face("yunet", (320, 320), score, 32.0)];
+            close.into_iter().chain([face("yunet", (640, most), score, 0.0)])
+        };
+        let person = |side, score| Pass {
+            model: "yolox-nano".into(),
+            class: Class::Person,
+            long_side: (side, side),
+            score,
+            keep: 0.5,
+            min_box: 0.0,
+        };
         let mut passes = Vec::new();
         if classes.contains(&Class::Face) {
-            passes.extend(match self {
-                Preset::Fast => vec![pass("yunet", (640, 640), 0.25, 0.0)],
-                Preset::Balanced => {
-                    vec![pass("yunet", (640, 1280), 0.25, 0.0), pass("yunet", (320, 320), 0.25, 32.0)]
+            match self {
+                Preset::Fast => passes.extend(yunet(800, 0.25)),
+                Preset::Balanced => passes.extend(yunet(1152, 0.25)),
+                Preset::Careful => {
+                    passes.extend(yunet(1920, 0.2));
+                    passes.push(face("centerface", (640, 1280), 0.12, 0.0));
                 }
-                Preset::Careful => vec![
-                    pass("yunet", (640, 1920), 0.25, 0.0),
-                    pass("yunet", (320, 320), 0.25, 32.0),
-                    pass("centerface", (640, 1280), 0.1, 0.0),
-                ],
-            });
+            }
         }
         if classes.contains(&Class::Person) {
-            passes.push(pass("yolox-nano", (640, 640), 0.1, 0.0));
+            match self {
+                Preset::Fast => passes.push(person(416, 0.1)),
+                Preset::Balanced => passes.extend([person(416, 0.1), person(640, 0.1)]),
+                Preset::Careful => passes.extend([person(416, 0.1), person(640, 0.1), person(960, 0.2)]),
+            }
         }
         let detect_every = match self {
             Preset::Fast => 4,
             Preset::Balanced => 3,
             Preset::Careful => 1,
         };
-        Settings { passes, keep_score: 0.1, face_grow: 1.25, person_grow: 1.1, detect_every }
+        Settings { passes, face_grow: 1.16, person_grow: 1.2, detect_every }
     }
 }
 
@@ -107,7 +129,6 @@ pub struct Ensemble {
     models: Vec<Model>,
     passes: Vec<Prepared>,
     classes: Vec<Class>,
-    keep_score: f32,
 }
 
 struct Model {
@@ -145,7 +166,7 @@ impl Ensemble {
         let mut classes: Vec<Class> = models.iter().flat_map(|m| m.classes.iter().copied()).collect();
         classes.sort_unstable();
         classes.dedup();
-        Ok(Ensemble { models, passes, classes, keep_score: settings.keep_score })
+        Ok(Ensemble { models, passes, classes })
     }
 
     /// Name, file hash and licence of each model in use.
@@ -173,24 +194,25 @@ impl Detector for Ensemble {
     }
 
     fn detect(&mut self, view: &View<'_>) -> Result<Vec<Detection>> {
-        let mut all: Vec<Detection> = Vec::new();
+        let mut all: Vec<(Detection, f32)> = Vec::new();
         for prepared in &mut self.passes {
             let model = &mut self.models[prepared.model];
-            all.extend(prepared.run(model, view, self.keep_score)?);
+            all.extend(prepared.run(model, view)?);
         }
         if self.passes.len() > 1 {
             let overlap =
                 |a: &Detection, b: &Detection| if a.class == b.class { a.rect.iou(&b.rect) } else { 0.0 };
-            // A sure box must not be suppressed by a tentative one.
-            let rank = |d: &Detection| if d.tentative { d.score } else { d.score + 1.0 };
-            decode::suppress(&mut all, ACROSS_PASSES_IOU, rank, overlap);
+            // Scores of different networks are comparable only in units of their thresholds, so a sure box is never
+            // suppressed by a tentative one.
+            decode::suppress(&mut all, ACROSS_PASSES_IOU, |d| d.1, |a, b| overlap(&a.0, &b.0));
         }
-        Ok(all)
+        Ok(all.into_iter().map(|(d, _)| d).collect())
     }
 }
 
 impl Prepared {
-    fn run(&mut self, model: &mut Model, view: &View<'_>, keep_score: f32) -> Result<Vec<Detection>> {
+    /// The detections, each with its score in units of the pass's threshold.
+    fn run(&mut self, model: &mut Model, view: &View<'_>) -> Result<Vec<(Detection, f32)>> {
         let format = view.format();
         let (w, h) = format.upright_size();
         let long_side = w.max(h).clamp(self.pass.long_side.0, self.pass.long_side.1);
@@ -203,23 +225,25 @@ impl Prepared {
             return Err(Error::Detector("the tensor has no shape".into()));
         };
         let (_, _, rows, cols) = tensor.dim();
-        let least = self.pass.score.min(keep_score);
+        let Pass { class: wanted, score: sure, keep, min_box, .. } = self.pass;
+        let least = sure * keep.min(1.0);
         let (decoder, class_index): (DecoderKind, &[usize]) = (model.manifest.decoder, &model.class_index);
         let mut found: Vec<Candidate> = Vec::new();
         model.network.run(tensor, &mut |outputs| {
             found = decode::decode(decoder, outputs, (cols, rows), class_index, least)?;
             Ok(())
         })?;
-        found.retain(|c| ((c.x1 - c.x0) * (c.y1 - c.y0)).sqrt() >= self.pass.min_box);
         decode::suppress(&mut found, model.manifest.thresholds.nms, |c| c.score, decode::iou);
+        found.retain(|c| ((c.x1 - c.x0) * (c.y1 - c.y0)).sqrt() >= min_box);
         let slack = SLACK * letterbox.pixel_size();
         let edges = model.manifest.calibration;
         let detections = found.iter().filter_map(|c| {
             let (w, h) = (c.x1 - c.x0, c.y1 - c.y0);
             let (dx, top, bottom) = (w * edges.sides, h * edges.top, h * edges.bottom);
             let rect = letterbox.to_frame(c.x0 - dx, c.y0 - top, c.x1 + dx, c.y1 + bottom)?;
-            let class = *model.classes.get(c.class)?;
-            Some(Detection { class, rect, score: c.score, slack, tentative: c.score < self.pass.score })
+            let class = *model.classes.get(c.class).filter(|class| **class == wanted)?;
+            let detection = Detection { class, rect, score: c.score, slack, tentative: c.score < sure };
+            Some((detection, c.score / sure.max(f32::MIN_POSITIVE)))
         });
         Ok(detections.collect())
     }
