@@ -23,5 +23,9 @@ pub use frame::{
 };
 pub use geometry::{Orientation, PixelRect, Rect};
 pub use policy::{Color, OnDeadline, Policy, PolicyBuilder, PolicyError, Polygon, Style, Zone};
+#[cfg(feature = "config")]
+pub use policy::{
+    BackendName, Direction, KEYS, Key, PolicyDefaults, PolicyFile, PresetName, SCHEMA, StyleName, ZoneEntry,
+};
 pub use stats::Stats;
 pub use time::Timestamp;

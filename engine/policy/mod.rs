@@ -2,11 +2,28 @@
 
 #[cfg(feature = "config")]
 mod file;
+#[cfg(feature = "config")]
+mod keys;
+#[cfg(feature = "config")]
+mod limits;
+#[cfg(feature = "config")]
+mod value;
 mod zone;
+#[cfg(feature = "config")]
+mod zone_entry;
 
+use std::fmt;
 use std::time::Duration;
 
+#[cfg(feature = "config")]
+pub use file::{PolicyDefaults, PolicyFile};
+#[cfg(feature = "config")]
+pub use keys::{Direction, KEYS, Key, SCHEMA};
+#[cfg(feature = "config")]
+pub use value::{BackendName, PresetName, StyleName};
 pub use zone::{Polygon, Zone};
+#[cfg(feature = "config")]
+pub use zone_entry::ZoneEntry;
 
 use crate::detect::Class;
 
@@ -33,6 +50,13 @@ impl Color {
         }
         let [_, r, g, b] = u32::from_str_radix(hex, 16).ok()?.to_be_bytes();
         Some(Color { r, g, b })
+    }
+}
+
+/// As `#rrggbb`.
+impl fmt::Display for Color {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{:02x}{:02x}{:02x}", self.r, self.g, self.b)
     }
 }
 
@@ -131,7 +155,7 @@ pub enum PolicyError {
         why: &'static str,
     },
     /// A zone that is no area.
-    #[error("zone \"{zone}\": {why}")]
+    #[error("zone {zone:?}: {why}")]
     Zone {
         /// The zone's name.
         zone: String,
@@ -141,9 +165,17 @@ pub enum PolicyError {
     /// A class that no detector offers.
     #[error("the policy hides {0}s, but no loaded model finds {0}s: load one that does, or turn {0}s off")]
     NoDetector(Class),
-    /// A policy file that cannot be read.
-    #[error("policy file: {0}")]
+    /// A policy file that cannot be read, or has something in it that means nothing.
+    #[error("{0}")]
     File(String),
+    /// Any of these, found at a place in a file.
+    #[error("{place}: {error}")]
+    At {
+        /// The file, with line and column where they are known.
+        place: String,
+        /// What is wrong there.
+        error: Box<PolicyError>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -220,6 +252,10 @@ impl Policy {
     /// The colour of obscured frames.
     pub fn obscure_color(&self) -> Color {
         self.obscure_color
+    }
+    /// A builder that starts from this policy.
+    pub fn to_builder(&self) -> PolicyBuilder {
+        PolicyBuilder { policy: self.clone() }
     }
     /// Whether redacted frames tell where they were hidden.
     pub fn export_regions(&self) -> bool {

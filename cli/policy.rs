@@ -1,0 +1,267 @@
+//! `milkglass policy`: checks a policy file and says in words what it does; prints the schema and the keys.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use milkglass::{
+    Class, Color, KEYS, OnDeadline, PolicyDefaults, PolicyError, PolicyFile, PresetName, SCHEMA, Style, Zone,
+};
+
+/// What to do with policy files.
+#[derive(Clone, Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Check a policy file and say in words what it does
+    Check {
+        /// The policy file (TOML)
+        file: PathBuf,
+    },
+    /// Print the JSON schema of policy files
+    Schema,
+    /// Print every key with its type, default, meaning and the change that makes it stronger
+    Keys,
+}
+
+/// Why a policy command failed, in one line.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyCommandError {
+    /// The file is not acceptable.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The answer could not be written.
+    #[error("the answer could not be written: {0}")]
+    Output(#[from] io::Error),
+}
+
+/// Runs the command; the answer goes to `out`.
+///
+/// # Errors
+/// The policy is not acceptable (exit code 1), or `out` does not take the answer. A reader that left early is no error.
+pub fn run(command: &PolicyCommand, out: &mut impl Write) -> Result<(), PolicyCommandError> {
+    let written = match command {
+        PolicyCommand::Check { file } => {
+            let text = describe(file)?;
+            out.write_all(text.as_bytes())
+        }
+        PolicyCommand::Schema => out.write_all(SCHEMA.as_bytes()),
+        PolicyCommand::Keys => keys(out),
+    };
+    match written.and_then(|()| out.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(e.into()),
+        _ => Ok(()),
+    }
+}
+
+fn keys(out: &mut impl Write) -> io::Result<()> {
+    let rows = KEYS.iter().map(|k| (k.name, k.default, k.direction.to_string()));
+    let (a, b, c) = rows.clone().fold((3, 7, 13), |(a, b, c), (name, default, direction)| {
+        (a.max(name.len()), b.max(default.len()), c.max(direction.len()))
+    });
+    writeln!(out, "{:a$}  {:b$}  {:c$}  MEANING", "KEY", "DEFAULT", "STRONGER WHEN")?;
+    for (key, (name, default, direction)) in KEYS.iter().zip(rows) {
+        writeln!(out, "{name:a$}  {default:b$}  {direction:c$}  {} ({})", key.meaning, key.kind)?;
+    }
+    Ok(())
+}
+
+/// One line per thing that the policy does.
+fn describe(path: &Path) -> Result<String, PolicyError> {
+    let file = PolicyFile::read(path)?;
+    // Errors between several keys have no line, but the file should be named.
+    let place: String =
+        path.display().to_string().chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    let named = |error| PolicyError::At { place: place.clone(), error: Box::new(error) };
+    let policy = file.builder(&PolicyDefaults::default()).map_err(named)?.build().map_err(named)?;
+    let live = file.live(file.builder(&PolicyDefaults::default()).map_err(named)?).build().map_err(named)?;
+
+    let mut lines = vec![format!("preset: {}", file.preset.unwrap_or(PresetName::Balanced))];
+    for class in Class::ALL {
+        let grown = match file.grow {
+            Some(factor) => format!("boxes grown to {factor} times their size"),
+            None => "boxes grown as the preset says".into(),
+        };
+        lines.push(match policy.style(class) {
+            Some(style) => format!("{class}s: {}; {grown}", words(style)),
+            None => format!("{class}s: left visible"),
+        });
+    }
+    for entry in &file.zones {
+        lines.push(match entry.enabled {
+            true => zone_words(&entry.zone(&file).map_err(named)?),
+            false => format!("zone {:?}: disabled, hides nothing", entry.name),
+        });
+    }
+    if policy.classes().next().is_some() {
+        lines.push(match file.min_score {
+            Some(score) => format!("hidden from a score of {score}"),
+            None => "hidden from the preset's own score".into(),
+        });
+        lines.push(format!(
+            "hidden for {:?} after the last detection; motion covered up to {} box widths per second",
+            policy.hold(),
+            policy.speed()
+        ));
+        lines.push(match file.detect_every {
+            Some(1) => "clips: the detector looks at every frame".into(),
+            Some(n) => format!("clips: the detector looks at one frame in {n}"),
+            None => "clips: the detector looks as often as the preset says".into(),
+        });
+        lines.extend(live_words(&file, &live));
+    }
+    if let Some(backend) = file.backend {
+        lines.push(format!("backend: {backend}"));
+    }
+    if let Some(threads) = file.threads {
+        lines.push(format!("at most {threads} threads"));
+    }
+    let weak = policy.classes().filter_map(|c| policy.style(c)).chain(policy.zones().iter().map(Zone::style));
+    if weak.into_iter().any(|s| !matches!(s, Style::Fill(_))) {
+        lines.push(
+            "note: pixelate and blur keep some of what they hide; networks can tell people apart by it"
+                .into(),
+        );
+    }
+    Ok(lines.join("\n") + "\n")
+}
+
+fn live_words(file: &PolicyFile, live: &milkglass::Policy) -> Vec<String> {
+    let mut lines = vec![format!("live: worst-case exposure {:?}", live.max_gap())];
+    if let Some(most) = file.max_exposure {
+        lines.push(format!("live: refuses to start when the worst-case exposure would be above {most:?}"));
+    }
+    if !live.look_ahead().is_zero() {
+        lines.push(format!("live: looks {:?} ahead, so the picture is late by as much", live.look_ahead()));
+    }
+    if let Some(deadline) = live.deadline() {
+        lines.push(match live.on_deadline() {
+            OnDeadline::Obscure => {
+                format!("live: a frame that is not covered after {deadline:?} is obscured")
+            }
+            OnDeadline::Drop => format!("live: a frame that is not covered after {deadline:?} is dropped"),
+        });
+    }
+    if let Some(ladder) = file.ladder.as_ref().filter(|l| !l.is_empty()) {
+        let rungs: Vec<_> = ladder.iter().map(|p| p.as_str()).collect();
+        lines.push(format!("live: falls back to {} when the detector is too slow", rungs.join(", then ")));
+    }
+    lines
+}
+
+fn zone_words(zone: &Zone) -> String {
+    let corners = zone.area().points().len();
+    let part = if zone.is_inverted() { "outside" } else { "inside" };
+    format!("zone {:?}: {part} its {corners} corners {}", zone.name(), words(zone.style()))
+}
+
+fn words(style: Style) -> String {
+    match style {
+        Style::Fill(Color::BLACK) => "filled with black".into(),
+        Style::Fill(color) => format!("filled with {color}"),
+        Style::Pixelate { cells } => format!("pixelated to {cells} cells along the longer side"),
+        Style::Blur { cells } => format!("blurred from {cells} cells along the longer side"),
+        _ => "hidden".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn answer(command: &PolicyCommand) -> Result<String, String> {
+        let mut out = Vec::new();
+        run(command, &mut out).map_err(|e| e.to_string())?;
+        Ok(String::from_utf8(out).expect("the answer is text"))
+    }
+
+    fn check(text: &str) -> Result<String, String> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("p.toml");
+        fs::write(&file, text).expect("written");
+        let place = file.display().to_string();
+        answer(&PolicyCommand::Check { file }).map_err(|e| e.replace(&place, "p.toml"))
+    }
+
+    #[test]
+    fn the_example_is_accepted_and_put_into_words() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/policy.toml");
+        let text = answer(&PolicyCommand::Check { file }).expect("accepted");
+        for line in [
+            "preset: balanced\n",
+            "faces: filled with #1e1e1e; boxes grown as the preset says\n",
+            "persons: left visible\n",
+            "zone \"neighbour's window\": inside its 4 corners filled with #1e1e1e\n",
+            "zone \"street\": inside its 4 corners pixelated to 3 cells along the longer side\n",
+            "zone \"only the desk\": disabled, hides nothing\n",
+            "live: worst-case exposure 300ms\n",
+            "live: a frame that is not covered after 600ms is obscured\n",
+            "note: pixelate and blur keep some",
+        ] {
+            assert!(text.contains(line), "{line:?} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_empty_file_hides_faces() {
+        let text = check("").expect("accepted");
+        assert!(text.contains("faces: filled with black; boxes grown as the preset says\n"), "{text}");
+        assert!(!text.contains("note:"), "{text}");
+    }
+
+    #[test]
+    fn zones_alone_say_nothing_about_detection() {
+        let text =
+            check("faces = \"off\"\n[[zone]]\nname = \"a\"\narea = [[0,0],[1,0],[0,1]]\ninverted = true\n");
+        let lines = "preset: balanced\nfaces: left visible\npersons: left visible\n\
+                     zone \"a\": outside its 3 corners filled with black\n";
+        assert_eq!(text.expect("accepted"), lines);
+    }
+
+    #[test]
+    fn errors_are_one_line_that_names_the_place() {
+        assert_eq!(
+            check("faces = \"off\"").expect_err("hides nothing"),
+            "p.toml: the policy hides nothing: name at least one of faces, persons or a zone \
+             (a passthrough does not exist)"
+        );
+        assert_eq!(
+            check("look_ahead = 2\ndeadline = 1").expect_err("late"),
+            "p.toml: deadline = 1000 ms is out of range: it must be longer than look_ahead, or no frame could leave"
+        );
+        assert_eq!(
+            check("\nmin_scor = 0.1").expect_err("unknown"),
+            "p.toml:2:1: unknown key: \"min_scor\"; did you mean \"min_score\"?"
+        );
+        let missing =
+            answer(&PolicyCommand::Check { file: "no/such/policy.toml".into() }).expect_err("missing");
+        assert!(missing.starts_with("no/such/policy.toml: the policy file cannot be read: "), "{missing}");
+    }
+
+    #[test]
+    fn the_keys_are_a_table() {
+        let text = answer(&PolicyCommand::Keys).expect("printed");
+        assert_eq!(text.lines().count(), KEYS.len() + 1);
+        for key in KEYS {
+            assert!(
+                text.lines().any(|l| l.starts_with(key.name) && l.ends_with(&format!("({})", key.kind))),
+                "{}",
+                key.name
+            );
+        }
+    }
+
+    #[test]
+    fn a_reader_that_leaves_early_is_no_error() {
+        struct Closed;
+        impl Write for Closed {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        assert!(run(&PolicyCommand::Schema, &mut Closed).is_ok());
+    }
+}

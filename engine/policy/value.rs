@@ -1,0 +1,245 @@
+//! Typed values out of TOML. Each error says where, what was written and what may be written instead.
+
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
+
+use super::keys::{KEYS, Key, nearest};
+use super::{Color, OnDeadline, PolicyError};
+
+/// An error and the byte of the file it belongs to.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub at: usize,
+    pub error: PolicyError,
+}
+
+impl Fault {
+    pub fn new(at: usize, message: impl Into<String>) -> Fault {
+        Fault { at, error: PolicyError::File(message.into()) }
+    }
+}
+
+/// A list of words, one of which may be written.
+pub(super) trait Choice: Copy + 'static {
+    const CHOICES: &'static [(&'static str, Self)];
+}
+
+macro_rules! choices {
+    ($(#[$doc:meta])* $name:ident { $($(#[$each:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum $name { $($(#[$each])* $variant,)+ }
+
+        impl $name {
+            /// The word in the policy file.
+            pub fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $text,)+ }
+            }
+        }
+
+        impl Choice for $name {
+            const CHOICES: &'static [(&'static str, Self)] = &[$(($text, $name::$variant)),+];
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+choices! {
+    /// A preset by its name, weakest first.
+    PresetName {
+        /// One small network, small input.
+        Fast = "fast",
+        /// The default.
+        Balanced = "balanced",
+        /// Everything there is.
+        Careful = "careful",
+    }
+}
+
+choices! {
+    /// A style by its name. Colour and cells stand in keys of their own.
+    StyleName {
+        /// Left visible. Not for zones.
+        Off = "off",
+        /// [`Style::Blur`](super::Style::Blur).
+        Blur = "blur",
+        /// [`Style::Pixelate`](super::Style::Pixelate).
+        Pixelate = "pixelate",
+        /// [`Style::Fill`](super::Style::Fill).
+        Fill = "fill",
+    }
+}
+
+choices! {
+    /// A backend by its name.
+    BackendName {
+        /// ONNX Runtime where it is found, else rten.
+        Auto = "auto",
+        /// ONNX Runtime.
+        Ort = "ort",
+        /// rten.
+        Rten = "rten",
+    }
+}
+
+impl Choice for OnDeadline {
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("obscure", OnDeadline::Obscure), ("drop", OnDeadline::Drop)];
+}
+
+/// A value and the key that it was written for.
+#[derive(Clone, Copy)]
+pub(super) struct Value<'a> {
+    pub key: &'static Key,
+    pub at: usize,
+    value: &'a DeValue<'a>,
+}
+
+impl<'a> Value<'a> {
+    pub fn new(key: &'static Key, value: &'a Spanned<DeValue<'a>>) -> Value<'a> {
+        Value { key, at: value.span().start, value: value.get_ref() }
+    }
+
+    /// That something else was written than may be.
+    pub fn wrong(&self) -> Fault {
+        let (kind, written) = (self.key.kind, show(self.value));
+        Fault::new(self.at, format!("{} = {written} cannot be used; write {kind}", self.key.name))
+    }
+
+    /// Gives an error of another check this value's place.
+    pub fn place<T>(&self, result: Result<T, PolicyError>) -> Result<T, Fault> {
+        result.map_err(|error| Fault { at: self.at, error })
+    }
+
+    pub fn text(&self) -> Result<&'a str, Fault> {
+        self.value.as_str().ok_or_else(|| self.wrong())
+    }
+
+    pub fn switch(&self) -> Result<bool, Fault> {
+        self.value.as_bool().ok_or_else(|| self.wrong())
+    }
+
+    pub fn list(&self) -> Result<impl ExactSizeIterator<Item = Value<'a>> + use<'a>, Fault> {
+        let key = self.key;
+        Ok(self.value.as_array().ok_or_else(|| self.wrong())?.iter().map(move |v| Value::new(key, v)))
+    }
+
+    pub fn table(&self) -> Result<&'a DeTable<'a>, Fault> {
+        self.value.as_table().ok_or_else(|| self.wrong())
+    }
+
+    /// A whole number; one beyond `i64` becomes the nearest that fits, which every range check refuses.
+    pub fn whole(&self) -> Result<i64, Fault> {
+        let n = self.value.as_integer().ok_or_else(|| self.wrong())?;
+        let beyond = if n.as_str().starts_with('-') { i64::MIN } else { i64::MAX };
+        Ok(i64::from_str_radix(n.as_str(), n.radix()).unwrap_or(beyond))
+    }
+
+    /// A number, possibly infinite or NaN.
+    pub fn number(&self) -> Result<f64, Fault> {
+        match self.value {
+            DeValue::Integer(_) => Ok(self.whole()? as f64),
+            DeValue::Float(x) => x.as_str().parse().map_err(|_| self.wrong()),
+            _ => Err(self.wrong()),
+        }
+    }
+
+    /// A time: a number of seconds, or a number with `s` or `ms` behind it.
+    pub fn time(&self) -> Result<Duration, Fault> {
+        let seconds = match self.value {
+            DeValue::String(text) => seconds(text).ok_or_else(|| self.wrong())?,
+            _ => self.number()?,
+        };
+        Duration::try_from_secs_f64(seconds).map_err(|_| self.wrong())
+    }
+
+    pub fn color(&self) -> Result<Color, Fault> {
+        Color::from_hex(self.text()?).ok_or_else(|| self.wrong())
+    }
+
+    pub fn choice<T: Choice>(&self) -> Result<T, Fault> {
+        let text = self.text()?;
+        if let Some((_, found)) = T::CHOICES.iter().find(|(name, _)| *name == text) {
+            return Ok(*found);
+        }
+        let mut fault = self.wrong();
+        if let (Some(near), PolicyError::File(message)) =
+            (nearest(text, T::CHOICES.iter().map(|(name, _)| *name)), &mut fault.error)
+        {
+            *message += &format!(" (did you mean \"{near}\"?)");
+        }
+        Err(fault)
+    }
+}
+
+fn seconds(text: &str) -> Option<f64> {
+    let (number, unit) = match text.strip_suffix("ms") {
+        Some(number) => (number, 0.001),
+        None => (text.strip_suffix('s')?, 1.0),
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
+    (digits(whole) && digits(fraction)).then(|| number.parse::<f64>().ok().map(|x| x * unit)).flatten()
+}
+
+/// A value for a message: as written, but never long and never with control characters.
+fn show(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => format!("\"{}\"", clip(text)),
+        DeValue::Integer(n) => clip(&n.to_string()),
+        DeValue::Float(x) => clip(x.as_str()),
+        DeValue::Boolean(b) => b.to_string(),
+        other => format!("({} {})", if other.is_array() { "an" } else { "a" }, other.type_str()),
+    }
+}
+
+/// The beginning of a text, on one line.
+pub(super) fn clip(text: &str) -> String {
+    let mut short: String = text.chars().take(40).flat_map(char::escape_debug).collect();
+    if text.chars().nth(40).is_some() {
+        short.push_str("...");
+    }
+    short
+}
+
+/// Entries in the order of the file, so that the first error is the uppermost.
+pub(super) fn in_order<'t, 'a>(
+    table: &'t DeTable<'a>,
+) -> Vec<(&'t Spanned<DeString<'a>>, &'t Spanned<DeValue<'a>>)> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    entries
+}
+
+pub(super) fn unknown(written: &Spanned<DeString<'_>>, in_zone: bool) -> Fault {
+    let name = written.get_ref().as_ref();
+    let here = || KEYS.iter().filter(move |k| k.in_zone() == in_zone).map(|k| k.short());
+    let hint = if let Some(near) = nearest(name, here()) {
+        format!("did you mean \"{near}\"?")
+    } else if KEYS.iter().any(|k| k.short() == name) {
+        match in_zone {
+            true => "it belongs above the first [[zone]]".into(),
+            false => "it belongs into a [[zone]]".into(),
+        }
+    } else {
+        format!("known are {}", here().collect::<Vec<_>>().join(", "))
+    };
+    let place = if in_zone { "unknown key in [[zone]]" } else { "unknown key" };
+    Fault::new(written.span().start, format!("{place}: \"{}\"; {hint}", clip(name)))
+}
+
+/// `name:line:column`, both counted from 1, the column in characters.
+pub(super) fn place(text: &str, name: &str, at: usize) -> String {
+    let before = text.get(..at).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+    format!("{name}:{line}:{column}")
+}
