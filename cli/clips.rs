@@ -124,7 +124,8 @@ impl Clip {
             });
             // A reader that waits for a place in the queue must notice that nobody listens any more.
             drop(source);
-            let end = reader.join().map_err(|_| Failure::new("the reader thread panicked; nothing more left it"));
+            let end =
+                reader.join().map_err(|_| Failure::new("the reader thread panicked; nothing more left it"));
             (totals, end)
         });
         bar.finish_and_clear();
@@ -239,7 +240,9 @@ fn read_y4m(
             }
             Err(failure) if progress::cancelled() => return Err(failure),
             // What came before the damage is whole.
-            Err(failure) => return Ok(Some(SourceEnd { damage: Some(failure.message), warnings: Vec::new() })),
+            Err(failure) => {
+                return Ok(Some(SourceEnd { damage: Some(failure.message), warnings: Vec::new() }));
+            }
         }
     }
     Ok(Some(SourceEnd { damage: None, warnings: Vec::new() }))
@@ -364,8 +367,15 @@ impl Target {
             log::info!("{}: the sound is dropped (--keep-audio copies it)", input.display());
         }
         let limits = &tools.limits;
-        let encoder =
-            Encoder::open(tools, partial.path(), container, &clip.info, &job.options, sound.as_ref(), limits)?;
+        let encoder = Encoder::open(
+            tools,
+            partial.path(),
+            container,
+            &clip.info,
+            &job.options,
+            sound.as_ref(),
+            limits,
+        )?;
         let writer = Writer::Encoder(Some(Box::new(encoder)), Vec::new());
         Ok(Target { writer, partial: Some(partial), _sound: sound_path })
     }

@@ -136,8 +136,15 @@ fn write_row(
     };
     let regions: Vec<[u32; 4]> = regions.iter().map(|r| [r.x0, r.y0, r.width(), r.height()]).collect();
     let image = input.path.display().to_string();
-    let row =
-        Row { image, frame, width, height, faces: boxes(Class::Face), persons: boxes(Class::Person), regions: &regions };
+    let row = Row {
+        image,
+        frame,
+        width,
+        height,
+        faces: boxes(Class::Face),
+        persons: boxes(Class::Person),
+        regions: &regions,
+    };
     let line = serde_json::to_string(&row).map_err(|e| Failure::new(e.to_string()))?;
     writeln!(out, "{line}").map_err(|e| Failure::new(format!("the boxes cannot be written: {e}")))
 }

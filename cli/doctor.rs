@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
-use milkglass::detect::backend::{Backend, Choice};
-use milkglass::detect::{Ensemble, Preset};
-use milkglass::Class;
+use milkglass::detect::Ensemble;
+use milkglass::detect::backend::Backend;
+use milkglass::{BackendChoice, Class, Preset};
 
 use crate::args::DoctorArgs;
 use crate::outcome::{Exit, Failure};
@@ -26,7 +26,7 @@ pub fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
         Ok(tools) => line(true, "ffmpeg", format!("{} at {}", tools.version, tools.ffmpeg.display()))?,
         Err(e) => line(false, "ffmpeg", e.to_string())?,
     }
-    let backend = match Backend::choose(Choice::Ort, 1) {
+    let backend = match Backend::choose(BackendChoice::Ort, 1) {
         Ok(backend) => {
             let (path, hash) = backend.library().unwrap_or_default();
             line(true, "ONNX Runtime", format!("{}, SHA-256 {hash}", path.display()))?;
@@ -37,7 +37,7 @@ pub fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
             None
         }
     };
-    let rten = Backend::choose(Choice::Rten, 1);
+    let rten = Backend::choose(BackendChoice::Rten, 1);
     line(true, "rten", if rten.is_ok() { "built in".into() } else { "not in this build".into() })?;
     match (hiding::store(&args.runtime), backend.map_or(rten, Ok)) {
         (Err(e), _) => line(false, "models", e.to_string())?,
@@ -54,7 +54,11 @@ pub fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
                 match Ensemble::load(&store, &backend, &one) {
                     Ok(ensemble) => {
                         for m in ensemble.models() {
-                            line(true, "model", format!("{}, SHA-256 {}, in {}", m.name, m.sha256, store.dir().display()))?;
+                            line(
+                                true,
+                                "model",
+                                format!("{}, SHA-256 {}, in {}", m.name, m.sha256, store.dir().display()),
+                            )?;
                         }
                     }
                     Err(e) => line(false, "model", e.to_string())?,

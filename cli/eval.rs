@@ -92,7 +92,9 @@ pub fn run(args: &EvalArgs) -> Result<Exit, Failure> {
     for path in &args.labels {
         rows.extend(read_labels(path)?);
     }
-    rows.retain(|(l, _)| args.source.is_empty() || l.source.as_ref().is_some_and(|s| args.source.contains(s)));
+    rows.retain(|(l, _)| {
+        args.source.is_empty() || l.source.as_ref().is_some_and(|s| args.source.contains(s))
+    });
     if rows.is_empty() {
         return Err(Failure::new("no labelled picture is left; check the files and --source"));
     }
@@ -128,7 +130,8 @@ fn check_cancel() -> Result<(), Failure> {
 }
 
 fn read_labels(path: &Path) -> Result<Vec<(Label, PathBuf)>, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|e| Failure::new(format!("cannot be read: {e}")).about(path))?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| Failure::new(format!("cannot be read: {e}")).about(path))?;
     let base = path.parent().unwrap_or(Path::new("."));
     let lines = text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty());
     let parsed = lines.map(|(i, line)| {
@@ -164,7 +167,9 @@ fn clip(
         add(scores, label, &hidden, &policy, &mut runs)
     })?;
     match totals.detector_errors {
-        Some((reason, count)) => Err(Failure::new(format!("detection failed {count} times, first: {reason}"))),
+        Some((reason, count)) => {
+            Err(Failure::new(format!("detection failed {count} times, first: {reason}")))
+        }
         None => Ok(()),
     }
 }
@@ -289,7 +294,8 @@ fn add(
             let short = object.rect[2].min(object.rect[3]);
             let (size, _) = SIZES.iter().find(|(_, most)| short < *most).unwrap_or(&SIZES[3]);
             let by_size = score.by_size.entry(size).or_default();
-            let (leak, visible) = (f64::from(u8::from(covered < LEAK)), f64::from(u8::from(covered < VISIBLE)));
+            let (leak, visible) =
+                (f64::from(u8::from(covered < LEAK)), f64::from(u8::from(covered < VISIBLE)));
             score.objects += 1;
             score.leak += leak;
             score.fully_visible += visible;
@@ -341,7 +347,7 @@ fn print(
     let mut out = std::io::stdout().lock();
     let written = if args.json {
         let document = serde_json::json!({
-            "milkglass": env!("CARGO_PKG_VERSION"), "preset": hiding.preset.name(), "backend": backend, "scores": finished,
+            "milkglass": env!("CARGO_PKG_VERSION"), "preset": hiding.preset.as_str(), "backend": backend, "scores": finished,
         });
         writeln!(out, "{document:#}")
     } else {
@@ -356,7 +362,11 @@ fn table(out: &mut dyn Write, scores: &BTreeMap<&'static str, Score>) -> std::io
     for (name, s) in scores {
         let over = s.over_redaction.map_or("-".into(), |o| format!("{o:.4}"));
         let run = s.longest_visible_run.map_or("-".into(), |r| format!("{r} frames"));
-        writeln!(out, "{name:<16}{:>20}{:>20.4}{:>20.4}{over:>20}{run:>20}", s.objects, s.leak, s.fully_visible)?;
+        writeln!(
+            out,
+            "{name:<16}{:>20}{:>20.4}{:>20.4}{over:>20}{run:>20}",
+            s.objects, s.leak, s.fully_visible
+        )?;
         for (size, _) in SIZES {
             if let Some(b) = s.by_size.get(size) {
                 let size = format!("  {size} px");

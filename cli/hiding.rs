@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use milkglass::detect::backend::{Backend, Choice};
-use milkglass::detect::{Ensemble, ModelStore, Preset, Settings};
-use milkglass::{Class, Policy, PolicyDefaults, PolicyFile, ZoneEntry};
+use milkglass::detect::backend::Backend;
+use milkglass::detect::{Ensemble, ModelStore, Settings};
+use milkglass::{BackendChoice, Class, Policy, PolicyDefaults, PolicyFile, Preset, ZoneEntry};
 use sha2::{Digest, Sha256};
 
 use crate::args::{HidingArgs, RuntimeArgs};
@@ -20,7 +20,7 @@ pub struct Hiding {
     pub settings: Settings,
     /// The bound on all threads.
     pub threads: usize,
-    backend: Choice,
+    backend: BackendChoice,
     store: Option<ModelStore>,
     export_regions: bool,
 }
@@ -33,7 +33,7 @@ impl Hiding {
             None => PolicyFile::default(),
         };
         let text = |v: &Option<f32>| v.map(|v| v.to_string());
-        let flags: [(&str, &str, Option<String>); 12] = [
+        let flags: [(&str, &str, Option<String>); 11] = [
             ("--preset", "preset", args.preset.clone()),
             ("--faces", "faces", args.faces.clone()),
             ("--persons", "persons", args.persons.clone()),
@@ -45,7 +45,6 @@ impl Hiding {
             ("--detect-every", "detect_every", args.detect_every.map(|v| v.to_string())),
             ("--backend", "backend", args.runtime.backend.clone()),
             ("--threads", "threads", args.runtime.threads.map(|v| v.to_string())),
-            ("", "", None),
         ];
         for (flag, key, value) in flags {
             if let Some(value) = value {
@@ -57,12 +56,12 @@ impl Hiding {
             file.zones.push(zone);
         }
         file.check()?;
-        let preset = file.preset.and_then(|p| Preset::from_name(&p.to_string())).unwrap_or_default();
+        let preset = file.preset.unwrap_or_default();
         let mut hiding = Hiding {
             preset,
             settings: preset.settings(&[]),
             threads: threads(file.threads.map(|n| n as usize)),
-            backend: file.backend.and_then(|b| Choice::from_name(&b.to_string())).unwrap_or_default(),
+            backend: file.backend.unwrap_or_default(),
             store: args.runtime.models.as_ref().map(ModelStore::new),
             export_regions,
             file,

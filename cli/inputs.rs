@@ -39,8 +39,8 @@ pub struct Inputs {
 
 /// File name extensions of clips.
 const CLIPS: [&str; 24] = [
-    "mp4", "m4v", "mov", "qt", "mkv", "webm", "avi", "ts", "m2ts", "mts", "mpg", "mpeg", "flv", "ogv", "wmv", "asf", "3gp",
-    "3g2", "mxf", "dv", "h264", "hevc", "ivf", "y4m",
+    "mp4", "m4v", "mov", "qt", "mkv", "webm", "avi", "ts", "m2ts", "mts", "mpg", "mpeg", "flv", "ogv", "wmv",
+    "asf", "3gp", "3g2", "mxf", "dv", "h264", "hevc", "ivf", "y4m",
 ];
 
 /// What a file is by its name.
@@ -55,7 +55,8 @@ pub fn kind_by_name(path: &Path) -> Option<Kind> {
 /// A file named by the user: by its name, else by its first bytes, else a clip for ffmpeg to judge.
 fn kind_of_named(path: &Path) -> Kind {
     kind_by_name(path).unwrap_or_else(|| {
-        let guessed = image::ImageReader::open(path).ok().and_then(|r| r.with_guessed_format().ok()?.format());
+        let guessed =
+            image::ImageReader::open(path).ok().and_then(|r| r.with_guessed_format().ok()?.format());
         if guessed.is_some() { Kind::Still } else { Kind::Clip }
     })
 }
@@ -97,7 +98,8 @@ fn walk(
     inputs: &mut Inputs,
 ) -> Result<(), Failure> {
     let unreadable = |e: std::io::Error| Failure::new(format!("cannot be read: {e}")).about(dir);
-    let mut entries: Vec<_> = std::fs::read_dir(dir).map_err(unreadable)?.collect::<Result<_, _>>().map_err(unreadable)?;
+    let mut entries: Vec<_> =
+        std::fs::read_dir(dir).map_err(unreadable)?.collect::<Result<_, _>>().map_err(unreadable)?;
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
         let path = entry.path();
@@ -123,7 +125,11 @@ fn walk(
 }
 
 /// Where each result goes: `output` itself for one file, below it for several or for a folder.
-pub fn targets(inputs: &Inputs, output: &Path, rename: &dyn Fn(&Input) -> PathBuf) -> Result<Vec<PathBuf>, Failure> {
+pub fn targets(
+    inputs: &Inputs,
+    output: &Path,
+    rename: &dyn Fn(&Input) -> PathBuf,
+) -> Result<Vec<PathBuf>, Failure> {
     let is_folder = inputs.folder
         || inputs.files.len() > 1
         || output.is_dir()
@@ -137,7 +143,10 @@ pub fn targets(inputs: &Inputs, output: &Path, rename: &dyn Fn(&Input) -> PathBu
     };
     for (i, (input, target)) in inputs.files.iter().zip(&targets).enumerate() {
         if same_file(&input.path, target) {
-            return Err(Failure::new("is the input itself; the original is never changed, choose another -o").about(target));
+            return Err(Failure::new(
+                "is the input itself; the original is never changed, choose another -o",
+            )
+            .about(target));
         }
         if let Some(twin) = targets[..i].iter().position(|t| t == target) {
             return Err(Failure::new(format!(

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 
 use milkglass::detect::Ensemble;
 use milkglass::{
-    ColorMatrix, ColorRange, Detection, Detector, Engine, FrameFormat, FrameMeta, FramePool, Outcome, PixelFormat, Policy,
-    RawFrame, RedactedFrame, Result as EngineResult, Timestamp, ViewMut,
+    ColorMatrix, ColorRange, Detection, Detector, Engine, FrameFormat, FrameMeta, FramePool, Outcome,
+    PixelFormat, Policy, RawFrame, RedactedFrame, Result as EngineResult, Timestamp, ViewMut,
 };
 
 use crate::outcome::Failure;
@@ -86,7 +86,8 @@ impl Clock {
     pub fn captured(&mut self, pts: i64) -> Timestamp {
         let first = *self.first.get_or_insert(pts);
         let ticks = u128::try_from(i128::from(pts) - i128::from(first)).unwrap_or(0);
-        let nanos = ticks * u128::from(self.time_base.0) * 1_000_000_000 / u128::from(self.time_base.1.max(1));
+        let nanos =
+            ticks * u128::from(self.time_base.0) * 1_000_000_000 / u128::from(self.time_base.1.max(1));
         let time = Timestamp::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
         let time = match self.last {
             Some(last) if time <= last => Timestamp::from_nanos(last.as_nanos() + 1),
@@ -171,7 +172,8 @@ pub fn run(
                 Outcome::Covered => totals.covered += 1,
                 _ => totals.obscured += 1,
             }
-            let (_, pts, detections) = waiting.pop_front().ok_or_else(|| Failure::new("a frame left twice"))?;
+            let (_, pts, detections) =
+                waiting.pop_front().ok_or_else(|| Failure::new("a frame left twice"))?;
             sink(FrameOut { frame, pts, detections })?;
         }
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use milkglass::{
-    Class, Color, KEYS, OnDeadline, PolicyDefaults, PolicyError, PolicyFile, PresetName, SCHEMA, Style, Zone,
+    Class, Color, KEYS, OnDeadline, PolicyDefaults, PolicyError, PolicyFile, Preset, SCHEMA, Style, Zone,
 };
 
 /// What to do with policy files.
@@ -74,7 +74,7 @@ fn describe(path: &Path) -> Result<String, PolicyError> {
     let policy = file.builder(&PolicyDefaults::default()).map_err(named)?.build().map_err(named)?;
     let live = file.live(file.builder(&PolicyDefaults::default()).map_err(named)?).build().map_err(named)?;
 
-    let mut lines = vec![format!("preset: {}", file.preset.unwrap_or(PresetName::Balanced))];
+    let mut lines = vec![format!("preset: {}", file.preset.unwrap_or(Preset::Balanced))];
     for class in Class::ALL {
         let grown = match file.grow {
             Some(factor) => format!("boxes grown to {factor} times their size"),

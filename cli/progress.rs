@@ -80,13 +80,15 @@ pub fn bar(total: Option<u64>, unit: &str, message: &str) -> ProgressBar {
     let bar = match total {
         Some(total) => {
             let style = format!("{{msg}} [{{bar:30}}] {{pos}}/{{len}} {unit} {{per_sec:.1}} {{eta}} left");
-            ProgressBar::new(total)
-                .with_style(ProgressStyle::with_template(&style).unwrap_or_else(|_| ProgressStyle::default_bar()))
+            ProgressBar::new(total).with_style(
+                ProgressStyle::with_template(&style).unwrap_or_else(|_| ProgressStyle::default_bar()),
+            )
         }
         None => {
             let style = format!("{{msg}} {{spinner}} {{pos}} {unit} {{per_sec:.1}}");
-            ProgressBar::no_length()
-                .with_style(ProgressStyle::with_template(&style).unwrap_or_else(|_| ProgressStyle::default_spinner()))
+            ProgressBar::no_length().with_style(
+                ProgressStyle::with_template(&style).unwrap_or_else(|_| ProgressStyle::default_spinner()),
+            )
         }
     };
     let bar = match BARS.get() {

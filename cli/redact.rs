@@ -38,7 +38,8 @@ pub fn run(args: &RedactArgs) -> Result<Exit, Failure> {
             return Err(Failure::new("`-` goes with one input and one output"));
         };
         let job = clip_job(args, &hiding);
-        let (file, failure) = settle(clips::redact(&job, input, &args.output, &mut detector), input, &args.output);
+        let (file, failure) =
+            settle(clips::redact(&job, input, &args.output, &mut detector), input, &args.output);
         note(&mut exit, &file, failure, args.strict);
         files.push(file);
     } else {
@@ -56,7 +57,8 @@ pub fn run(args: &RedactArgs) -> Result<Exit, Failure> {
                 return Err(Failure::interrupted());
             }
             let job = clip_job(args, &hiding);
-            let (file, failure) = settle(clips::redact(&job, &input.path, target, &mut detector), &input.path, target);
+            let (file, failure) =
+                settle(clips::redact(&job, &input.path, target, &mut detector), &input.path, target);
             note(&mut exit, &file, failure, args.strict);
             files.push(file);
         }
@@ -90,7 +92,9 @@ fn clip_job<'a>(args: &'a RedactArgs, hiding: &'a Hiding) -> ClipJob<'a> {
 fn rename(input: &Input, format: Option<ImageFormat>, lossless: bool) -> PathBuf {
     match (input.kind, format) {
         (Kind::Still, Some(f)) => input.relative.with_extension(still::extension_of(f)),
-        (Kind::Still, None) if still::format_of(&input.relative).is_none() => input.relative.with_extension("png"),
+        (Kind::Still, None) if still::format_of(&input.relative).is_none() => {
+            input.relative.with_extension("png")
+        }
         (Kind::Clip, _) if lossless => input.relative.with_extension("mkv"),
         // Containers that can be read but not written.
         (Kind::Clip, _) if Container::of(&input.relative).is_err() => input.relative.with_extension("mkv"),
@@ -113,7 +117,11 @@ fn stills(
     if jobs.is_empty() {
         return Ok(());
     }
-    let bar = if jobs.len() > 1 { progress::bar(Some(jobs.len() as u64), "pictures", "redacting") } else { ProgressBar::hidden() };
+    let bar = if jobs.len() > 1 {
+        progress::bar(Some(jobs.len() as u64), "pictures", "redacting")
+    } else {
+        ProgressBar::hidden()
+    };
     let workers = hiding.threads.min(jobs.len());
     let pool = rayon::ThreadPoolBuilder::new().num_threads(workers).build();
     let pool = pool.map_err(|e| Failure::new(format!("threads cannot be started: {e}")))?;
@@ -136,10 +144,19 @@ fn stills(
                 })
                 .map(|redacted| {
                     let obscured = redacted.frame.outcome() != Outcome::Covered;
-                    let found = redacted.detections.iter().any(|d| !d.tentative) || !policy.zones().is_empty();
+                    let found =
+                        redacted.detections.iter().any(|d| !d.tentative) || !policy.zones().is_empty();
                     let warnings = redacted.detector_error.into_iter().collect();
                     let (covered, obscured) = (u64::from(!obscured), u64::from(obscured));
-                    let counts = FileReport { frames_in: 1, frames_out: 1, covered, obscured, found, warnings, ..FileReport::default() };
+                    let counts = FileReport {
+                        frames_in: 1,
+                        frames_out: 1,
+                        covered,
+                        obscured,
+                        found,
+                        warnings,
+                        ..FileReport::default()
+                    };
                     (counts, None)
                 });
             let (file, failure) = settle(result, &input.path, target);
@@ -217,7 +234,7 @@ fn note(exit: &mut Exit, file: &FileReport, failure: Option<Failure>, strict: bo
 fn report(hiding: &Hiding, backend: &Backend, detector: &Ensemble, files: Vec<FileReport>) -> Report {
     Report {
         milkglass: env!("CARGO_PKG_VERSION"),
-        preset: hiding.preset.name().into(),
+        preset: hiding.preset.as_str().into(),
         policy_sha256: hiding.hash(),
         backend: backend.name(),
         runtime_sha256: backend.library().map(|(_, hash)| hash),

@@ -9,8 +9,8 @@ use image::codecs::webp::WebPDecoder;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 use milkglass::detect::Ensemble;
 use milkglass::{
-    Detection, Detector, Engine, FrameFormat, FrameMeta, FramePool, MAX_SIDE, PixelFormat, Policy, RedactedFrame,
-    Timestamp,
+    Detection, Detector, Engine, FrameFormat, FrameMeta, FramePool, MAX_SIDE, PixelFormat, Policy,
+    RedactedFrame, Timestamp,
 };
 
 use crate::outcome::Failure;
@@ -135,7 +135,8 @@ pub fn to_image(frame: &RedactedFrame) -> Result<RgbImage, Failure> {
     let view = frame.view();
     let mut bytes = Vec::with_capacity(3 * width as usize * height as usize);
     (0..height).for_each(|y| bytes.extend_from_slice(view.row(0, y)));
-    RgbImage::from_raw(width, height, bytes).ok_or_else(|| Failure::new("the redacted picture has another size"))
+    RgbImage::from_raw(width, height, bytes)
+        .ok_or_else(|| Failure::new("the redacted picture has another size"))
 }
 
 /// Encodes a redacted picture into `target`, which appears only when it is complete.
@@ -144,7 +145,9 @@ pub fn write(picture: &RgbImage, target: &Path, format: ImageFormat, overwrite: 
     let mut partial = Partial::create(target, overwrite)?;
     let mut out = std::io::BufWriter::new(partial.file());
     let encoded = match format {
-        ImageFormat::Jpeg => picture.write_with_encoder(JpegEncoder::new_with_quality(&mut out, JPEG_QUALITY)),
+        ImageFormat::Jpeg => {
+            picture.write_with_encoder(JpegEncoder::new_with_quality(&mut out, JPEG_QUALITY))
+        }
         // These encoders want to seek.
         other => {
             let mut bytes = std::io::Cursor::new(Vec::new());
@@ -212,7 +215,9 @@ impl Partial {
 /// A target that exists is kept, unless the user said otherwise.
 pub fn refuse_existing(target: &Path, overwrite: bool) -> Result<(), Failure> {
     if !overwrite && std::fs::symlink_metadata(target).is_ok() {
-        return Err(Failure::new("exists already; use --overwrite to replace it, or another -o").about(target));
+        return Err(
+            Failure::new("exists already; use --overwrite to replace it, or another -o").about(target)
+        );
     }
     Ok(())
 }

@@ -165,7 +165,12 @@ impl Engine {
             } else if on_loan {
                 Verdict::Wait
             } else {
-                self.tracker.cover(captured, &front.rules, self.pool.format().size(), self.finished || crowded)
+                self.tracker.cover(
+                    captured,
+                    &front.rules,
+                    self.pool.format().size(),
+                    self.finished || crowded,
+                )
             };
             let color = policy.obscure_color();
             let cover = match verdict {

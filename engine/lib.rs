@@ -22,10 +22,10 @@ pub use frame::{
     PixelFormat, PlaneLayout, ROW_ALIGNMENT, RawFrame, RedactedFrame, View, ViewMut,
 };
 pub use geometry::{Orientation, PixelRect, Rect};
-pub use policy::{Color, OnDeadline, Policy, PolicyBuilder, PolicyError, Polygon, Style, Zone};
 #[cfg(feature = "config")]
 pub use policy::{
-    BackendName, Direction, KEYS, Key, PolicyDefaults, PolicyFile, PresetName, SCHEMA, StyleName, ZoneEntry,
+    BackendChoice, Direction, KEYS, Key, PolicyDefaults, PolicyFile, Preset, SCHEMA, StyleName, ZoneEntry,
 };
+pub use policy::{Color, OnDeadline, Policy, PolicyBuilder, PolicyError, Polygon, Style, Zone};
 pub use stats::Stats;
 pub use time::Timestamp;

@@ -32,7 +32,9 @@ impl Y4mHeader {
         let line = line(input)?.ok_or_else(|| wrong("it is empty"))?;
         let mut words = line.split(' ');
         if words.next() != Some("YUV4MPEG2") {
-            return Err(wrong("it does not begin with YUV4MPEG2; make one with `ffmpeg -i CLIP -f yuv4mpegpipe -`"));
+            return Err(wrong(
+                "it does not begin with YUV4MPEG2; make one with `ffmpeg -i CLIP -f yuv4mpegpipe -`",
+            ));
         }
         let mut header = Y4mHeader {
             width: 0,
@@ -41,7 +43,8 @@ impl Y4mHeader {
             sample_aspect_ratio: (0, 0),
             range: ColorRange::Limited,
         };
-        let pair = |text: &str| text.split_once(':').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+        let pair =
+            |text: &str| text.split_once(':').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
         for word in words.filter(|w| !w.is_empty()) {
             let (key, value) = word.split_at_checked(1).unwrap_or(("", ""));
             match key {
@@ -106,7 +109,9 @@ pub fn read_frame(input: &mut impl BufRead, view: &mut ViewMut<'_>) -> Result<bo
     }
     for plane in 0..view.format().planes().len() {
         for y in 0..view.format().planes()[plane].height {
-            input.read_exact(view.row_mut(plane, y)).map_err(|e| wrong(&format!("it ends within a frame ({e})")))?;
+            input
+                .read_exact(view.row_mut(plane, y))
+                .map_err(|e| wrong(&format!("it ends within a frame ({e})")))?;
         }
     }
     Ok(true)

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use milkglass::{
-    BackendName, Class, Color, Direction, KEYS, OnDeadline, Policy, PolicyDefaults, PolicyError, PolicyFile,
-    Polygon, PresetName, SCHEMA, Style, StyleName, Zone, ZoneEntry,
+    BackendChoice, Class, Color, Direction, KEYS, OnDeadline, Policy, PolicyDefaults, PolicyError,
+    PolicyFile, Polygon, Preset, SCHEMA, Style, StyleName, Zone, ZoneEntry,
 };
 use proptest::prelude::*;
 use serde_json::Value as Json;
@@ -88,16 +88,19 @@ fn every_key_arrives() {
             key.name
         );
     }
-    assert_eq!(file.preset, Some(PresetName::Careful));
+    assert_eq!(file.preset, Some(Preset::Careful));
     assert_eq!((file.faces, file.persons), (Some(StyleName::Pixelate), Some(StyleName::Blur)));
     assert_eq!(file.color, Some(Color { r: 10, g: 11, b: 12 }));
     assert_eq!(
         (file.cells, file.min_score, file.grow, file.speed),
         (Some(3), Some(0.6), Some(1.1), Some(4.0))
     );
-    assert_eq!((file.detect_every, file.threads, file.backend), (Some(2), Some(2), Some(BackendName::Rten)));
+    assert_eq!(
+        (file.detect_every, file.threads, file.backend),
+        (Some(2), Some(2), Some(BackendChoice::Rten))
+    );
     assert_eq!(file.hold, Some(Duration::from_millis(1500)));
-    assert_eq!(file.ladder.as_deref(), Some(&[PresetName::Balanced, PresetName::Fast][..]));
+    assert_eq!(file.ladder.as_deref(), Some(&[Preset::Balanced, Preset::Fast][..]));
     assert_eq!(file.max_exposure, Some(Duration::from_secs(1)));
     let b = &file.zones[1];
     assert_eq!((b.style, b.cells, b.inverted, b.enabled), (Some(StyleName::Blur), Some(2), true, false));

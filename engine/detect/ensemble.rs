@@ -7,6 +7,7 @@ use super::manifest::{Manifest, ModelStore};
 use super::{Class, Detection, Detector};
 use crate::error::{Error, Result};
 use crate::frame::View;
+use crate::policy::Preset;
 
 /// Boxes of different passes that overlap by more are one thing.
 const ACROSS_PASSES_IOU: f32 = 0.7;
@@ -30,19 +31,6 @@ pub struct Pass {
     pub min_box: f32,
 }
 
-/// How carefully to look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Preset {
-    /// For small boards and quick looks.
-    Fast,
-    /// For most uses.
-    #[default]
-    Balanced,
-    /// As many faces as the models can find, whatever it costs.
-    Careful,
-}
-
 /// What a preset stands for. Fields may be changed one by one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -57,23 +45,6 @@ pub struct Settings {
 }
 
 impl Preset {
-    /// Every preset.
-    pub const ALL: [Preset; 3] = [Preset::Fast, Preset::Balanced, Preset::Careful];
-
-    /// Its name: `fast`, `balanced` or `careful`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Preset::Fast => "fast",
-            Preset::Balanced => "balanced",
-            Preset::Careful => "careful",
-        }
-    }
-
-    /// From its name.
-    pub fn from_name(name: &str) -> Option<Preset> {
-        Preset::ALL.into_iter().find(|p| p.name() == name)
-    }
-
     /// The passes for the classes asked for, and what goes with them. How they were found: models/README.md.
     pub fn settings(self, classes: &[Class]) -> Settings {
         let face = |model: &str, long_side, score, min_box| Pass {

@@ -18,7 +18,7 @@ mod letterbox;
 mod manifest;
 
 #[cfg(feature = "models")]
-pub use ensemble::{Ensemble, Pass, Preset, Settings};
+pub use ensemble::{Ensemble, Pass, Settings};
 #[cfg(feature = "models")]
 pub use manifest::{Manifest, ModelStore};
 

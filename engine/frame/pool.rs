@@ -43,7 +43,9 @@ impl FramePool {
     /// `count` buffers of `format`, allocated and touched at once.
     pub fn new(format: FrameFormat, count: usize) -> Self {
         let free = (0..count).map(|_| Bytes::new(format.buffer_len())).collect();
-        FramePool { shared: Arc::new(Shared { format, count, free: Mutex::new(free), returned: Condvar::new() }) }
+        FramePool {
+            shared: Arc::new(Shared { format, count, free: Mutex::new(free), returned: Condvar::new() }),
+        }
     }
 
     /// The format of every frame of this pool.

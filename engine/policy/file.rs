@@ -13,7 +13,7 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use super::keys::find;
 use super::limits::{cells, detect_every, grow, min_score, speed, threads, time};
-use super::value::{BackendName, Fault, PresetName, StyleName, Value, in_order, place, unknown};
+use super::value::{BackendChoice, Fault, Preset, StyleName, Value, in_order, place, unknown};
 use super::zone_entry::{ZoneEntry, style};
 use super::{Color, OnDeadline, PolicyBuilder, PolicyError};
 use crate::detect::Class;
@@ -26,7 +26,7 @@ use crate::detect::Class;
 #[allow(missing_docs, reason = "KEYS documents each under the same name")]
 #[non_exhaustive]
 pub struct PolicyFile {
-    pub preset: Option<PresetName>,
+    pub preset: Option<Preset>,
     pub faces: Option<StyleName>,
     pub persons: Option<StyleName>,
     pub color: Option<Color>,
@@ -36,14 +36,14 @@ pub struct PolicyFile {
     pub hold: Option<Duration>,
     pub speed: Option<f32>,
     pub detect_every: Option<u32>,
-    pub backend: Option<BackendName>,
+    pub backend: Option<BackendChoice>,
     pub threads: Option<u32>,
     pub look_ahead: Option<Duration>,
     pub deadline: Option<Duration>,
     pub on_deadline: Option<OnDeadline>,
     pub max_gap: Option<Duration>,
     pub max_exposure: Option<Duration>,
-    pub ladder: Option<Vec<PresetName>>,
+    pub ladder: Option<Vec<Preset>>,
     /// The zones, disabled ones too, in the order of the file.
     pub zones: Vec<ZoneEntry>,
 }
@@ -208,7 +208,7 @@ impl PolicyFile {
             let what = format!("max_gap = {gap:?} above max_exposure = {most:?}");
             return Err(PolicyError::Range { what, why: "lower max_gap, or raise max_exposure" });
         }
-        let mut above = self.preset.unwrap_or(PresetName::Balanced);
+        let mut above = self.preset.unwrap_or(Preset::Balanced);
         for &rung in self.ladder.iter().flatten() {
             if rung >= above {
                 let what = format!("ladder: \"{rung}\" after \"{above}\"");

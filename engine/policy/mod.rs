@@ -20,7 +20,7 @@ pub use file::{PolicyDefaults, PolicyFile};
 #[cfg(feature = "config")]
 pub use keys::{Direction, KEYS, Key, SCHEMA};
 #[cfg(feature = "config")]
-pub use value::{BackendName, PresetName, StyleName};
+pub use value::{BackendChoice, Preset, StyleName};
 pub use zone::{Polygon, Zone};
 #[cfg(feature = "config")]
 pub use zone_entry::ZoneEntry;

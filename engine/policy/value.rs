@@ -53,13 +53,15 @@ macro_rules! choices {
 }
 
 choices! {
-    /// A preset by its name, weakest first.
-    PresetName {
-        /// One small network, small input.
+    /// How carefully to look, weakest first.
+    #[derive(Default)]
+    Preset {
+        /// For small boards and quick looks.
         Fast = "fast",
-        /// The default.
+        /// For most uses.
+        #[default]
         Balanced = "balanced",
-        /// Everything there is.
+        /// As many faces as the models can find, whatever it costs.
         Careful = "careful",
     }
 }
@@ -79,13 +81,15 @@ choices! {
 }
 
 choices! {
-    /// A backend by its name.
-    BackendName {
-        /// ONNX Runtime where it is found, else rten.
+    /// Which inference backend to use.
+    #[derive(Default)]
+    BackendChoice {
+        /// ONNX Runtime if its library is found, else rten; the choice is logged.
+        #[default]
         Auto = "auto",
-        /// ONNX Runtime.
+        /// ONNX Runtime, or an error.
         Ort = "ort",
-        /// rten.
+        /// rten, pure Rust.
         Rten = "rten",
     }
 }

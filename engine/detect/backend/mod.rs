@@ -12,30 +12,7 @@ use ndarray::{ArrayView4, ArrayViewD};
 use super::decode;
 use super::manifest::Manifest;
 use crate::error::{Error, Result};
-
-/// Which one to use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Choice {
-    /// ONNX Runtime if its library is found, else rten; the choice is logged.
-    #[default]
-    Auto,
-    /// ONNX Runtime, or an error.
-    Ort,
-    /// rten.
-    Rten,
-}
-
-impl Choice {
-    /// From its name: `auto`, `ort` or `rten`.
-    pub fn from_name(name: &str) -> Option<Choice> {
-        match name {
-            "auto" => Some(Choice::Auto),
-            "ort" => Some(Choice::Ort),
-            "rten" => Some(Choice::Rten),
-            _ => None,
-        }
-    }
-}
+use crate::policy::BackendChoice;
 
 /// A network ready to run. Outputs come in the order of the decoder's names.
 pub(super) trait Network: Send {
@@ -67,23 +44,25 @@ impl Backend {
     ///
     /// # Errors
     /// [`Error::Model`] when what was asked for cannot be had.
-    pub fn choose(choice: Choice, threads: usize) -> Result<Backend> {
+    pub fn choose(choice: BackendChoice, threads: usize) -> Result<Backend> {
         let threads = threads.max(1);
         #[cfg(feature = "ort")]
         let why_not = match choice {
-            Choice::Rten => None,
+            BackendChoice::Rten => None,
             _ => match ort::Runtime::load() {
                 Ok(runtime) => {
                     log::info!("inference: {runtime}");
                     return Ok(Backend { kind: Kind::Ort(runtime), threads });
                 }
-                Err(e) if choice == Choice::Ort => return Err(e),
+                Err(e) if choice == BackendChoice::Ort => return Err(e),
                 Err(e) => Some(e.to_string()),
             },
         };
         #[cfg(not(feature = "ort"))]
         let why_not = match choice {
-            Choice::Ort => return Err(Error::Model("this build has no ONNX Runtime (feature `ort`)".into())),
+            BackendChoice::Ort => {
+                return Err(Error::Model("this build has no ONNX Runtime (feature `ort`)".into()));
+            }
             _ => None::<String>,
         };
         #[cfg(feature = "rten")]
