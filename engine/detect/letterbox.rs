@@ -258,3 +258,177 @@ impl Converter {
             .map(|v| v.clamp(0.0, 255.0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::frame::{ColorMatrix, FrameMeta, FramePool, RawFrame, ViewMut};
+    use crate::geometry::Orientation;
+    use crate::time::Timestamp;
+
+    const FORMATS: [PixelFormat; 4] =
+        [PixelFormat::Nv12, PixelFormat::I420, PixelFormat::Yuyv, PixelFormat::Rgb24];
+
+    fn input(channels: ChannelOrder) -> Input {
+        Input { name: "x".into(), channels, pad: 114, multiple: 32, mean: [0.0; 3], scale: [1.0; 3] }
+    }
+
+    fn orientations() -> impl Iterator<Item = Orientation> {
+        (1..=8).filter_map(Orientation::from_exif)
+    }
+
+    /// A frame whose pixel (x, y) has luma (or red, green and blue) `luma(x, y)` and grey chroma.
+    fn frame(pool: &FramePool, luma: &dyn Fn(u32, u32) -> u8) -> RawFrame {
+        let meta = FrameMeta { sequence: 0, captured: Timestamp::ZERO };
+        let write = |view: &mut ViewMut<'_>| {
+            let format = *view.format();
+            for (i, plane) in format.planes().iter().enumerate() {
+                for y in 0..plane.height {
+                    let row = view.row_mut(i, y);
+                    for (x, sample) in (0..).zip(row.chunks_exact_mut(plane.channels)) {
+                        match format.pixel() {
+                            PixelFormat::Yuyv => {
+                                let second = (2 * x + 1).min(format.width() - 1);
+                                sample.copy_from_slice(&[luma(2 * x, y), 128, luma(second, y), 128]);
+                            }
+                            PixelFormat::Rgb24 => sample.fill(luma(x, y)),
+                            _ if i == 0 => sample.fill(luma(x, y)),
+                            _ => sample.fill(128),
+                        }
+                    }
+                }
+            }
+            Ok(())
+        };
+        pool.fill(meta, write).unwrap().unwrap()
+    }
+
+    fn load(format: FrameFormat, long_side: u32, luma: &dyn Fn(u32, u32) -> u8) -> Letterbox {
+        let pool = FramePool::new(format, 1);
+        let input = input(ChannelOrder::Rgb);
+        let mut letterbox = Letterbox::new(&format, long_side, &input);
+        let job = frame(&pool, luma).lend(std::sync::Arc::default());
+        letterbox.load(&job.view(), &input);
+        letterbox
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// A bright rectangle of the stored picture is bright in the tensor where the inverse mapping says it is, and
+        /// nowhere else, in every format and orientation, shrunk and enlarged.
+        #[test]
+        fn what_the_tensor_shows_maps_back(
+            (width, height) in (24u32..90, 24u32..90), long_side in 20u32..140, which in 0usize..4, exif in 1u8..=8,
+            (fx, fy, fw, fh) in (0.0..0.5, 0.0..0.5, 0.3..0.5, 0.3..0.5),
+        ) {
+            let orientation = Orientation::from_exif(exif).unwrap();
+            let format = FrameFormat::new(FORMATS[which], width, height).unwrap()
+                .with_color(ColorRange::Full, ColorMatrix::Bt601).with_orientation(orientation);
+            let at = |f: f64, n: u32| (f * f64::from(n)) as u32;
+            let (x0, y0) = (at(fx, width), at(fy, height));
+            let (x1, y1) = (x0 + at(fw, width).max(6), y0 + at(fh, height).max(6));
+            let bright = |x: u32, y: u32| x >= x0 && x < x1.min(width) && y >= y0 && y < y1.min(height);
+            let letterbox = load(format, long_side, &|x, y| if bright(x, y) { 200 } else { 20 });
+            let tensor = letterbox.tensor().unwrap();
+            let (content_w, content_h) = letterbox.content;
+            for v in 0..content_h {
+                for u in 0..content_w {
+                    let r = letterbox.to_frame(u as f32, v as f32, u as f32 + 1.0, v as f32 + 1.0).unwrap();
+                    // Well inside or outside: further from the edge than the filter reaches.
+                    let reach = letterbox.pixel_size().max(1.0) * 1.01;
+                    let inside = r.x0() - reach >= x0 as f32 && r.x1() + reach <= x1.min(width) as f32
+                        && r.y0() - reach >= y0 as f32 && r.y1() + reach <= y1.min(height) as f32;
+                    let outside = r.x1() + reach <= x0 as f32 || r.x0() - reach >= x1 as f32
+                        || r.y1() + reach <= y0 as f32 || r.y0() - reach >= y1 as f32;
+                    let value = tensor[[0, 0, v as usize, u as usize]];
+                    prop_assert!(!inside || (value - 200.0).abs() < 1.5, "dark inside at {u},{v}: {value}");
+                    prop_assert!(!outside || (value - 20.0).abs() < 1.5, "bright outside at {u},{v}: {value}");
+                }
+            }
+        }
+
+        /// An even picture stays even to the last column and row, and the border keeps its value.
+        #[test]
+        fn even_stays_even((width, height) in (1u32..70, 1u32..70), long_side in 1u32..150, which in 0usize..4) {
+            let format = FrameFormat::new(FORMATS[which], width, height).unwrap()
+                .with_color(ColorRange::Full, ColorMatrix::Bt709);
+            let letterbox = load(format, long_side, &|_, _| 77);
+            let tensor = letterbox.tensor().unwrap();
+            for ((_, _, y, x), &value) in tensor.indexed_iter() {
+                let content = x < letterbox.content.0 as usize && y < letterbox.content.1 as usize;
+                let expected = if content { 77.0 } else { 114.0 };
+                prop_assert!((value - expected).abs() < 0.01, "{value} at {x},{y} instead of {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn corners_map_to_corners_in_every_orientation() {
+        for orientation in orientations() {
+            let format = FrameFormat::new(PixelFormat::Nv12, 300, 100).unwrap().with_orientation(orientation);
+            let letterbox = Letterbox::new(&format, 96, &input(ChannelOrder::Bgr));
+            let (w, h) = letterbox.content;
+            let whole = letterbox.to_frame(0.0, 0.0, w as f32, h as f32).unwrap();
+            assert_eq!(
+                whole.outward(300, 100),
+                crate::geometry::PixelRect::whole(300, 100),
+                "{orientation:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn channel_order_mean_and_scale_are_applied() {
+        let format = FrameFormat::new(PixelFormat::Rgb24, 32, 32).unwrap();
+        let pool = FramePool::new(format, 1);
+        let meta = FrameMeta { sequence: 0, captured: Timestamp::ZERO };
+        let raw = pool.fill(meta, |view| {
+            (0..32).for_each(|y| {
+                view.row_mut(0, y).chunks_exact_mut(3).for_each(|s| s.copy_from_slice(&[10, 20, 30]))
+            });
+            Ok(())
+        });
+        let input = Input { mean: [1.0, 2.0, 3.0], scale: [2.0; 3], ..input(ChannelOrder::Bgr) };
+        let mut letterbox = Letterbox::new(&format, 32, &input);
+        letterbox.load(&raw.unwrap().unwrap().lend(std::sync::Arc::default()).view(), &input);
+        let tensor = letterbox.tensor().unwrap();
+        let first: Vec<f32> = (0..3).map(|c| tensor[[0, c, 5, 5]]).collect();
+        assert_eq!(first, [58.0, 36.0, 14.0]);
+    }
+
+    /// The matrices of ITU-T H.273: what was red stays red, in both ranges.
+    #[test]
+    fn colours_survive_the_matrix() {
+        for (matrix, range, ycbcr) in [
+            (ColorMatrix::Bt601, ColorRange::Limited, [81, 90, 240]),
+            (ColorMatrix::Bt709, ColorRange::Limited, [63, 102, 240]),
+            (ColorMatrix::Bt601, ColorRange::Full, [76, 85, 255]),
+        ] {
+            let format = FrameFormat::new(PixelFormat::I420, 32, 32).unwrap().with_color(range, matrix);
+            let pool = FramePool::new(format, 1);
+            let meta = FrameMeta { sequence: 0, captured: Timestamp::ZERO };
+            let raw = pool.fill(meta, |view| {
+                for (plane, value) in ycbcr.into_iter().enumerate() {
+                    for y in 0..view.format().planes()[plane].height {
+                        view.row_mut(plane, y).fill(value);
+                    }
+                }
+                Ok(())
+            });
+            let input = input(ChannelOrder::Rgb);
+            let mut letterbox = Letterbox::new(&format, 32, &input);
+            letterbox.load(&raw.unwrap().unwrap().lend(std::sync::Arc::default()).view(), &input);
+            let tensor = letterbox.tensor().unwrap();
+            for (channel, expected) in [255.0, 0.0, 0.0].into_iter().enumerate() {
+                let value: f32 = tensor[[0, channel, 9, 9]];
+                assert!(
+                    (value - expected).abs() <= 3.0,
+                    "{matrix:?} {range:?}: {value} instead of {expected}"
+                );
+            }
+        }
+    }
+}
