@@ -241,6 +241,16 @@ impl Engine {
         self.loan = None;
     }
 
+    /// When the oldest waiting frame must leave, whatever is known by then; call [`Engine::release`] no later.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.line.front().and_then(|front| Some(front.arrived + self.rules.policy.deadline()?))
+    }
+
+    /// Whether privacy mode is on.
+    pub fn privacy(&self) -> bool {
+        self.privacy
+    }
+
     /// Counters so far.
     pub fn stats(&self) -> Stats {
         self.stats

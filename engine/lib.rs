@@ -7,8 +7,11 @@ mod engine;
 mod error;
 mod frame;
 mod geometry;
+mod pipeline;
 mod policy;
 mod redact;
+mod sink;
+mod source;
 mod stats;
 mod time;
 mod track;
@@ -22,10 +25,13 @@ pub use frame::{
     PixelFormat, PlaneLayout, ROW_ALIGNMENT, RawFrame, RedactedFrame, View, ViewMut,
 };
 pub use geometry::{Orientation, PixelRect, Rect};
+pub use pipeline::{Pipeline, Setup, State, Status};
 #[cfg(feature = "config")]
 pub use policy::{
     BackendChoice, Direction, KEYS, Key, PolicyDefaults, PolicyFile, Preset, SCHEMA, StyleName, ZoneEntry,
 };
 pub use policy::{Color, OnDeadline, Policy, PolicyBuilder, PolicyError, Polygon, Style, Zone};
+pub use sink::FrameSink;
+pub use source::{Captured, FrameSource};
 pub use stats::Stats;
 pub use time::Timestamp;

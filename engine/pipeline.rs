@@ -1,0 +1,550 @@
+//! Threads around [`Engine`](crate::Engine): capture, detect, redact, and one thread for each target.
+//!
+//! ```text
+//! [capture] --raw frames--> [redact: Engine] --copies of one Arc--> outbox of 2 --> [target]   (one per target)
+//!                             |   ^
+//!                      newest |   | boxes
+//!                             v   |
+//!                           [detect]
+//! ```
+//! Every thread owns its port, so user code needs no locks. The redact thread never calls a target. Nothing grows: the pool
+//! bounds raw frames, an outbox holds two redacted ones, and a detector has one loan at a time. A panic in any thread
+//! closes the outboxes; nothing more leaves, and [`Pipeline::join`] tells why.
+
+mod outbox;
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::detect::{Detection, Detector};
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::frame::{DetectJob, FrameMeta, FramePool, Outcome, RawFrame};
+use crate::policy::{Policy, PolicyError};
+use crate::sink::FrameSink;
+use crate::source::{Captured, FrameSource};
+use crate::stats::Stats;
+use crate::time::Timestamp;
+use outbox::Outbox;
+
+/// Runs of a detector at the start, to learn how long it takes.
+const MEASURED_RUNS: u32 = 3;
+/// Time without trouble before a stronger rung of the ladder is tried again.
+const CLIMB_AFTER: Duration = Duration::from_secs(5);
+
+/// Everything a pipeline is made of.
+pub struct Setup {
+    /// What to hide. Without a deadline, one is chosen from the measured detector.
+    pub policy: Policy,
+    /// The buffers.
+    pub pool: FramePool,
+    /// Where frames come from.
+    pub source: Box<dyn FrameSource>,
+    /// The detector, then weaker and faster ones for when it is too slow (the ladder). Empty: zones alone.
+    pub detectors: Vec<Box<dyn Detector>>,
+    /// Where frames go, by name.
+    pub sinks: Vec<(String, Box<dyn FrameSink>)>,
+    /// Frames per second that the source will deliver.
+    pub fps: f64,
+}
+
+/// What the picture shows now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum State {
+    /// No detection has succeeded yet; everything is covered.
+    #[default]
+    Starting,
+    /// Frames leave covered.
+    Covered,
+    /// Frames leave obscured whole, because detection does not keep up or fails.
+    Degraded,
+    /// Privacy mode: everything is covered because the owner said so.
+    Privacy,
+    /// The source delivers nothing.
+    NoCamera,
+    /// It has ended.
+    Stopped,
+}
+
+/// Figures of a running pipeline: frames, times and states, nothing of the picture.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Status {
+    /// What the picture shows.
+    pub state: State,
+    /// Counters of the engine.
+    pub stats: Stats,
+    /// Pictures that the source skipped.
+    pub skipped: u64,
+    /// Frames that targets were too slow for.
+    pub target_drops: u64,
+    /// Targets that have ended with an error.
+    pub targets_lost: u64,
+    /// Rung of the ladder in use, 0 for the detector itself.
+    pub level: usize,
+    /// The worst-case exposure: the longest gap between detections whose frames may leave covered.
+    pub exposure: Duration,
+    /// How long the detector took last.
+    pub detection: Duration,
+    /// Time from arrival to release of the last frame.
+    pub latency: Duration,
+    /// Frames that left in the last second.
+    pub fps: f64,
+}
+
+enum Event {
+    Frame(RawFrame, Timestamp),
+    Skipped,
+    SourceEnded(Result<()>),
+    Observed(DetectJob, Result<Vec<Detection>>, Duration, usize),
+    Policy(Box<Policy>, SyncSender<Result<(), PolicyError>>),
+    Privacy(bool, SyncSender<()>),
+    TargetLost(String, Error),
+    Panicked(&'static str),
+    Stop,
+}
+
+/// A running pipeline. Dropped, it stops and waits for its threads.
+pub struct Pipeline {
+    events: Sender<Event>,
+    status: Arc<Mutex<Status>>,
+    threads: Vec<JoinHandle<()>>,
+    redact: Option<JoinHandle<Result<Stats>>>,
+}
+
+impl Pipeline {
+    /// Measures the detectors, checks that the policy can hold, and starts.
+    ///
+    /// # Errors
+    /// [`PolicyError`] when a class has no detector, or the deadline or `max_gap` cannot hold with this detector;
+    /// [`Error::Detector`] when it fails on a blank picture; [`Error::PoolTooSmall`].
+    pub fn spawn(setup: Setup) -> Result<Pipeline> {
+        let Setup { policy, pool, source, mut detectors, sinks, fps } = setup;
+        let clock = Clock::start();
+        let mut ladder = Vec::with_capacity(detectors.len());
+        for detector in &mut detectors {
+            if let Some(class) = policy.classes().find(|c| !detector.classes().contains(c)) {
+                return Err(PolicyError::NoDetector(class).into());
+            }
+            ladder.push(measure(detector.as_mut(), &pool)?);
+        }
+        let policy = with_budget(policy, ladder.first().copied().unwrap_or_default(), fps)?;
+        let offers = detectors.first().map(|d| d.classes().to_vec()).unwrap_or_default();
+        let status = Arc::new(Mutex::new(Status { exposure: policy.max_gap(), ..Status::default() }));
+        log::info!(
+            "worst-case exposure {} ms, deadline {} ms, detection {} ms",
+            policy.max_gap().as_millis(),
+            policy.deadline().unwrap_or_default().as_millis(),
+            ladder.first().copied().unwrap_or_default().as_millis()
+        );
+        let budget = budget(&policy, fps);
+        let engine = Engine::new(policy, pool.clone(), &offers)?;
+
+        let (events, received) = channel();
+        let mut threads = Vec::new();
+        let mut outboxes = Vec::new();
+        for (name, sink) in sinks {
+            let outbox = Arc::new(Outbox::new());
+            outboxes.push(Arc::clone(&outbox));
+            threads.push(spawn("target", &events, move |events| run_target(name, sink, &outbox, events)));
+        }
+        let (jobs, job_queue) = sync_channel(1);
+        if !detectors.is_empty() {
+            let rungs =
+                Ladder { detectors, measured: ladder, level: 0, budget, trouble: Instant::now(), strikes: 0 };
+            threads.push(spawn("detect", &events, move |events| run_detect(rungs, &job_queue, events)));
+        }
+        threads.push(spawn("capture", &events, move |events| run_capture(source, &pool, clock, events)));
+        let redact =
+            Redact { engine, clock, outboxes, jobs, status: Arc::clone(&status), arrivals: VecDeque::new() };
+        let redact = std::thread::Builder::new()
+            .name("redact".into())
+            .spawn(move || redact.run(&received))
+            .map_err(|e| Error::io("starting a thread", e))?;
+        Ok(Pipeline { events, status, threads, redact: Some(redact) })
+    }
+
+    /// Exchanges the policy ([`Engine::set_policy`]); returns when it is in force.
+    ///
+    /// # Errors
+    /// [`PolicyError`]: the old one stays. [`Error::Sink`] when the pipeline has ended.
+    pub fn set_policy(&self, policy: Policy) -> Result<()> {
+        let (reply, answer) = sync_channel(1);
+        self.tell(Event::Policy(Box::new(policy), reply))?;
+        Ok(answer.recv().map_err(|_| ended())??)
+    }
+
+    /// Privacy mode: on, everything is covered at once, and what waits in the outboxes is discarded. Returns when it holds.
+    ///
+    /// # Errors
+    /// [`Error::Sink`] when the pipeline has ended (nothing leaves it then).
+    pub fn set_privacy(&self, on: bool) -> Result<()> {
+        let (reply, answer) = sync_channel(1);
+        self.tell(Event::Privacy(on, reply))?;
+        answer.recv().map_err(|_| ended())
+    }
+
+    /// Figures of this moment.
+    pub fn status(&self) -> Status {
+        *lock(&self.status)
+    }
+
+    /// Asks it to stop: what is covered by now still leaves, then the targets end.
+    pub fn stop(&self) {
+        // Fails only when it has stopped already.
+        let _ = self.events.send(Event::Stop);
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// The source's error, or which thread panicked.
+    pub fn join(mut self) -> Result<Stats> {
+        self.wait()
+    }
+
+    fn tell(&self, event: Event) -> Result<()> {
+        self.events.send(event).map_err(|_| ended())
+    }
+
+    fn wait(&mut self) -> Result<Stats> {
+        let Some(redact) = self.redact.take() else { return Ok(Stats::default()) };
+        let result = redact.join().unwrap_or_else(|_| Err(panicked("redact")));
+        // A detector or source that hangs in foreign code cannot be joined; it holds nothing that could leave.
+        let patience = Instant::now() + Duration::from_secs(2);
+        for thread in self.threads.drain(..) {
+            while !thread.is_finished() && Instant::now() < patience {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            if thread.is_finished() {
+                let _ = thread.join();
+            }
+        }
+        result
+    }
+}
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        self.stop();
+        let _ = self.wait();
+    }
+}
+
+fn ended() -> Error {
+    Error::Sink("the pipeline has ended".into())
+}
+
+fn panicked(thread: &str) -> Error {
+    Error::Sink(format!("the {thread} thread panicked; nothing more left the pipeline"))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The engine's time: nanoseconds since the pipeline was started.
+#[derive(Clone, Copy)]
+struct Clock(Instant);
+
+impl Clock {
+    fn start() -> Clock {
+        Clock(Instant::now())
+    }
+    fn now(self) -> Timestamp {
+        Timestamp::ZERO + self.0.elapsed()
+    }
+}
+
+/// A thread whose panic is told to the redact thread.
+fn spawn(
+    name: &'static str,
+    events: &Sender<Event>,
+    run: impl FnOnce(&Sender<Event>) + Send + 'static,
+) -> JoinHandle<()> {
+    let events = events.clone();
+    std::thread::spawn(move || {
+        if catch_unwind(AssertUnwindSafe(|| run(&events))).is_err() {
+            let _ = events.send(Event::Panicked(name));
+        }
+    })
+}
+
+/// How long a detector takes on a blank picture, at most, of a few runs after the first.
+fn measure(detector: &mut dyn Detector, pool: &FramePool) -> Result<Duration> {
+    let mut longest = Duration::ZERO;
+    for run in 0..=MEASURED_RUNS {
+        let meta = FrameMeta { sequence: 0, captured: Timestamp::ZERO };
+        let blank = pool.fill(meta, |_| Ok(()))?;
+        let blank = blank.ok_or(Error::PoolTooSmall { count: pool.count(), needed: 2 })?;
+        let job = blank.lend(Arc::default());
+        let start = Instant::now();
+        detector.detect(&job.view())?;
+        // The first run allocates.
+        longest = if run == 0 { longest } else { longest.max(start.elapsed()) };
+    }
+    Ok(longest)
+}
+
+/// Checks the times of a policy against the detector, and chooses a deadline where there is none. With one job in flight
+/// the worst wait is twice a detection and two frames.
+fn with_budget(policy: Policy, detection: Duration, fps: f64) -> Result<Policy, PolicyError> {
+    if policy.classes().next().is_none() {
+        return Ok(policy);
+    }
+    let two_frames = Duration::from_secs_f64(2.0 / fps.max(0.1));
+    let (least_deadline, least_gap) =
+        (2 * detection + two_frames + policy.look_ahead(), detection + two_frames);
+    let refuse = |name: &str, value: Duration, least: Duration| {
+        let what = format!(
+            "{name} = {} ms (this detector and rate need {} ms)",
+            value.as_millis(),
+            least.as_millis()
+        );
+        Err(PolicyError::Range { what, why: "raise it, lower the frame rate, or use a faster preset" })
+    };
+    if policy.max_gap() < least_gap {
+        return refuse("max_gap", policy.max_gap(), least_gap);
+    }
+    match policy.deadline() {
+        Some(deadline) if deadline < least_deadline => refuse("deadline", deadline, least_deadline),
+        Some(_) => Ok(policy),
+        // Twice the need, so that a slow moment does not black out the picture.
+        None => {
+            let then = policy.on_deadline();
+            policy.to_builder().deadline(2 * least_deadline, then).build()
+        }
+    }
+}
+
+/// The longest detection that still meets the deadline.
+fn budget(policy: &Policy, fps: f64) -> Duration {
+    let deadline = policy.deadline().unwrap_or(Duration::MAX);
+    let room = deadline.saturating_sub(Duration::from_secs_f64(2.0 / fps.max(0.1)) + policy.look_ahead());
+    (room / 2).min(policy.max_gap())
+}
+
+fn run_capture(mut source: Box<dyn FrameSource>, pool: &FramePool, clock: Clock, events: &Sender<Event>) {
+    loop {
+        let event = match source.capture(pool) {
+            Ok(Captured::Frame(frame)) => Event::Frame(frame, clock.now()),
+            Ok(Captured::Skipped) => Event::Skipped,
+            Ok(Captured::End) => Event::SourceEnded(Ok(())),
+            Err(e) => Event::SourceEnded(Err(e)),
+        };
+        let last = matches!(event, Event::SourceEnded(_));
+        if events.send(event).is_err() || last {
+            return;
+        }
+    }
+}
+
+/// The detector in use, and weaker ones below it.
+struct Ladder {
+    detectors: Vec<Box<dyn Detector>>,
+    measured: Vec<Duration>,
+    level: usize,
+    budget: Duration,
+    trouble: Instant,
+    strikes: u32,
+}
+
+impl Ladder {
+    /// Three detections in a row over the budget: one rung down. Five seconds of slack: one rung up.
+    fn weigh(&mut self, took: Duration) {
+        if took > self.budget {
+            self.trouble = Instant::now();
+            self.strikes += 1;
+            if self.strikes >= 3 && self.level + 1 < self.detectors.len() {
+                self.level += 1;
+                self.strikes = 0;
+                log::warn!(
+                    "detection is too slow for the deadline: rung {} of the ladder is used",
+                    self.level
+                );
+            }
+            return;
+        }
+        self.strikes = 0;
+        if self.level > 0 && self.trouble.elapsed() >= CLIMB_AFTER {
+            // As much slower now as this rung is than it was at the start.
+            let load = took.as_secs_f64() / self.measured[self.level].as_secs_f64().max(1e-6);
+            let expected = self.measured[self.level - 1].as_secs_f64() * load.max(1.0);
+            self.trouble = Instant::now();
+            if expected < 0.8 * self.budget.as_secs_f64() {
+                self.level -= 1;
+                log::info!("detection has slack again: rung {} of the ladder is used", self.level);
+            }
+        }
+    }
+}
+
+fn run_detect(mut ladder: Ladder, jobs: &Receiver<DetectJob>, events: &Sender<Event>) {
+    for job in jobs {
+        let start = Instant::now();
+        let found = match ladder.detectors.get_mut(ladder.level) {
+            Some(detector) => detector.detect(&job.view()),
+            None => Err(Error::Detector("there is no detector".into())),
+        };
+        let took = start.elapsed();
+        let level = ladder.level;
+        ladder.weigh(took);
+        if events.send(Event::Observed(job, found, took, level)).is_err() {
+            return;
+        }
+    }
+}
+
+fn run_target(name: String, mut sink: Box<dyn FrameSink>, outbox: &Outbox, events: &Sender<Event>) {
+    while let Some(taken) = outbox.take() {
+        if taken.forget {
+            sink.forget();
+        }
+        if let Some(frame) = taken.frame
+            && let Err(e) = sink.send(&frame)
+        {
+            outbox.close();
+            let _ = events.send(Event::TargetLost(name, e));
+            return;
+        }
+    }
+}
+
+/// The redact thread: the one place where frames turn from raw to redacted.
+struct Redact {
+    engine: Engine,
+    clock: Clock,
+    outboxes: Vec<Arc<Outbox>>,
+    jobs: SyncSender<DetectJob>,
+    status: Arc<Mutex<Status>>,
+    /// When the frames in the line arrived, and when those of the last second left.
+    arrivals: VecDeque<(u64, Timestamp)>,
+}
+
+impl Redact {
+    fn run(mut self, events: &Receiver<Event>) -> Result<Stats> {
+        // Whatever happens in here, a panic too: the outboxes end.
+        let ended = catch_unwind(AssertUnwindSafe(|| self.serve(events)));
+        for outbox in &self.outboxes {
+            outbox.close();
+        }
+        lock(&self.status).state = State::Stopped;
+        ended.unwrap_or_else(|_| Err(panicked("redact")))?;
+        Ok(self.engine.stats())
+    }
+
+    fn serve(&mut self, events: &Receiver<Event>) -> Result<()> {
+        let mut left: VecDeque<Instant> = VecDeque::new();
+        loop {
+            let wait = match self.engine.next_deadline() {
+                Some(deadline) => deadline.since(self.clock.now()),
+                None => Duration::from_secs(1),
+            };
+            // A deadline that is over is dealt with by release below.
+            let result = match events.recv_timeout(wait.max(Duration::from_millis(1))) {
+                Ok(event) => self.take(event),
+                Err(RecvTimeoutError::Timeout) => Ok(true),
+                Err(RecvTimeoutError::Disconnected) => Ok(false),
+            };
+            if let Some(job) = self.engine.next_job() {
+                // The loan is the mailbox: only one is ever out, so there is room. A lost job covers nothing.
+                let _ = self.jobs.try_send(job);
+            }
+            if result.is_ok() {
+                self.hand_over(&mut left);
+            }
+            if !result? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Deals with one event; false when it was the last.
+    fn take(&mut self, event: Event) -> Result<bool> {
+        match event {
+            Event::Frame(frame, arrived) => {
+                self.arrivals.push_back((frame.meta().sequence, arrived));
+                if let Err(e) = self.engine.push(frame, arrived) {
+                    // The source's clock jumped: the frame is gone, the stream goes on.
+                    self.arrivals.pop_back();
+                    lock(&self.status).skipped += 1;
+                    log::warn!("{e}");
+                }
+            }
+            Event::Skipped => lock(&self.status).skipped += 1,
+            Event::Observed(job, found, took, level) => {
+                if let Err(e) = &found {
+                    log::debug!("{e}");
+                }
+                self.engine.observe(job, found);
+                let mut status = lock(&self.status);
+                (status.detection, status.level) = (took, level);
+            }
+            Event::Policy(policy, reply) => {
+                let _ = reply.send(self.engine.set_policy(*policy));
+            }
+            Event::Privacy(on, reply) => {
+                self.engine.set_privacy(on);
+                if on {
+                    self.outboxes.iter().for_each(|o| o.clear());
+                }
+                let _ = reply.send(());
+            }
+            Event::TargetLost(name, e) => {
+                log::warn!("target {name} has ended: {e}");
+                lock(&self.status).targets_lost += 1;
+            }
+            Event::Panicked(thread) => return Err(panicked(thread)),
+            Event::SourceEnded(result) => {
+                result?;
+                self.engine.finish();
+                return Ok(false);
+            }
+            Event::Stop => {
+                self.engine.finish();
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Releases what may leave, to every target.
+    fn hand_over(&mut self, left: &mut VecDeque<Instant>) {
+        let now = self.clock.now();
+        while let Some(frame) = self.engine.release(now) {
+            let sequence = frame.meta().sequence;
+            while self.arrivals.front().is_some_and(|a| a.0 < sequence) {
+                self.arrivals.pop_front();
+            }
+            let arrived = self.arrivals.pop_front().map_or(now, |a| a.1);
+            left.push_back(Instant::now());
+            let state = match frame.outcome() {
+                _ if self.engine.privacy() => State::Privacy,
+                Outcome::Covered => State::Covered,
+                Outcome::Obscured if self.engine.stats().observations == 0 => State::Starting,
+                Outcome::Obscured => State::Degraded,
+            };
+            {
+                let mut status = lock(&self.status);
+                status.latency = self.clock.now().since(arrived);
+                status.state = state;
+            }
+            let frame = Arc::new(frame);
+            for outbox in &self.outboxes {
+                outbox.put(&frame);
+            }
+        }
+        while left.front().is_some_and(|t| t.elapsed() > Duration::from_secs(1)) {
+            left.pop_front();
+        }
+        let mut status = lock(&self.status);
+        status.stats = self.engine.stats();
+        status.fps = left.len() as f64;
+        status.target_drops = self.outboxes.iter().map(|o| o.dropped()).sum();
+    }
+}

@@ -1,0 +1,84 @@
+//! The queue between the redact thread and one target: two frames, the oldest dropped, never waits.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::frame::RedactedFrame;
+
+/// Frames that wait for one target.
+const CAPACITY: usize = 2;
+
+#[derive(Default)]
+pub(super) struct Outbox {
+    state: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    frames: VecDeque<Arc<RedactedFrame>>,
+    forget: bool,
+    closed: bool,
+    dropped: u64,
+}
+
+/// What a target has to do next: forget what it keeps, then show a frame.
+pub(super) struct Taken {
+    pub forget: bool,
+    pub frame: Option<Arc<RedactedFrame>>,
+}
+
+impl Outbox {
+    pub fn new() -> Outbox {
+        let state = Waiting { frames: VecDeque::with_capacity(CAPACITY), ..Waiting::default() };
+        Outbox { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// Adds a frame; the oldest makes room.
+    pub fn put(&self, frame: &Arc<RedactedFrame>) {
+        let mut state = self.lock();
+        if state.closed {
+            return;
+        }
+        if state.frames.len() == CAPACITY {
+            state.frames.pop_front();
+            state.dropped += 1;
+        }
+        state.frames.push_back(Arc::clone(frame));
+        self.changed.notify_one();
+    }
+
+    /// Discards what waits, and has the target forget what it keeps.
+    pub fn clear(&self) {
+        let mut state = self.lock();
+        state.frames.clear();
+        state.forget = true;
+        self.changed.notify_one();
+    }
+
+    /// No more frames; what waits is still taken.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_one();
+    }
+
+    /// Waits for something to do; `None` at the end.
+    pub fn take(&self) -> Option<Taken> {
+        let waiting = self.lock();
+        let idle = |s: &mut Waiting| s.frames.is_empty() && !s.forget && !s.closed;
+        let mut state = self.changed.wait_while(waiting, idle).unwrap_or_else(PoisonError::into_inner);
+        let forget = std::mem::take(&mut state.forget);
+        let frame = state.frames.pop_front();
+        (forget || frame.is_some()).then_some(Taken { forget, frame })
+    }
+
+    /// Frames that were dropped because the target was too slow.
+    pub fn dropped(&self) -> u64 {
+        self.lock().dropped
+    }
+
+    /// Every state is a good one, so a poisoned lock is no reason to stop.
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
