@@ -203,7 +203,7 @@ impl Log {
                     last.pop_front();
                 }
             }
-        } else if line.contains("[warning]") && self.warnings.len() < LINES {
+        } else if (line.contains("[warning]") || line.contains("concealing")) && self.warnings.len() < LINES {
             self.warnings.push(plain(&line));
         }
     }

@@ -145,7 +145,7 @@ impl Encoder {
         sound: Option<&Sound>,
         limits: &Limits,
     ) -> Result<Self, ClipError> {
-        let codec = Codec::choose(container, options)?;
+        let codec = Codec::choose(container, info, options)?;
         if !tools.has_encoder(&codec.name)? {
             return Err(ClipError::Unsupported(format!(
                 "the installed ffmpeg has no encoder {}: choose another with --encoder ('ffmpeg -encoders' lists them)",
@@ -295,7 +295,7 @@ struct Codec {
 }
 
 impl Codec {
-    fn choose(container: Container, options: &EncodeOptions) -> Result<Self, ClipError> {
+    fn choose(container: Container, info: &ClipInfo, options: &EncodeOptions) -> Result<Self, ClipError> {
         let refuse = |what: String| Err(ClipError::Unsupported(what));
         if options.lossless {
             if container != Container::Matroska {
@@ -306,7 +306,7 @@ impl Codec {
                     "--lossless is FFV1 without a quality: leave --encoder and --crf out".to_owned(),
                 );
             }
-            return Ok(Codec::ffv1());
+            return Ok(Codec::ffv1(info));
         }
         let default = if container == Container::WebM { "libvpx-vp9" } else { "libx264" };
         let name = options.encoder.as_deref().unwrap_or(default);
@@ -319,7 +319,7 @@ impl Codec {
         let preset = |default: &str| options.preset.clone().unwrap_or_else(|| default.to_owned());
         let crf = |default: u32| options.crf.unwrap_or(default).to_string();
         let args = match name {
-            "ffv1" => return Ok(Codec::ffv1()),
+            "ffv1" => return Ok(Codec::ffv1(info)),
             "libx264" | "libx264rgb" => vec!["-preset", &preset("medium"), "-crf", &crf(23)].owned(),
             "libx265" => {
                 let mut args = vec!["-preset", &preset("medium"), "-crf", &crf(28)].owned();
@@ -355,10 +355,13 @@ impl Codec {
         Ok(Codec { name: name.to_owned(), args })
     }
 
-    fn ffv1() -> Self {
-        let args =
-            ["-level", "3", "-coder", "1", "-context", "0", "-g", "1", "-slices", "4", "-slicecrc", "1"];
-        Codec { name: "ffv1".to_owned(), args: args.owned() }
+    fn ffv1(info: &ClipInfo) -> Self {
+        let mut args = ["-level", "3", "-coder", "1", "-context", "0", "-g", "1", "-slicecrc", "1"].owned();
+        // Slices are coded side by side, but a tiny picture cannot be cut.
+        if info.width.min(info.height) >= 64 {
+            args.extend(["-slices", "4"].owned());
+        }
+        Codec { name: "ffv1".to_owned(), args }
     }
 
     /// Encoders known to take odd widths and heights in 4:2:0.
