@@ -225,8 +225,16 @@ fn arguments(input: &Path, info: &ClipInfo, limits: &Limits) -> Vec<OsString> {
     add(&["-map", &format!("0:{}", info.video.index), "-map_metadata", "-1", "-map_chapters", "-1"]);
     add(&["-vf", &filters.join(",")]);
     add(&["-fps_mode", "passthrough", "-enc_time_base", &format!("{num}:{den}")]);
-    add(&["-c:v", "rawvideo", "-pix_fmt", "yuv420p", "-f", "nut", "pipe:1"]);
+    add(&["-c:v", "rawvideo", "-pix_fmt", "yuv420p"]);
+    args.extend(range(info));
+    args.extend(["-f", "nut", "pipe:1"].map(OsString::from));
     args
+}
+
+/// Output options that keep `ffmpeg` 7 and later from converting full range to limited on their own.
+pub(super) fn range(info: &ClipInfo) -> impl Iterator<Item = OsString> {
+    let full = ["-color_range", "pc"].map(OsString::from);
+    full.into_iter().filter(|_| info.full_range)
 }
 
 /// Input options and a shift in microseconds, to be added to the stream's timestamps after `ffmpeg`, that together put

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::audio::{AHEAD_US, Sound};
 use super::child::{End, Running, TimedPipe};
+use super::decode::range;
 use super::nut::{NutError, VideoStream, Writer};
 use super::probe::ClipInfo;
 use super::tools::{Tools, file_url};
@@ -356,12 +357,11 @@ impl Codec {
     }
 
     fn ffv1(info: &ClipInfo) -> Self {
-        let mut args = ["-level", "3", "-coder", "1", "-context", "0", "-g", "1", "-slicecrc", "1"].owned();
-        // Slices are coded side by side, but a tiny picture cannot be cut.
-        if info.width.min(info.height) >= 64 {
-            args.extend(["-slices", "4"].owned());
-        }
-        Codec { name: "ffv1".to_owned(), args }
+        let args =
+            ["-level", "3", "-coder", "1", "-context", "0", "-g", "1", "-slices", "4", "-slicecrc", "1"];
+        // Tiny pictures cannot be cut into slices.
+        let tiny = info.width.min(info.height) < 64;
+        Codec { name: "ffv1".to_owned(), args: if tiny { ["-slices", "1"].owned() } else { args.owned() } }
     }
 
     /// Encoders known to take odd widths and heights in 4:2:0.
@@ -485,6 +485,7 @@ fn arguments(
     add(&["-fps_mode", "passthrough", "-enc_time_base", &format!("{num}:{den}")]);
     add(&["-c:v", &codec.name, "-pix_fmt", "yuv420p"]);
     args.extend(codec.args.iter().map(OsString::from));
+    args.extend(range(info));
     let mut add = |words: &[&str]| args.extend(words.iter().map(OsString::from));
     if let Some(threads) = limits.threads {
         add(&["-threads", &threads.to_string()]);

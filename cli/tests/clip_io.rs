@@ -133,7 +133,6 @@ fn through(folder: &TempDir, input: &Path, name: &str) -> (Decoded, EncodeEnd, P
     let options = EncodeOptions { lossless: name.ends_with(".mkv"), ..Default::default() };
     let end = encode(&decoded, &output, &options, None).unwrap();
     assert_eq!(end.frames, decoded.end.frames);
-    assert_eq!(count_frames(&tools(), &output).unwrap(), end.frames);
     let again = decode(&output).unwrap();
     assert_eq!(again.end.damage, None, "{}", output.display());
     assert_eq!(again.end.frames, end.frames);
@@ -566,7 +565,7 @@ fn nothing_but_pictures_is_kept() {
         for word in [
             "creation_time=",
             "Lavf5",
-            "Lavc",
+            "Lavc5",
             "CHAPTER",
             "codec_type=subtitle",
             "codec_type=data",
@@ -726,7 +725,7 @@ fn silence_and_cancelling_end_a_child() {
         assert!(
             Command::new("kill").args(["-STOP", &encoder.child_id().to_string()]).status().unwrap().success()
         );
-        let row = vec![0; 160];
+        let row = [0; 160];
         let rows = || (0..120).map(|_| &row[..]).chain((0..120).map(|_| &row[..80]));
         (0..1000).find_map(|pts| encoder.write_frame(pts, rows()).err()).unwrap()
     };
