@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::child::Running;
-use super::decode::clock;
+use super::decode::{clock, decimal};
 use super::encode::Container;
 use super::probe::ClipInfo;
 use super::tools::{Tools, file_url, reading};
@@ -47,11 +47,13 @@ pub fn copy_sound(
         ["-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+warning", "-y"]
             .map(OsString::from)
             .into();
-    args.extend(clock(info, track.start_us, AHEAD_US).map(OsString::from));
+    let (clock, shift) = clock(info, track.start_us);
+    args.extend(clock.iter().map(OsString::from));
     args.extend(reading(input));
     let map = format!("0:{}", track.index);
     let words = ["-map", &map, "-map_metadata", "-1", "-map_chapters", "-1", "-c:a", codec];
     args.extend(words.map(OsString::from));
+    args.extend(["-output_ts_offset", &decimal(shift + AHEAD_US)].map(OsString::from));
     args.extend(["-fflags", "+bitexact", "-flags:a", "+bitexact", "-f", "nut"].map(OsString::from));
     args.push(file_url(sound));
 

@@ -58,7 +58,6 @@ impl Running {
     }
 
     /// Id of the process, for tests that kill it.
-    #[cfg_attr(not(test), allow(dead_code, reason = "tests kill the child by it"))]
     pub fn id(&self) -> u32 {
         self.child.id()
     }
@@ -203,7 +202,7 @@ impl Log {
                     last.pop_front();
                 }
             }
-        } else if line.contains("[warning]") && self.warnings.len() < LINES {
+        } else if (line.contains("[warning]") || line.contains("concealing")) && self.warnings.len() < LINES {
             self.warnings.push(plain(&line));
         }
     }
@@ -227,7 +226,7 @@ fn plain(line: &str) -> String {
 
 /// The picture size in the line that announces what enters the filters.
 fn filter_input(line: &str) -> Option<(u32, u32)> {
-    let fields = line.strip_prefix("[graph 0 input from stream")?;
+    let fields = line.strip_prefix("[graph ")?.split_once(" input from stream ")?.1;
     let field = |name: &str| {
         let value = fields.split_once(name)?.1;
         value.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()

@@ -41,6 +41,8 @@ pub struct Decoder {
     input: PathBuf,
     stall: Duration,
     info: ClipInfo,
+    /// Ticks that bring the timestamps of the stream to the clip's clock.
+    shift: i64,
     frames: u64,
     span: Option<(i64, i64)>,
     ended: bool,
@@ -92,8 +94,11 @@ impl Decoder {
                 stream.height
             )));
         }
+        let (num, den) = info.time_base;
+        let shift = clock(info, info.video.start_us).1 as f64 * f64::from(den) / (1e6 * f64::from(num));
         Ok(Decoder {
             child,
+            shift: shift.round() as i64,
             reader,
             input: input.to_owned(),
             stall: limits.stall,
@@ -118,7 +123,7 @@ impl Decoder {
             let what = format!("a frame of {} bytes instead of {}", head.len, self.info.frame_len());
             return Err(self.failed(NutError::Invalid(what)));
         }
-        let pts = self.in_clip_ticks(head.pts);
+        let pts = self.in_clip_ticks(head.pts).saturating_add(self.shift);
         let first = self.span.map_or(pts, |(first, _)| first.min(pts));
         let last = self.span.map_or(pts, |(_, last)| last.max(pts));
         self.span = Some((first, last));
@@ -210,7 +215,7 @@ fn arguments(input: &Path, info: &ClipInfo, limits: &Limits) -> Vec<OsString> {
         add(&["-threads", &threads.to_string()]);
     }
     add(&["-noautorotate"]);
-    add(&clock(info, info.video.start_us, 0).each_ref().map(String::as_str));
+    args.extend(clock(info, info.video.start_us).0.iter().map(OsString::from));
     args.extend(reading(input));
     let mut filters: Vec<&str> = info.to_yuv420p.as_deref().into_iter().collect();
     filters.push("format=yuv420p");
@@ -220,23 +225,33 @@ fn arguments(input: &Path, info: &ClipInfo, limits: &Limits) -> Vec<OsString> {
     add(&["-map", &format!("0:{}", info.video.index), "-map_metadata", "-1", "-map_chapters", "-1"]);
     add(&["-vf", &filters.join(",")]);
     add(&["-fps_mode", "passthrough", "-enc_time_base", &format!("{num}:{den}")]);
-    add(&["-c:v", "rawvideo", "-pix_fmt", "yuv420p", "-f", "nut", "pipe:1"]);
+    add(&["-c:v", "rawvideo", "-pix_fmt", "yuv420p"]);
+    args.extend(range(info));
+    args.extend(["-f", "nut", "pipe:1"].map(OsString::from));
     args
 }
 
-/// Input options that put the clip's earliest stream at `zero_us`, so that pictures and sound, which are read by
-/// different children, keep their distance.
-pub(super) fn clock(info: &ClipInfo, track_start_us: i64, zero_us: i64) -> [String; 3] {
-    let (keep, offset) = if info.jumps() {
-        // ffmpeg evens out jumps only when it also moves the stream's own start to zero.
-        ("-accurate_seek", track_start_us - info.start_us)
-    } else {
-        ("-copyts", -info.start_us)
-    };
-    let offset = offset + zero_us;
-    let sign = if offset < 0 { "-" } else { "" };
-    let (whole, part) = (offset.unsigned_abs() / 1_000_000, offset.unsigned_abs() % 1_000_000);
-    [keep.to_owned(), "-itsoffset".to_owned(), format!("{sign}{whole}.{part:06}")]
+/// Output options that keep `ffmpeg` 7 and later from converting full range to limited on their own.
+pub(super) fn range(info: &ClipInfo) -> impl Iterator<Item = OsString> {
+    let full = ["-color_range", "pc"].map(OsString::from);
+    full.into_iter().filter(|_| info.full_range)
+}
+
+/// Input options and a shift in microseconds, to be added to the stream's timestamps after `ffmpeg`, that together put
+/// the clip's earliest stream at zero. Pictures and sound are read by different children, and must keep their distance.
+pub(super) fn clock(info: &ClipInfo, track_start_us: i64) -> (Vec<String>, i64) {
+    if info.jumps() {
+        // ffmpeg evens out jumps only when it also moves the start of the one stream it reads to zero. An offset on
+        // its command line is counted twice by version 5.1 here.
+        return (Vec::new(), track_start_us - info.start_us);
+    }
+    (["-copyts", "-itsoffset", &decimal(-info.start_us)].map(str::to_owned).into(), 0)
+}
+
+/// Microseconds as seconds with six decimals.
+pub(super) fn decimal(micros: i64) -> String {
+    let sign = if micros < 0 { "-" } else { "" };
+    format!("{sign}{}.{:06}", micros.unsigned_abs() / 1_000_000, micros.unsigned_abs() % 1_000_000)
 }
 
 /// What a broken stream of a child means, told by the child's own end where possible.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::audio::{AHEAD_US, Sound};
 use super::child::{End, Running, TimedPipe};
+use super::decode::range;
 use super::nut::{NutError, VideoStream, Writer};
 use super::probe::ClipInfo;
 use super::tools::{Tools, file_url};
@@ -145,7 +146,7 @@ impl Encoder {
         sound: Option<&Sound>,
         limits: &Limits,
     ) -> Result<Self, ClipError> {
-        let codec = Codec::choose(container, options)?;
+        let codec = Codec::choose(container, info, options)?;
         if !tools.has_encoder(&codec.name)? {
             return Err(ClipError::Unsupported(format!(
                 "the installed ffmpeg has no encoder {}: choose another with --encoder ('ffmpeg -encoders' lists them)",
@@ -295,7 +296,7 @@ struct Codec {
 }
 
 impl Codec {
-    fn choose(container: Container, options: &EncodeOptions) -> Result<Self, ClipError> {
+    fn choose(container: Container, info: &ClipInfo, options: &EncodeOptions) -> Result<Self, ClipError> {
         let refuse = |what: String| Err(ClipError::Unsupported(what));
         if options.lossless {
             if container != Container::Matroska {
@@ -306,7 +307,7 @@ impl Codec {
                     "--lossless is FFV1 without a quality: leave --encoder and --crf out".to_owned(),
                 );
             }
-            return Ok(Codec::ffv1());
+            return Ok(Codec::ffv1(info));
         }
         let default = if container == Container::WebM { "libvpx-vp9" } else { "libx264" };
         let name = options.encoder.as_deref().unwrap_or(default);
@@ -319,7 +320,7 @@ impl Codec {
         let preset = |default: &str| options.preset.clone().unwrap_or_else(|| default.to_owned());
         let crf = |default: u32| options.crf.unwrap_or(default).to_string();
         let args = match name {
-            "ffv1" => return Ok(Codec::ffv1()),
+            "ffv1" => return Ok(Codec::ffv1(info)),
             "libx264" | "libx264rgb" => vec!["-preset", &preset("medium"), "-crf", &crf(23)].owned(),
             "libx265" => {
                 let mut args = vec!["-preset", &preset("medium"), "-crf", &crf(28)].owned();
@@ -355,10 +356,12 @@ impl Codec {
         Ok(Codec { name: name.to_owned(), args })
     }
 
-    fn ffv1() -> Self {
+    fn ffv1(info: &ClipInfo) -> Self {
         let args =
             ["-level", "3", "-coder", "1", "-context", "0", "-g", "1", "-slices", "4", "-slicecrc", "1"];
-        Codec { name: "ffv1".to_owned(), args: args.owned() }
+        // Tiny pictures cannot be cut into slices.
+        let tiny = info.width.min(info.height) < 64;
+        Codec { name: "ffv1".to_owned(), args: if tiny { ["-slices", "1"].owned() } else { args.owned() } }
     }
 
     /// Encoders known to take odd widths and heights in 4:2:0.
@@ -482,6 +485,7 @@ fn arguments(
     add(&["-fps_mode", "passthrough", "-enc_time_base", &format!("{num}:{den}")]);
     add(&["-c:v", &codec.name, "-pix_fmt", "yuv420p"]);
     args.extend(codec.args.iter().map(OsString::from));
+    args.extend(range(info));
     let mut add = |words: &[&str]| args.extend(words.iter().map(OsString::from));
     if let Some(threads) = limits.threads {
         add(&["-threads", &threads.to_string()]);

@@ -1,9 +1,9 @@
 //! Clips in and out: `ffmpeg` and `ffprobe` as sandboxed children, NUT pipes between them and us.
 //!
 //! ```text
-//! INPUT --probe--> ClipInfo
-//! INPUT --[decoder child]--NUT--> Decoder --rows--> (redaction) --rows--> Encoder --NUT--> [encoder child]--> partial file
-//! INPUT --[sound child]--> sound file ---------------------------------------------------------^
+//! INPUT --[ffprobe]--> ClipInfo
+//! INPUT --[decoder]--NUT--> Decoder --rows--> redaction --rows--> Encoder --NUT--> [encoder]--> partial file
+//! INPUT --[sound reader]--> sound file ------------------------------------------------^
 //! ```
 //! Pictures are always 8-bit planar 4:2:0 (I420), upright, tightly packed: the Y plane, then U, then V, chroma sides
 //! rounded up. Timestamps are exact, in the clip's own time base. The encoder never opens the original.
@@ -70,12 +70,14 @@ impl Limits {
 pub enum ClipError {
     /// A program is not installed.
     #[error(
-        "{tool} was not found ({searched}): install it with 'apt-get install ffmpeg', or set MILKGLASS_FFMPEG to the folder that holds it"
+        "{tool} was not found ({searched}): install it with 'apt-get install ffmpeg', or set MILKGLASS_FFMPEG \
+         to the folder that holds it"
     )]
     ToolMissing { tool: &'static str, searched: String },
     /// A program is older than what is supported.
     #[error(
-        "{tool} is version {found}, but 5.1 or newer is needed: install a newer ffmpeg, or set MILKGLASS_FFMPEG to the folder that holds one"
+        "{tool} is version {found}, but 5.1 or newer is needed: install a newer ffmpeg, or set MILKGLASS_FFMPEG \
+         to the folder that holds one"
     )]
     ToolTooOld { tool: &'static str, found: String },
     /// A file cannot be opened or written at all.

@@ -1,6 +1,7 @@
 //! What a clip holds, as `ffprobe` tells it.
 
 use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
@@ -229,18 +230,29 @@ fn unreadable(input: &Path, end: &child::End) -> ClipError {
     if let Some(reason) = end.killed() {
         return ClipError::ChildDied { child: "ffprobe", reason };
     }
-    if said("moov atom not found") {
+    if said("moov atom not found") && begins_like_mp4(input) {
         let reason = "its index, the moov atom, is missing: the recording was cut off".to_owned();
         return ClipError::Damaged { path: input.to_owned(), reason };
     }
     let url = format!("{}: ", super::tools::file_url(input).display());
     let reason = end.reason().replace(&url, "");
-    let reason = if reason.contains("Format not on whitelist") || reason.contains("Invalid data found") {
+    let reason = if ["not on whitelist", "Invalid data found", "moov atom not found"]
+        .iter()
+        .any(|what| reason.contains(what))
+    {
         "no container that is understood".to_owned()
     } else {
         reason
     };
     not_a_video(input, reason)
+}
+
+/// A name that ends in .mp4 makes `ffprobe` miss an index in any file; only a file that begins like one lost it.
+fn begins_like_mp4(input: &Path) -> bool {
+    let mut head = [0; 8];
+    let read = File::open(input).and_then(|mut file| file.read_exact(&mut head));
+    read.is_ok()
+        && [b"ftyp", b"mdat", b"free", b"skip", b"wide", b"moof"].iter().any(|kind| head[4..] == kind[..])
 }
 
 fn not_a_video(input: &Path, reason: String) -> ClipError {

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::child::{End, Running};
@@ -30,6 +31,7 @@ pub struct Tools {
     /// What children may use.
     pub limits: Limits,
     launcher: Option<PathBuf>,
+    encoders: Arc<OnceLock<String>>,
 }
 
 impl Tools {
@@ -50,19 +52,25 @@ impl Tools {
     ) -> Result<Self, ClipError> {
         let ffmpeg = locate("ffmpeg", folder)?;
         let ffprobe = locate("ffprobe", folder)?;
-        let mut tools = Tools { ffmpeg, ffprobe, version: String::new(), limits, launcher };
+        let mut tools =
+            Tools { ffmpeg, ffprobe, version: String::new(), limits, launcher, encoders: Arc::default() };
         tools.checked_version("ffprobe")?;
         tools.version = tools.checked_version("ffmpeg")?;
         Ok(tools)
     }
 
-    /// Whether this `ffmpeg` has the encoder.
+    /// Whether this `ffmpeg` has the encoder. Asked once for all.
     pub(super) fn has_encoder(&self, name: &str) -> Result<bool, ClipError> {
-        let mut command = self.ffmpeg(false);
-        command.args(["-hide_banner", "-encoders"]);
-        let (text, _) = self.output(&mut command, "ffmpeg")?;
-        let text = String::from_utf8_lossy(&text);
-        Ok(text.lines().any(|line| line.split_whitespace().nth(1) == Some(name)))
+        let list = match self.encoders.get() {
+            Some(list) => list,
+            None => {
+                let mut command = self.ffmpeg(false);
+                command.args(["-hide_banner", "-encoders"]);
+                let (text, _) = self.output(&mut command, "ffmpeg")?;
+                self.encoders.get_or_init(|| String::from_utf8_lossy(&text).into_owned())
+            }
+        };
+        Ok(list.lines().any(|line| line.split_whitespace().nth(1) == Some(name)))
     }
 
     /// `ffmpeg` in its cage, without arguments.
