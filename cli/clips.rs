@@ -180,7 +180,7 @@ fn read_decoder(
     sender: &SyncSender<Item>,
 ) -> Result<Option<SourceEnd>, Failure> {
     let mut sequence = 0;
-    while let Some(head) = decoder.next()? {
+    while let Some(head) = decoder.next_frame()? {
         let meta = FrameMeta { sequence, captured: clock.captured(head.pts) };
         sequence += 1;
         let mut broken: Option<ClipError> = None;

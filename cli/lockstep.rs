@@ -145,24 +145,23 @@ pub fn run(
             (Some((after, _)), Some(seen)) => after.meta().captured.since(seen) > policy.max_gap(),
             _ => true,
         };
-        if unseen >= detect_every || jump || next.is_none() {
-            if let Some(job) = engine.next_job() {
-                let found = detector.detect(&job.view());
-                match &found {
-                    Ok(found) => {
-                        totals.found |= found.iter().any(|d| !d.tentative);
-                        (unseen, seen_at) = (0, Some(now));
-                        if let Some(last) = waiting.back_mut() {
-                            last.2 = Some(found.clone());
-                        }
-                    }
-                    Err(e) => {
-                        let errors = totals.detector_errors.get_or_insert_with(|| (e.to_string(), 0));
-                        errors.1 += 1;
+        let due = unseen >= detect_every || jump || next.is_none();
+        if let Some(job) = due.then(|| engine.next_job()).flatten() {
+            let found = detector.detect(&job.view());
+            match &found {
+                Ok(found) => {
+                    totals.found |= found.iter().any(|d| !d.tentative);
+                    (unseen, seen_at) = (0, Some(now));
+                    if let Some(last) = waiting.back_mut() {
+                        last.2 = Some(found.clone());
                     }
                 }
-                engine.observe(job, found);
+                Err(e) => {
+                    let errors = totals.detector_errors.get_or_insert_with(|| (e.to_string(), 0));
+                    errors.1 += 1;
+                }
             }
+            engine.observe(job, found);
         }
         if next.is_none() {
             engine.finish();

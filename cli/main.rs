@@ -1,55 +1,5 @@
 //! The `milkglass` command.
 
-mod args;
-mod clip;
-mod clips;
-mod detect;
-mod doctor;
-mod eval;
-mod hiding;
-mod inputs;
-mod lockstep;
-mod outcome;
-mod policy;
-mod progress;
-mod redact;
-mod report;
-mod still;
-
-use std::process::ExitCode;
-
-use clap::Parser;
-
-use args::{Cli, Command};
-use outcome::{Exit, Failure};
-
-fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(e) => {
-            // Asking for help is no failure; a wrong flag is exit code 1 as documented, not clap's 2.
-            let _ = e.print();
-            return if e.use_stderr() { Exit::Failed } else { Exit::Done }.into();
-        }
-    };
-    if let Command::Child(child) = &cli.command {
-        return ExitCode::from(clip::sandbox::child_main(&child.args));
-    }
-    let ran = progress::start(cli.quiet, cli.verbose).and_then(|()| match &cli.command {
-        Command::Redact(args) => redact::run(args),
-        Command::Detect(args) => detect::run(args),
-        Command::Eval(args) => eval::run(args),
-        Command::Policy(command) => policy::run(command, &mut std::io::stdout().lock())
-            .map(|()| Exit::Done)
-            .map_err(|e| Failure::new(e.to_string())),
-        Command::Doctor(args) => doctor::run(args),
-        Command::Child(_) => Ok(Exit::Failed),
-    });
-    match ran {
-        Ok(exit) => exit.into(),
-        Err(failure) => {
-            progress::say(&format!("error: {failure}"));
-            failure.exit.into()
-        }
-    }
+fn main() -> std::process::ExitCode {
+    milkglass_cli::run()
 }

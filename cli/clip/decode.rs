@@ -110,7 +110,7 @@ impl Decoder {
     }
 
     /// The next frame, or `None` at the end. Rows of the frame before that were not read are skipped.
-    pub fn next(&mut self) -> Result<Option<FrameHeader>, ClipError> {
+    pub fn next_frame(&mut self) -> Result<Option<FrameHeader>, ClipError> {
         let head = match self.reader.next_frame() {
             Ok(Some(head)) => head,
             Ok(None) => {
@@ -136,7 +136,7 @@ impl Decoder {
         self.reader.read_exact(row).map_err(|error| self.failed(error))
     }
 
-    /// Waits for the decoder's end and weighs what it said. To be called when [`Decoder::next`] returned `None`.
+    /// Waits for the decoder's end and weighs what it said. To be called when [`Decoder::next_frame`] returned `None`.
     pub fn finish(mut self) -> Result<DecodeEnd, ClipError> {
         if !self.ended {
             return Err(self.child.died("the clip was not read to its end".to_owned()));

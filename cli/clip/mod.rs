@@ -67,6 +67,7 @@ impl Limits {
 ///
 /// The variants are the kinds that exit codes are made from.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say what the fields are")]
 pub enum ClipError {
     /// A program is not installed.
     #[error(

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::child::End;
 use super::tools::{Tools, reading};
 use super::{ClipError, child};
 

@@ -1,17 +1,13 @@
 //! Clips through decoder and encoder, frame by frame, against `ffmpeg` and `ffprobe` on their own.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-#[allow(dead_code, unused_imports)]
-#[path = "../clip/mod.rs"]
-mod clip;
-
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use clip::*;
+use milkglass_cli::clip::*;
 use tempfile::TempDir;
 
 const NEEDED: &str = "these tests need ffmpeg and ffprobe: apt-get install ffmpeg";
@@ -90,7 +86,7 @@ fn decode(input: &Path) -> Result<Decoded, ClipError> {
     let info = probe(&tools, input)?;
     let mut decoder = Decoder::open(&tools, input, &info, &tools.limits)?;
     let mut frames = Vec::new();
-    while let Some(head) = decoder.next()? {
+    while let Some(head) = decoder.next_frame()? {
         let mut data = vec![0; head.len as usize];
         // Row by row, as the pool is filled.
         for row in rows_mut(&mut data, info.width as usize, info.height as usize) {
@@ -672,10 +668,10 @@ fn a_killed_child_is_an_error() {
         assert!(Command::new("kill").args(["-9", &id.to_string()]).status().unwrap().success());
     };
     let mut decoder = Decoder::open(&tools, &input, &info, &tools.limits).unwrap();
-    decoder.next().unwrap().unwrap();
+    decoder.next_frame().unwrap().unwrap();
     kill(decoder.child_id());
     let result = loop {
-        match decoder.next() {
+        match decoder.next_frame() {
             Ok(Some(_)) => {}
             Ok(None) => break decoder.finish().map(|_| ()),
             Err(error) => break Err(error),
@@ -806,7 +802,7 @@ fn children_live_in_a_cage() {
     let tools = tools();
     let info = probe(&tools, &input).unwrap();
     let mut decoder = Decoder::open(&tools, &input, &info, &tools.limits).unwrap();
-    decoder.next().unwrap().unwrap();
+    decoder.next_frame().unwrap().unwrap();
     let about = |what: &str| std::fs::read_to_string(format!("/proc/{}/{what}", decoder.child_id())).unwrap();
     assert!(about("status").contains("NoNewPrivs:\t1"));
     let limits = about("limits");

@@ -1,14 +1,10 @@
 //! The NUT reader and writer against themselves, against broken streams and against `ffmpeg`.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-#[allow(dead_code)]
-#[path = "../clip/nut.rs"]
-mod nut;
-
 use std::io::Read;
 use std::process::{Command, Stdio};
 
-use nut::{NutError, Reader, VideoStream, Writer};
+use milkglass_cli::clip::nut::{NutError, Reader, VideoStream, Writer};
 use proptest::prelude::*;
 
 type Frames = Vec<(i64, Vec<u8>)>;

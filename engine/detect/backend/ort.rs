@@ -132,7 +132,7 @@ impl OrtNetwork {
 }
 
 fn session(environment: &Environment, bytes: &[u8], threads: usize) -> ort::Result<Session> {
-    Ok(Session::builder(environment)?
+    Session::builder(environment)?
         .with_optimization_level(GraphOptimizationLevel::All)?
         .with_intra_threads(threads)?
         .with_inter_threads(1)?
@@ -142,7 +142,7 @@ fn session(environment: &Environment, bytes: &[u8], threads: usize) -> ort::Resu
         // The pattern keeps the largest plan of every shape: 30 MB more at 1280x736, and no faster.
         .with_memory_pattern(false)?
         .with_execution_providers([ep::CPU::default().with_arena_allocator(true).build()])?
-        .commit_from_memory(bytes)?)
+        .commit_from_memory(bytes)
 }
 
 impl Network for OrtNetwork {
