@@ -1,0 +1,391 @@
+//! Faults played on the whole pipeline: whatever hangs, fails, panics or comes late, no marked pixel leaves. Every test
+//! also asks for frames that leave covered, since hiding everything would pass otherwise.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use milkglass::{
+    Captured, Class, Detection, Detector, Error, FrameFormat, FrameMeta, FramePool, FrameSink, FrameSource,
+    OnDeadline, Outcome, Pipeline, PixelFormat, Policy, Rect, RedactedFrame, Result, Setup, State, Style,
+    Timestamp, View,
+};
+
+const SIZE: (u32, u32) = (96, 64);
+/// Pixels of the face have this value, and no other pixel has.
+const MARK: u8 = 211;
+/// The face, in every frame.
+const FACE: (u32, u32, u32, u32) = (31, 17, 20, 24);
+const PERIOD: Duration = Duration::from_millis(10);
+
+/// What the scripted source does at a frame.
+#[derive(Clone, Copy, PartialEq)]
+enum Step {
+    Frame,
+    Backwards,
+    Skip,
+    Fail,
+    Panic,
+}
+
+struct Source {
+    steps: Box<dyn Fn(u64) -> Step + Send>,
+    frames: u64,
+    next: u64,
+}
+
+impl FrameSource for Source {
+    fn capture(&mut self, pool: &FramePool) -> Result<Captured> {
+        let n = self.next;
+        self.next += 1;
+        if n == self.frames {
+            return Ok(Captured::End);
+        }
+        std::thread::sleep(PERIOD);
+        let at = match (self.steps)(n) {
+            Step::Frame => n * 10 + 10,
+            Step::Backwards => 1,
+            Step::Skip => return Ok(Captured::Skipped),
+            Step::Fail => return Err(Error::Source("unplugged".into())),
+            Step::Panic => panic!("scripted"),
+        };
+        let meta = FrameMeta { sequence: n, captured: Timestamp::from_millis(at) };
+        let frame = pool.fill(meta, |view| {
+            let (x, y, w, h) = FACE;
+            for row in 0..SIZE.1 {
+                let line = view.row_mut(0, row);
+                line.fill(40);
+                if (y..y + h).contains(&row) {
+                    line[x as usize..(x + w) as usize].fill(MARK);
+                }
+            }
+            (0..SIZE.1 / 2).for_each(|row| view.row_mut(1, row).fill(128));
+            Ok(())
+        })?;
+        Ok(frame.map_or(Captured::Skipped, Captured::Frame))
+    }
+}
+
+/// Finds the face by its mark, after doing what the script says for that call.
+struct Finder {
+    script: Box<dyn FnMut(u64) -> Result<()> + Send>,
+    calls: u64,
+}
+
+impl Detector for Finder {
+    fn classes(&self) -> &[Class] {
+        &[Class::Face]
+    }
+    fn detect(&mut self, view: &View<'_>) -> Result<Vec<Detection>> {
+        let call = self.calls;
+        self.calls += 1;
+        (self.script)(call)?;
+        if view.row(0, FACE.1)[FACE.0 as usize] != MARK {
+            return Ok(Vec::new());
+        }
+        let (x, y, w, h) = FACE;
+        let rect = Rect::new(x as f32, y as f32, w as f32, h as f32).unwrap();
+        Ok(vec![Detection::new(Class::Face, rect, 0.9)])
+    }
+}
+
+fn finder(script: impl FnMut(u64) -> Result<()> + Send + 'static) -> Box<dyn Detector> {
+    Box::new(Finder { script: Box::new(script), calls: 0 })
+}
+
+/// What reached a target: how many frames of each outcome, and how many marked bytes.
+#[derive(Clone, Default)]
+struct Seen {
+    covered: Arc<AtomicU64>,
+    obscured: Arc<AtomicU64>,
+    marked: Arc<AtomicUsize>,
+    outcomes: Arc<Mutex<Vec<(u64, Outcome, Instant)>>>,
+}
+
+impl Seen {
+    fn covered(&self) -> u64 {
+        self.covered.load(Ordering::SeqCst)
+    }
+    fn obscured(&self) -> u64 {
+        self.obscured.load(Ordering::SeqCst)
+    }
+    fn assert_no_mark(&self) {
+        assert_eq!(self.marked.load(Ordering::SeqCst), 0, "marked bytes reached a target");
+        let order: Vec<u64> = self.outcomes.lock().unwrap().iter().map(|o| o.0).collect();
+        assert!(order.windows(2).all(|w| w[0] < w[1]), "out of order: {order:?}");
+    }
+    fn note(&self, frame: &RedactedFrame) {
+        let rows = (0..SIZE.1).map(|y| frame.view().row(0, y).iter().filter(|v| **v == MARK).count());
+        self.marked.fetch_add(rows.sum(), Ordering::SeqCst);
+        match frame.outcome() {
+            Outcome::Covered => self.covered.fetch_add(1, Ordering::SeqCst),
+            _ => self.obscured.fetch_add(1, Ordering::SeqCst),
+        };
+        let entry = (frame.meta().sequence, frame.outcome(), Instant::now());
+        self.outcomes.lock().unwrap().push(entry);
+    }
+    fn sink(&self) -> Box<dyn FrameSink> {
+        let seen = self.clone();
+        Box::new(move |frame: &RedactedFrame| {
+            seen.note(frame);
+            Ok(())
+        })
+    }
+}
+
+fn policy(deadline: u64) -> Policy {
+    Policy::builder()
+        .hide(Class::Face, Style::default())
+        .max_gap(Duration::from_millis(400))
+        .deadline(Duration::from_millis(deadline), OnDeadline::Obscure)
+        .build()
+        .unwrap()
+}
+
+fn setup(frames: u64, detector: Box<dyn Detector>, sinks: Vec<(String, Box<dyn FrameSink>)>) -> Setup {
+    let format = FrameFormat::new(PixelFormat::Nv12, SIZE.0, SIZE.1).unwrap();
+    Setup {
+        policy: policy(500),
+        pool: FramePool::new(format, 80),
+        source: Box::new(Source { steps: Box::new(|_| Step::Frame), frames, next: 0 }),
+        detectors: vec![detector],
+        sinks,
+        fps: 100.0,
+    }
+}
+
+fn one(seen: &Seen) -> Vec<(String, Box<dyn FrameSink>)> {
+    vec![("test".into(), seen.sink())]
+}
+
+/// Calls before the first frame: the pipeline measures the detector on a blank picture.
+const MEASURING: u64 = 4;
+
+#[test]
+fn a_good_run_covers_every_frame_but_the_last_unseen_ones() {
+    let seen = Seen::default();
+    let pipeline = Pipeline::spawn(setup(60, finder(|_| Ok(())), one(&seen))).unwrap();
+    let stats = pipeline.join().unwrap();
+    seen.assert_no_mark();
+    assert_eq!(stats.pushed, 60);
+    assert!(stats.covered >= 40, "{stats:?}");
+    // The target is as fast as the source, so its outbox loses little.
+    assert!(seen.covered() >= 30, "{} of {stats:?}", seen.covered());
+}
+
+#[test]
+fn a_detector_that_always_fails_releases_nothing_but_obscured_frames() {
+    let seen = Seen::default();
+    let fail = |call| if call < MEASURING { Ok(()) } else { Err(Error::Detector("broken".into())) };
+    let stats = Pipeline::spawn(setup(80, finder(fail), one(&seen))).unwrap().join().unwrap();
+    seen.assert_no_mark();
+    assert_eq!((stats.covered, seen.covered()), (0, 0));
+    assert!(stats.detector_errors > 0 && stats.obscured > 0, "{stats:?}");
+}
+
+#[test]
+fn a_detector_that_hangs_for_a_while_obscures_and_recovers() {
+    let seen = Seen::default();
+    let hang = |call| {
+        if call == MEASURING + 5 {
+            std::thread::sleep(Duration::from_millis(900));
+        }
+        Ok(())
+    };
+    let pipeline = Pipeline::spawn(setup(200, finder(hang), one(&seen))).unwrap();
+    let stats = pipeline.join().unwrap();
+    seen.assert_no_mark();
+    assert!(stats.obscured >= 10, "{stats:?}");
+    let outcomes = seen.outcomes.lock().unwrap();
+    let last_obscured = outcomes.iter().rposition(|o| o.1 == Outcome::Obscured).unwrap();
+    let again = outcomes.iter().skip(20).take(last_obscured).filter(|o| o.1 == Outcome::Covered).count();
+    assert!(again >= 20 || seen.covered() >= 60, "did not recover: {stats:?}");
+}
+
+#[test]
+fn a_panic_in_any_thread_ends_everything_with_an_error() {
+    let panic_at = |n: u64| move |call: u64| if call == n { panic!("scripted") } else { Ok(()) };
+    let seen = Seen::default();
+    let pipeline = Pipeline::spawn(setup(200, finder(panic_at(MEASURING + 8)), one(&seen))).unwrap();
+    let error = pipeline.join().unwrap_err().to_string();
+    assert!(error.contains("detect"), "{error}");
+    seen.assert_no_mark();
+
+    let seen = Seen::default();
+    let source =
+        Source { steps: Box::new(|n| if n == 30 { Step::Panic } else { Step::Frame }), frames: 200, next: 0 };
+    let pipeline =
+        Pipeline::spawn(Setup { source: Box::new(source), ..setup(0, finder(|_| Ok(())), one(&seen)) });
+    let error = pipeline.unwrap().join().unwrap_err().to_string();
+    assert!(error.contains("capture"), "{error}");
+    seen.assert_no_mark();
+    assert!(seen.covered() > 0);
+
+    let seen = Seen::default();
+    let mut left = 10;
+    let dies: Box<dyn FrameSink> = Box::new(move |_: &RedactedFrame| {
+        left -= 1;
+        assert!(left > 0, "scripted");
+        Ok(())
+    });
+    let sinks = vec![("dies".into(), dies), ("lives".into(), seen.sink())];
+    let error =
+        Pipeline::spawn(setup(200, finder(|_| Ok(())), sinks)).unwrap().join().unwrap_err().to_string();
+    assert!(error.contains("target"), "{error}");
+    seen.assert_no_mark();
+}
+
+#[test]
+fn a_source_that_fails_ends_with_its_error_and_shows_nothing_more() {
+    let seen = Seen::default();
+    let source =
+        Source { steps: Box::new(|n| if n == 40 { Step::Fail } else { Step::Frame }), frames: 200, next: 0 };
+    let pipeline =
+        Pipeline::spawn(Setup { source: Box::new(source), ..setup(0, finder(|_| Ok(())), one(&seen)) });
+    let error = pipeline.unwrap().join().unwrap_err().to_string();
+    assert!(error.contains("unplugged"), "{error}");
+    seen.assert_no_mark();
+    assert!(seen.covered() > 0);
+}
+
+#[test]
+fn a_slow_or_dead_target_stalls_nobody() {
+    let seen = Seen::default();
+    let slow: Box<dyn FrameSink> = Box::new(|_: &RedactedFrame| {
+        std::thread::sleep(Duration::from_millis(300));
+        Ok(())
+    });
+    let dead: Box<dyn FrameSink> = Box::new(|_: &RedactedFrame| Err(Error::Sink("gone".into())));
+    let sinks = vec![("slow".into(), slow), ("dead".into(), dead), ("fast".into(), seen.sink())];
+    let pipeline = Pipeline::spawn(setup(100, finder(|_| Ok(())), sinks)).unwrap();
+    std::thread::sleep(Duration::from_millis(900));
+    let status = pipeline.status();
+    let stats = pipeline.join().unwrap();
+    assert_eq!(status.targets_lost, 1);
+    assert!(status.target_drops > 0, "{status:?}");
+    assert_eq!(stats.pushed, 100, "the camera was stalled: {stats:?}");
+    seen.assert_no_mark();
+    assert!(seen.covered() >= 40, "{} {stats:?}", seen.covered());
+}
+
+#[test]
+fn privacy_mode_covers_at_once_and_ends_again() {
+    let seen = Seen::default();
+    let pipeline = Pipeline::spawn(setup(150, finder(|_| Ok(())), one(&seen))).unwrap();
+    std::thread::sleep(Duration::from_millis(400));
+    pipeline.set_privacy(true).unwrap();
+    let confirmed = Instant::now();
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(pipeline.status().state, State::Privacy);
+    pipeline.set_privacy(false).unwrap();
+    let off = Instant::now();
+    pipeline.join().unwrap();
+    seen.assert_no_mark();
+    let outcomes = seen.outcomes.lock().unwrap();
+    // One frame may have been in the target's hands when it was confirmed.
+    let during: Vec<_> =
+        outcomes.iter().filter(|o| o.2 > confirmed + Duration::from_millis(20) && o.2 < off).collect();
+    assert!(during.len() > 5, "the stream died in privacy mode");
+    assert!(during.iter().all(|o| o.1 == Outcome::Obscured));
+    let covered = |o: &&(u64, Outcome, Instant)| o.1 == Outcome::Covered;
+    assert!(outcomes.iter().filter(|o| o.2 < confirmed).filter(covered).count() > 5);
+    assert!(outcomes.iter().filter(|o| o.2 > off).filter(covered).count() > 5, "did not come back");
+}
+
+#[test]
+fn clock_jumps_and_skipped_pictures_do_not_end_the_stream() {
+    let seen = Seen::default();
+    let steps = |n: u64| match n % 10 {
+        3 => Step::Backwards,
+        7 => Step::Skip,
+        _ => Step::Frame,
+    };
+    let source = Source { steps: Box::new(steps), frames: 100, next: 0 };
+    let setup = Setup { source: Box::new(source), ..setup(0, finder(|_| Ok(())), one(&seen)) };
+    let pipeline = Pipeline::spawn(setup).unwrap();
+    let stats = pipeline.join().unwrap();
+    seen.assert_no_mark();
+    assert_eq!(stats.pushed, 80);
+    assert!(seen.covered() >= 30, "{stats:?}");
+}
+
+#[test]
+fn an_exhausted_pool_skips_pictures_and_keeps_running() {
+    let seen = Seen::default();
+    let format = FrameFormat::new(PixelFormat::Nv12, SIZE.0, SIZE.1).unwrap();
+    let slow = |_| {
+        std::thread::sleep(Duration::from_millis(60));
+        Ok(())
+    };
+    let setup = Setup { pool: FramePool::new(format, 4), ..setup(120, finder(slow), one(&seen)) };
+    let pipeline = Pipeline::spawn(setup).unwrap();
+    std::thread::sleep(Duration::from_millis(800));
+    let skipped = pipeline.status().skipped;
+    let stats = pipeline.join().unwrap();
+    seen.assert_no_mark();
+    assert!(skipped > 0 && stats.pushed < 120, "skipped {skipped}, {stats:?}");
+    assert!(seen.covered() > 0, "{stats:?}");
+}
+
+#[test]
+fn what_cannot_hold_is_refused_at_the_start() {
+    let slow = |_| {
+        std::thread::sleep(Duration::from_millis(120));
+        Ok(())
+    };
+    let refused = Pipeline::spawn(Setup { policy: policy(200), ..setup(10, finder(slow), Vec::new()) });
+    let error = refused.err().unwrap().to_string();
+    assert!(error.contains("deadline") && error.contains("need"), "{error}");
+
+    let persons = Policy::builder().hide(Class::Person, Style::default()).build().unwrap();
+    let refused = Pipeline::spawn(Setup { policy: persons, ..setup(10, finder(|_| Ok(())), Vec::new()) });
+    assert!(refused.err().unwrap().to_string().contains("no loaded model finds persons"));
+}
+
+#[test]
+fn a_detector_that_becomes_too_slow_is_replaced_by_the_next_rung() {
+    let seen = Seen::default();
+    let slows_down = |call| {
+        if call > MEASURING + 5 {
+            std::thread::sleep(Duration::from_millis(450));
+        }
+        Ok(())
+    };
+    let mut setup = setup(300, finder(slows_down), one(&seen));
+    setup.detectors.push(finder(|_| Ok(())));
+    let pipeline = Pipeline::spawn(setup).unwrap();
+    std::thread::sleep(Duration::from_millis(2400));
+    let status = pipeline.status();
+    pipeline.join().unwrap();
+    seen.assert_no_mark();
+    assert_eq!(status.level, 1, "{status:?}");
+    let outcomes = seen.outcomes.lock().unwrap();
+    let late = outcomes.iter().rev().take(30).filter(|o| o.1 == Outcome::Covered).count();
+    assert!(late >= 15, "not covered on the lower rung: {status:?}");
+}
+
+#[test]
+fn zones_alone_need_no_detector() {
+    let seen = Seen::default();
+    let area = milkglass::Polygon::new([(0.2, 0.1), (0.7, 0.1), (0.7, 0.9), (0.2, 0.9)]).unwrap();
+    let zone = milkglass::Zone::new("middle", area, Style::default()).unwrap();
+    let policy = Policy::builder().zone(zone).build().unwrap();
+    let base = setup(30, finder(|_| Ok(())), one(&seen));
+    let stats = Pipeline::spawn(Setup { policy, detectors: Vec::new(), ..base }).unwrap().join().unwrap();
+    seen.assert_no_mark();
+    assert_eq!((stats.pushed, stats.covered, seen.obscured()), (30, 30, 0));
+}
+
+#[test]
+fn a_policy_can_be_exchanged_while_it_runs() {
+    let seen = Seen::default();
+    let pipeline = Pipeline::spawn(setup(100, finder(|_| Ok(())), one(&seen))).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    let persons = Policy::builder().hide(Class::Person, Style::default()).build().unwrap();
+    assert!(pipeline.set_policy(persons).is_err(), "a class without detector was accepted");
+    pipeline.set_policy(policy(600)).unwrap();
+    pipeline.join().unwrap();
+    seen.assert_no_mark();
+    assert!(seen.covered() >= 30);
+}
