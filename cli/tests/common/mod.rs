@@ -1,5 +1,5 @@
 //! What the tests of the binary share: running it, making clips with ffmpeg, looking at pixels.
-#![allow(dead_code, missing_docs)]
+#![allow(dead_code, missing_docs, clippy::print_stderr)]
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
