@@ -197,3 +197,192 @@ pub(crate) fn iou(a: &Candidate, b: &Candidate) -> f32 {
     let area = |c: &Candidate| (c.x1 - c.x0) * (c.y1 - c.y0);
     w * h / (area(a) + area(b) - w * h)
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{ArrayD, IxDyn};
+
+    use super::*;
+
+    const SIZE: (usize, usize) = (64, 32);
+
+    fn zeros(shape: &[usize]) -> ArrayD<f32> {
+        ArrayD::zeros(IxDyn(shape))
+    }
+
+    /// Outputs of the right shape in which nothing is found.
+    fn nothing(kind: DecoderKind) -> Vec<ArrayD<f32>> {
+        let (w, h) = SIZE;
+        match kind {
+            DecoderKind::Yunet => {
+                let of_stride = |s: usize| {
+                    let cells = (w / s) * (h / s);
+                    [1, 1, 4].map(|k| zeros(&[1, cells, k]))
+                };
+                [8, 16, 32].into_iter().flat_map(of_stride).collect()
+            }
+            DecoderKind::Centerface => [1, 2, 2].map(|k| zeros(&[1, k, h / 4, w / 4])).into(),
+            DecoderKind::Yolox => vec![zeros(&[1, 8 * 4 + 4 * 2 + 2, 7])],
+        }
+    }
+
+    fn run(kind: DecoderKind, outputs: &[ArrayD<f32>]) -> Result<Vec<Candidate>> {
+        let views: Vec<_> = outputs.iter().map(|output| output.view()).collect();
+        decode(kind, &views, SIZE, &[0], 0.3)
+    }
+
+    const KINDS: [DecoderKind; 3] = [DecoderKind::Yunet, DecoderKind::Centerface, DecoderKind::Yolox];
+
+    /// Sets one number of one output.
+    fn with(kind: DecoderKind, changes: &[(usize, &[usize], f32)]) -> Vec<ArrayD<f32>> {
+        let mut outputs = nothing(kind);
+        for (output, at, value) in changes {
+            outputs[*output][IxDyn(at)] = *value;
+        }
+        outputs
+    }
+
+    /// One sure box: the outputs and places of its score, and of one of its sides.
+    fn one(kind: DecoderKind) -> Vec<(usize, &'static [usize], f32)> {
+        match kind {
+            DecoderKind::Yunet => vec![(0, &[0, 9, 0], 1.0), (1, &[0, 9, 0], 0.81), (2, &[0, 9, 2], 1.0)],
+            DecoderKind::Centerface => vec![(0, &[0, 0, 2, 3], 0.9), (1, &[0, 1, 2, 3], 1.0)],
+            DecoderKind::Yolox => vec![(0, &[0, 9, 4], 1.0), (0, &[0, 9, 5], 0.9), (0, &[0, 9, 2], 1.0)],
+        }
+    }
+
+    #[track_caller]
+    fn refused(what: &str, got: Result<Vec<Candidate>>) {
+        let error = got.expect_err(what).to_string();
+        assert!(
+            error.contains("not what its manifest says") && error.lines().count() == 1,
+            "{what}: {error}"
+        );
+    }
+
+    #[test]
+    fn zeros_find_nothing_and_one_score_finds_one_box() {
+        for kind in KINDS {
+            assert_eq!(run(kind, &nothing(kind)).unwrap(), []);
+        }
+        let e = 1.0_f32.exp();
+        let centre = |kind| {
+            let found = run(kind, &with(kind, &one(kind))).unwrap();
+            let [c] = found[..] else { panic!("{} boxes", found.len()) };
+            assert!((c.score - 0.9).abs() < 1e-6 && c.class == 0);
+            ((c.x0 + c.x1) / 2.0, (c.y0 + c.y1) / 2.0, c.x1 - c.x0, c.y1 - c.y0)
+        };
+        let near = |a: (f32, f32, f32, f32), b: (f32, f32, f32, f32)| {
+            let off = [a.0 - b.0, a.1 - b.1, a.2 - b.2, a.3 - b.3];
+            assert!(off.iter().all(|v| v.abs() < 1e-3), "{a:?} and {b:?}");
+        };
+        // Cell 9 of 8 columns is column 1 of row 1.
+        near(centre(DecoderKind::Yunet), (8.0, 8.0, 8.0 * e, 8.0));
+        near(centre(DecoderKind::Yolox), (8.0, 8.0, 8.0 * e, 8.0));
+        near(centre(DecoderKind::Centerface), (14.0, 10.0, 4.0 * e, 4.0));
+    }
+
+    #[test]
+    fn scores_that_are_no_numbers_are_errors_and_never_nothing_found() {
+        for kind in KINDS {
+            for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                for change in one(kind).iter().take(if kind == DecoderKind::Centerface { 1 } else { 2 }) {
+                    let outputs = with(kind, &[(change.0, change.1, value)]);
+                    // YOLOX multiplies: whatever the other factor is, NaN must not get lost.
+                    refused(&format!("{kind:?}: {value}"), run(kind, &outputs));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn scores_beyond_one_count_as_one() {
+        let kind = DecoderKind::Centerface;
+        let mut changes = one(kind);
+        changes[0].2 = 7.0;
+        assert_eq!(run(kind, &with(kind, &changes)).unwrap()[0].score, 1.0);
+        changes[0].2 = -7.0;
+        assert_eq!(run(kind, &with(kind, &changes)).unwrap(), []);
+    }
+
+    #[test]
+    fn boxes_that_are_infinite_or_nowhere_are_errors() {
+        for kind in KINDS {
+            // 1000 overflows the exponential; -1000 leaves no area.
+            for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1000.0, -1000.0] {
+                let mut changes = one(kind);
+                if let Some(side) = changes.last_mut() {
+                    side.2 = value;
+                }
+                refused(&format!("{kind:?}: side {value}"), run(kind, &with(kind, &changes)));
+            }
+        }
+        let mut moved = one(DecoderKind::Yunet);
+        moved.push((2, &[0, 9, 0], f32::INFINITY));
+        refused("place", run(DecoderKind::Yunet, &with(DecoderKind::Yunet, &moved)));
+    }
+
+    #[test]
+    fn missing_empty_and_misshapen_outputs_are_errors() {
+        for kind in KINDS {
+            refused("no outputs", run(kind, &[]));
+            let whole = nothing(kind);
+            for at in 0..whole.len() {
+                let mut outputs = whole.clone();
+                outputs.remove(at);
+                refused(&format!("{kind:?}: without output {at}"), run(kind, &outputs));
+                let shape = whole[at].shape().to_vec();
+                for axis in 0..shape.len() {
+                    for side in [0, shape[axis] - 1, shape[axis] + 1] {
+                        let mut other = shape.clone();
+                        other[axis] = side;
+                        // More classes than are asked for are what YOLOX has.
+                        if kind == DecoderKind::Yolox && axis == 2 && side >= 6 {
+                            continue;
+                        }
+                        let mut outputs = whole.clone();
+                        outputs[at] = zeros(&other);
+                        refused(&format!("{kind:?}: output {at} of {other:?}"), run(kind, &outputs));
+                    }
+                }
+                let mut outputs = whole.clone();
+                outputs[at] = zeros(&shape[1..]);
+                refused(&format!("{kind:?}: output {at} without a batch"), run(kind, &outputs));
+            }
+            let mut twice = whole.clone();
+            twice.extend(whole.clone());
+            refused(&format!("{kind:?}: too many outputs"), run(kind, &twice));
+        }
+        let views = nothing(DecoderKind::Yolox);
+        let views: Vec<_> = views.iter().map(|output| output.view()).collect();
+        refused("a class beyond the last", decode(DecoderKind::Yolox, &views, SIZE, &[2], 0.3));
+    }
+
+    #[test]
+    fn outputs_that_lie_crosswise_in_memory_are_errors() {
+        let mut outputs = nothing(DecoderKind::Centerface);
+        outputs[0] = zeros(&[1, 1, 16, 8]).reversed_axes().as_standard_layout().into_owned();
+        refused("axes", run(DecoderKind::Centerface, &outputs));
+        let crosswise = zeros(&[16, 8, 1, 1]).reversed_axes();
+        let whole = nothing(DecoderKind::Centerface);
+        let views = [crosswise.view(), whole[1].view(), whole[2].view()];
+        refused("memory", decode(DecoderKind::Centerface, &views, SIZE, &[0], 0.3));
+    }
+
+    #[test]
+    fn suppression_keeps_the_surest_of_what_overlaps_and_both_of_two_classes() {
+        let at = |x0: f32, score: f32, class: usize| Candidate {
+            x0,
+            y0: 0.0,
+            x1: x0 + 10.0,
+            y1: 10.0,
+            score,
+            class,
+        };
+        let mut found =
+            vec![at(1.0, 0.5, 0), at(0.0, 0.9, 0), at(0.0, 0.4, 1), at(30.0, 0.3, 0), at(8.0, 0.6, 0)];
+        suppress(&mut found, 0.3, |c| c.score, iou);
+        let kept: Vec<(f32, usize)> = found.iter().map(|c| (c.score, c.class)).collect();
+        assert_eq!(kept, [(0.9, 0), (0.6, 0), (0.4, 1), (0.3, 0)]);
+    }
+}
