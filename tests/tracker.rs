@@ -5,7 +5,8 @@
 mod support;
 
 use milkglass::{
-    Class, Detection, Engine, FrameFormat, FramePool, Outcome, PixelFormat, Policy, PolicyBuilder, RedactedFrame, Style,
+    Class, Detection, Engine, FrameFormat, FramePool, Outcome, PixelFormat, Policy, PolicyBuilder,
+    RedactedFrame, Style,
 };
 use proptest::prelude::*;
 use support::*;
@@ -22,7 +23,8 @@ fn play(
 ) -> Vec<RedactedFrame> {
     let format = FrameFormat::new(PixelFormat::Rgb24, SIZE.0, SIZE.1).unwrap();
     let pool = FramePool::new(format, times.len() + 1);
-    let mut engine = Engine::new(policy.build().unwrap(), pool.clone(), &[Class::Face, Class::Person]).unwrap();
+    let mut engine =
+        Engine::new(policy.build().unwrap(), pool.clone(), &[Class::Face, Class::Person]).unwrap();
     let mut out = Vec::new();
     for (sequence, &t) in (0..).zip(times) {
         engine.push(canary_frame(&pool, sequence, ms(t)).unwrap(), ms(t)).unwrap();
@@ -226,7 +228,7 @@ fn a_lost_face_is_covered_up_to_the_next_detection_without_any_hold() {
 #[test]
 fn faces_that_exchange_places_between_two_detections_are_covered() {
     // Each goes where the other was: the nearest partner is the wrong one, and its hull is not the way they took.
-    let (a, b) = ((60.0, 30.0), (77.0, 47.0));
+    let (a, b) = ((60.0, 30.0), (72.0, 42.0));
     let walk = |from: (f64, f64), to: (f64, f64)| Walker {
         start: from,
         size: (20.0, 20.0),
@@ -322,9 +324,11 @@ fn a_policy_that_holds_less_does_not_uncover_what_waits() {
 
 #[test]
 fn persons_and_faces_have_their_own_style_and_growth() {
-    let policy = Policy::builder()
-        .hide_grown(Class::Person, FILL, 1.5)
-        .hide_grown(Class::Face, Style::Pixelate { cells: 2 }, 1.1);
+    let policy = Policy::builder().hide_grown(Class::Person, FILL, 1.5).hide_grown(
+        Class::Face,
+        Style::Pixelate { cells: 2 },
+        1.1,
+    );
     let person = Detection::new(Class::Person, rect(20.0, 20.0, 40.0, 60.0), 0.8);
     let frames = play(policy, &[0], |_| Some(vec![face(100.0, 30.0, 120.0, 50.0), person]));
     let hidden = Hidden::of(&frames[0]);
@@ -371,9 +375,15 @@ proptest! {
         for frame in &frames {
             let t = frame.meta().captured;
             prop_assert_eq!(frame.outcome() == Outcome::Covered, t <= ms(last));
+            if t > ms(last) {
+                continue;
+            }
             let hidden = Hidden::of(frame);
-            for w in &walkers {
-                prop_assert!(w.seen(t, SIZE).is_none() || hidden.holds(&w.at(t)), "{:?} of {:?}", frame, w);
+            // The detections around it: who only brushed the picture in between was never seen.
+            let before = t.as_nanos() / 1_000_000 / (n * step) * (n * step);
+            let around = [ms(before), ms((before + n * step).min(last))];
+            for w in walkers.iter().filter(|w| around.iter().any(|o| w.seen(*o, SIZE).is_some())) {
+                prop_assert!(hidden.holds(&w.at(t)), "{:?} of {:?}", frame, w);
             }
         }
     }

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use milkglass::{
-    Class, Detection, Engine, FrameFormat, FrameMeta, FramePool, Outcome, PixelFormat, Policy, PolicyBuilder, RawFrame,
-    Rect, RedactedFrame, Style, Timestamp, View,
+    Class, Detection, Engine, FrameFormat, FrameMeta, FramePool, Outcome, PixelFormat, Policy, PolicyBuilder,
+    RawFrame, Rect, RedactedFrame, Style, Timestamp, View,
 };
 
 pub const FORMATS: [PixelFormat; 4] =
