@@ -40,10 +40,12 @@ pub(super) struct Lease {
 pub(crate) struct Spare(Lease);
 
 impl FramePool {
-    /// `count` buffers of `format`, allocated and touched at once.
+    /// `count` buffers of `format`, allocated at once; memory is never asked for again.
     pub fn new(format: FrameFormat, count: usize) -> Self {
         let free = (0..count).map(|_| Bytes::new(format.buffer_len())).collect();
-        FramePool { shared: Arc::new(Shared { format, count, free: Mutex::new(free), returned: Condvar::new() }) }
+        FramePool {
+            shared: Arc::new(Shared { format, count, free: Mutex::new(free), returned: Condvar::new() }),
+        }
     }
 
     /// The format of every frame of this pool.
