@@ -49,7 +49,7 @@ impl Polygon {
                 }
             }
         }
-        let doubled: f64 = (0..n).map(|i| edge(i)).map(|((x0, y0), (x1, y1))| x0 * y1 - x1 * y0).sum();
+        let doubled: f64 = (0..n).map(edge).map(|((x0, y0), (x1, y1))| x0 * y1 - x1 * y0).sum();
         if doubled == 0.0 {
             return Err("it has no area".into());
         }
