@@ -39,7 +39,7 @@ const GOLDENS: [(PixelFormat, [u64; 4]); 4] = [
 /// Slopes, stripes and a little noise, so that every place and plane is different.
 fn paint(plane: usize, x: u32, y: u32, channel: usize) -> u8 {
     let slope = 3 * x + 2 * y + 61 * plane as u32 + 37 * channel as u32;
-    let stripes = if (x / 3 + y / 5) % 2 == 0 { 40 } else { 0 };
+    let stripes = if (x / 3 + y / 5).is_multiple_of(2) { 40 } else { 0 };
     (slope + stripes + (x * x + 7 * y * y) % 11) as u8
 }
 

@@ -181,6 +181,37 @@ fn tentative_detections_hide_only_what_was_sure_once() {
 }
 
 #[test]
+fn a_matched_pair_is_covered_with_its_growth_and_slack() {
+    let walker = Walker { start: (20.0, 30.0), size: (20.0, 24.0), velocity: (37.0, 11.0) };
+    let policy = Policy::builder().hide_grown(Class::Face, FILL, 1.4).speed(2.0);
+    let frames = play(policy, &every(40, 0, 400), |t| {
+        let seen = walker.seen(ms(t), SIZE).unwrap();
+        (t % 200 == 0).then(|| vec![Detection { slack: 3.0, ..seen }])
+    });
+    for frame in &frames {
+        let t = frame.meta().captured;
+        assert!(Hidden::of(frame).holds(&walker.at(t).grown(1.399, 2.99)), "{frame:?}");
+    }
+}
+
+#[test]
+fn a_face_first_seen_where_another_was_lost_is_covered() {
+    // A is lost after 0. B comes up from far below, unnoticed at 200, and is seen where A's track takes it for A: the way
+    // from A to B is not the way that B took.
+    let b = Walker { start: (75.0, 82.0), size: (20.0, 20.0), velocity: (0.0, -75.0) };
+    let times = every(40, 0, 600);
+    let frames = play(faces(FILL).speed(4.0), &times, |t| match t {
+        0 => Some(vec![face(60.0, 30.0, 80.0, 50.0)]),
+        200 => Some(vec![]),
+        600 => Some(vec![b.seen(ms(600), SIZE).unwrap()]),
+        _ => None,
+    });
+    for frame in frames.iter().filter(|f| f.meta().captured > ms(200)) {
+        assert!(Hidden::of(frame).holds(&b.at(frame.meta().captured)), "{frame:?}");
+    }
+}
+
+#[test]
 fn slack_widens_the_region() {
     let found = |_| Some(vec![Detection { slack: 5.0, ..face(60.0, 30.0, 80.0, 50.0) }]);
     let frames = play(faces(FILL), &[0], found);

@@ -26,7 +26,7 @@ pub fn canary(sequence: u64, plane: usize, x: u32, y: u32, channel: usize) -> u8
     let mut h = place.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ sequence.wrapping_mul(0xbf58_476d_1ce4_e5b9);
     h = (h ^ (h >> 29)).wrapping_mul(0x94d0_49bb_1331_11eb);
     // Low and high alternate, so that the mean of two neighbours is like neither.
-    let high = if (x + y) % 2 == 0 { 3 } else { 0 };
+    let high = if (x + y).is_multiple_of(2) { 3 } else { 0 };
     CANARIES[high + ((h >> 33) % 3) as usize]
 }
 
