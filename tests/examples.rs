@@ -2,12 +2,11 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 /// The examples are built beside the tests.
 fn example(name: &str) -> Command {
-    let mut path = PathBuf::from(std::env::current_exe().unwrap());
+    let mut path = std::env::current_exe().unwrap();
     path.pop();
     path.pop();
     let path = path.join("examples").join(name);

@@ -3,7 +3,7 @@
 //!
 //! To accept new ones: `MILKGLASS_PRINT_GOLDENS=1 cargo test --test golden -- --nocapture`, and look at why they changed.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod support;
 
