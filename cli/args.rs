@@ -76,7 +76,7 @@ pub struct RedactArgs {
     #[arg(long, value_name = "NAME", help_heading = "Output")]
     pub encoder: Option<String>,
     /// Quality of the encoder, smaller is better [default: 23 for libx264, 31 for libvpx-vp9].
-    #[arg(long, value_name = "N", help_heading = "Output")]
+    #[arg(long, value_name = "N", help_heading = "Output", value_parser = clap::value_parser!(u32).range(..=63))]
     pub crf: Option<u32>,
     /// Preset of the encoder, by ffmpeg's name, such as medium or veryfast.
     #[arg(long, value_name = "NAME", help_heading = "Output")]
@@ -125,7 +125,7 @@ pub struct HidingArgs {
     pub color: Option<String>,
     /// Cells that `pixelate` and `blur` leave along the longer side of a face, 2 to 6 [default: 4].
     #[arg(long, value_name = "N")]
-    pub cells: Option<u8>,
+    pub cells: Option<u32>,
     /// Hide faces from this score on, above 0 and at most 0.6; smaller hides more [default: the preset's].
     #[arg(long, value_name = "SCORE")]
     pub min_score: Option<f32>,

@@ -265,11 +265,15 @@ pub fn redact(
     let mut warnings = clip.info.warnings.clone();
     let mut target = Target::open(job, tools.as_ref(), input, output, &clip, &mut warnings)?;
     let (sender, receiver) = sync_channel::<(RedactedFrame, i64)>(QUEUE);
+    let mut refused = false;
     let (ran, written) = std::thread::scope(|scope| {
         let writer_target = &mut target.writer;
         let writer = scope.spawn(move || write(writer_target, &receiver));
         let ran = clip.run(&policy, detector, job.hiding.settings.detect_every, &mut |out| {
-            sender.send((out.frame, out.pts)).map_err(|_| Failure::new("the target took no more frames"))
+            sender.send((out.frame, out.pts)).map_err(|_| {
+                refused = true;
+                Failure::new("the target took no more frames")
+            })
         });
         drop(sender);
         (ran, writer.join().map_err(|_| Failure::new("the writer thread panicked; nothing more left it")))
@@ -277,9 +281,11 @@ pub fn redact(
     if progress::cancelled() {
         return Err(Failure::interrupted());
     }
-    // A writer that failed is why the rest failed.
-    written??;
-    let (totals, more, damage) = ran?;
+    let written =
+        written?.map_err(|failure| about_target(failure, target.partial.as_ref().map(Partial::path), output));
+    // A writer that took no more frames is why the rest failed; else it failed because the rest did.
+    let (totals, more, damage) =
+        if refused { written.and(ran)? } else { ran.and_then(|ran| written.map(|()| ran))? };
     warnings.extend(more);
     let (frames_out, more) = target.finish(tools.as_ref(), |counted| match &damage {
         Some(_) => job.keep_partial,
@@ -317,6 +323,15 @@ pub fn redact(
         ..FileReport::default()
     };
     Ok((report, failure))
+}
+
+/// Puts the target's name where the partial file's stands, which means nothing to anybody.
+fn about_target(mut failure: Failure, partial: Option<&Path>, output: &Path) -> Failure {
+    if let Some(partial) = partial {
+        let (from, to) = (partial.display().to_string(), output.display().to_string());
+        failure.message = failure.message.replace(&from, &to);
+    }
+    failure
 }
 
 /// Where redacted frames go.
@@ -367,15 +382,10 @@ impl Target {
             log::info!("{}: the sound is dropped (--keep-audio copies it)", input.display());
         }
         let limits = &tools.limits;
-        let encoder = Encoder::open(
-            tools,
-            partial.path(),
-            container,
-            &clip.info,
-            &job.options,
-            sound.as_ref(),
-            limits,
-        )?;
+        let name = partial.path().to_owned();
+        let encoder =
+            Encoder::open(tools, &name, container, &clip.info, &job.options, sound.as_ref(), limits)
+                .map_err(|e| about_target(e.into(), Some(&name), output))?;
         let writer = Writer::Encoder(Some(Box::new(encoder)), Vec::new());
         Ok(Target { writer, partial: Some(partial), _sound: sound_path })
     }

@@ -1,5 +1,6 @@
 //! From flags and a policy file to what the engine and the detector need.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use milkglass::detect::backend::Backend;
@@ -21,6 +22,8 @@ pub struct Hiding {
     /// The bound on all threads.
     pub threads: usize,
     backend: BackendChoice,
+    /// What `backend` came to, so that its reasons are told once.
+    chosen: OnceLock<BackendChoice>,
     store: Option<ModelStore>,
     export_regions: bool,
 }
@@ -62,6 +65,7 @@ impl Hiding {
             settings: preset.settings(&[]),
             threads: threads(file.threads.map(|n| n as usize)),
             backend: file.backend.unwrap_or_default(),
+            chosen: OnceLock::new(),
             store: args.runtime.models.as_ref().map(ModelStore::new),
             export_regions,
             file,
@@ -103,7 +107,11 @@ impl Hiding {
 
     /// Loads the models; each network uses `threads` threads.
     pub fn detector(&self, threads: usize) -> Result<(Ensemble, Backend), Failure> {
-        let backend = Backend::choose(self.backend, threads)?;
+        let backend = Backend::choose(*self.chosen.get().unwrap_or(&self.backend), threads)?;
+        self.chosen.get_or_init(|| match backend.name() {
+            "ort" => BackendChoice::Ort,
+            _ => BackendChoice::Rten,
+        });
         let store = self.store.clone().map_or_else(ModelStore::locate, Ok)?;
         Ok((Ensemble::load(&store, &backend, &self.settings)?, backend))
     }

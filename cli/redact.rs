@@ -48,7 +48,10 @@ pub fn run(args: &RedactArgs) -> Result<Exit, Failure> {
             log::warn!("{}: not understood, so it was neither read nor copied", path.display());
         }
         let targets = inputs::targets(&found, &args.output, &|f| rename(f, format, args.lossless))?;
-        for target in &targets {
+        for (input, target) in found.files.iter().zip(&targets) {
+            if input.kind == Kind::Still {
+                check_picture_name(target, format)?;
+            }
             still::refuse_existing(target, args.overwrite)?;
         }
         stills(args, &hiding, format, &found, &targets, &mut files, &mut exit)?;
@@ -65,8 +68,9 @@ pub fn run(args: &RedactArgs) -> Result<Exit, Failure> {
     }
     if let Some(path) = &args.report {
         for file in &mut files {
-            file.input_sha256 = file_hash(Path::new(&file.input));
-            file.output_sha256 = file.output.as_deref().and_then(|p| file_hash(Path::new(p)));
+            let (input, output) = &file.paths;
+            file.input_sha256 = file_hash(input);
+            file.output_sha256 = file.output.as_ref().and_then(|_| file_hash(output));
         }
         report(&hiding, &backend, &detector, files).write(path)?;
     }
@@ -100,6 +104,18 @@ fn rename(input: &Input, format: Option<ImageFormat>, lossless: bool) -> PathBuf
         (Kind::Clip, _) if Container::of(&input.relative).is_err() => input.relative.with_extension("mkv"),
         _ => input.relative.clone(),
     }
+}
+
+/// A picture must not get a name that promises something else.
+fn check_picture_name(target: &Path, format: Option<ImageFormat>) -> Result<(), Failure> {
+    let why = match (still::format_of(target), format) {
+        (None, None) => "does not tell a picture format; use .png, .jpg, .webp, .bmp or .tiff, or --format",
+        (Some(by_name), Some(asked)) if by_name != asked => {
+            "tells another format than --format; make them agree"
+        }
+        _ => return Ok(()),
+    };
+    Err(Failure::new(format!("the name {why}")).about(target))
 }
 
 /// Redacts every still, several at a time: each thread has a detector of its own.
@@ -193,6 +209,7 @@ fn settle(
         Ok((file, failure)) => (FileReport { output: Some(target.display().to_string()), ..file }, failure),
         Err(failure) => (FileReport::default(), Some(failure)),
     };
+    file.paths = (input.to_owned(), target.to_owned());
     file.input = input.display().to_string();
     file.error = failure.as_ref().map(|f| f.clone().about(input).to_string());
     (file, failure.map(|f| f.about(input)))

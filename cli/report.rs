@@ -1,12 +1,13 @@
 //! What was done, as JSON: counts and hashes. No coordinates, no counts of people, no device or host name.
 
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::hiding::hex;
+use crate::inputs::is_dash;
 use crate::outcome::Failure;
 
 /// The whole run.
@@ -67,6 +68,9 @@ pub struct FileReport {
     /// Why there is no result, or an incomplete one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Input and output themselves: their names above may have lost bytes that are no UTF-8.
+    #[serde(skip)]
+    pub paths: (PathBuf, PathBuf),
 }
 
 impl Report {
@@ -78,8 +82,11 @@ impl Report {
     }
 }
 
-/// SHA-256 of a file; `None` when it cannot be read.
+/// SHA-256 of a file; `None` when it cannot be read, and for `-`.
 pub fn file_hash(path: &Path) -> Option<String> {
+    if is_dash(path) {
+        return None;
+    }
     let mut file = std::fs::File::open(path).ok()?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 16];

@@ -9,8 +9,8 @@ use image::codecs::webp::WebPDecoder;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 use milkglass::detect::Ensemble;
 use milkglass::{
-    Detection, Detector, Engine, FrameFormat, FrameMeta, FramePool, MAX_SIDE, PixelFormat, Policy,
-    RedactedFrame, Timestamp,
+    Detection, Detector, Engine, FrameFormat, FrameMeta, FramePool, PixelFormat, Policy, RedactedFrame,
+    Timestamp,
 };
 
 use crate::outcome::Failure;
@@ -74,8 +74,6 @@ pub fn read(path: &Path) -> Result<RgbImage, Failure> {
         _ => return Err(wrong("is no PNG, JPEG, WebP, BMP or TIFF".into())),
     }
     let mut limits = image::Limits::default();
-    limits.max_image_width = Some(MAX_SIDE);
-    limits.max_image_height = Some(MAX_SIDE);
     limits.max_alloc = Some(1 << 30);
     reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(undecodable)?;
@@ -186,7 +184,7 @@ impl Partial {
             .suffix(&format!(".partial{extension}"))
             .permissions(permissions)
             .tempfile_in(dir)
-            .map_err(|e| wrong(format!("{e}; is the folder writable and the disk not full?")))?;
+            .map_err(|e| wrong(format!("{}; is the folder writable and the disk not full?", plain(&e))))?;
         Ok(Partial { file, target: target.to_path_buf(), overwrite })
     }
 
@@ -210,6 +208,12 @@ impl Partial {
         };
         kept.map(drop).map_err(|e| Failure::new(format!("cannot be written: {e}")).about(&target))
     }
+}
+
+/// The system's reason without the partial file's name, which means nothing to anybody.
+fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" at path ").next().unwrap_or_default().to_owned()
 }
 
 /// A target that exists is kept, unless the user said otherwise.
