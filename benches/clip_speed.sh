@@ -7,7 +7,7 @@
 # --no-peer    leaves the peer (deface, from PyPI) out
 # --rounds N   how often each of the three is run, by turns (default 5)
 # --seconds N  length of the clip (default 10)
-# --noise N    strength of the grain added to the clip (default 5): the more, the harder the encoder works
+# --noise N    strength of the grain added to the clip (default 3): the more, the harder the encoder works
 # --json FILE  also writes every figure as JSON
 #
 # Needs ffmpeg, python3 and the built program (MILKGLASS names another one). Exits with 1 when a bar is missed.
@@ -16,7 +16,7 @@ set -euo pipefail
 
 peer=1
 seconds=10
-noise=5
+noise=3
 options=()
 while (($#)); do
     case "$1" in
