@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 /// Redacts faces, persons and zones in recorded clips, stills and folders.
 #[derive(Parser, Debug)]
-#[command(name = "milkglass", version, about, max_term_width = 110, after_help = EXIT_CODES)]
+#[command(name = "milkglass", version, max_term_width = 110, after_help = EXIT_CODES)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

@@ -12,7 +12,7 @@ use crate::policy::{OnDeadline, Policy, PolicyError};
 use crate::redact::{Mosaics, paint_whole};
 use crate::stats::Stats;
 use crate::time::Timestamp;
-use crate::track::{Rules, Tracker, Verdict};
+use crate::track::{RuleSet, Rules, Tracker, Verdict};
 
 /// Holds raw frames in a line until detection has covered their time, and lets them out redacted.
 ///
@@ -23,6 +23,8 @@ pub struct Engine {
     pool: FramePool,
     offers: Vec<Class>,
     rules: Arc<Rules>,
+    /// What a new frame lives under: `rules` alone.
+    fresh: RuleSet,
     policies: u64,
     tracker: Tracker,
     mosaics: Mosaics,
@@ -44,7 +46,7 @@ struct Waiting {
     /// `None` while a detector has it, or when it never came back.
     frame: Option<RawFrame>,
     /// Every policy it has lived under: all of them hide (I3).
-    rules: Vec<Arc<Rules>>,
+    rules: RuleSet,
     /// Privacy mode, or a change of what is detected: it leaves obscured whatever is known.
     obscure: bool,
 }
@@ -52,7 +54,12 @@ struct Waiting {
 struct Loan {
     ticket: Arc<()>,
     captured: Timestamp,
+    /// What it finds counts no longer; it only has to come back.
+    void: bool,
 }
+
+/// A frame that waits while the policy changes more often than this is obscured: its masks are not let grow.
+const MOST_POLICIES: usize = 8;
 
 impl Engine {
     /// An engine for frames of `pool`. `offers` are the classes that its detector finds (empty: zones alone).
@@ -69,6 +76,7 @@ impl Engine {
         Ok(Engine {
             pool,
             offers: offers.to_vec(),
+            fresh: Arc::from([Arc::clone(&rules)]),
             rules,
             policies: 1,
             tracker: Tracker::default(),
@@ -100,7 +108,7 @@ impl Engine {
         }
         self.last_pushed = Some(meta.captured);
         self.stats.pushed += 1;
-        let rules = vec![Arc::clone(&self.rules)];
+        let rules = Arc::clone(&self.fresh);
         self.line.push_back(Waiting { meta, arrived: now, frame: Some(frame), rules, obscure: self.privacy });
         Ok(())
     }
@@ -109,7 +117,7 @@ impl Engine {
     /// observation waits, or when the policy hides zones alone.
     pub fn next_job(&mut self) -> Option<DetectJob> {
         self.settle_lost_loan();
-        if self.loan.is_some() || self.rules.policy.classes().next().is_none() {
+        if self.loan.is_some() || self.finished || self.rules.policy.classes().next().is_none() {
             return None;
         }
         let waiting = self.line.back_mut()?;
@@ -119,7 +127,7 @@ impl Engine {
         }
         let ticket = Arc::new(());
         let job = waiting.frame.take()?.lend(Arc::clone(&ticket));
-        self.loan = Some(Loan { ticket, captured: waiting.meta.captured });
+        self.loan = Some(Loan { ticket, captured: waiting.meta.captured, void: false });
         Some(job)
     }
 
@@ -127,6 +135,7 @@ impl Engine {
     pub fn observe(&mut self, job: DetectJob, found: Result<Vec<Detection>>) {
         let captured = job.meta().captured;
         let Some(loan) = self.loan.take() else { return };
+        let void = loan.void;
         let Some(frame) = job.end(&loan.ticket) else {
             // Not our loan: its frame was scrubbed; ours is still out.
             self.loan = Some(loan);
@@ -137,6 +146,9 @@ impl Engine {
             Some(waiting) => waiting.frame = Some(frame),
             // Its deadline passed and a blank took its place: the buffer becomes the new reserve.
             None => self.spare = Some(frame.into_spare()),
+        }
+        if void {
+            return;
         }
         let stale = self.tracker.newest().is_some_and(|newest| newest >= captured);
         match found {
@@ -155,10 +167,11 @@ impl Engine {
             self.settle_lost_loan();
             let front = self.line.front()?;
             let captured = front.meta.captured;
-            self.tracker.forget(captured, &self.rules.policy);
+            self.tracker.forget(captured, &front.rules);
             let policy = &self.rules.policy;
-            let late = policy.deadline().is_some_and(|limit| now.since(front.arrived) >= limit);
-            let on_loan = self.loan.as_ref().is_some_and(|l| l.captured == captured);
+            let age = now.since(front.arrived);
+            let late = front.rules.iter().any(|r| r.policy.deadline().is_some_and(|limit| age >= limit));
+            let on_loan = self.loan.as_ref().is_some_and(|l| !l.void && l.captured == captured);
             let crowded = self.line.len() > policy.max_waiting();
             let verdict = if front.obscure || late || (front.frame.is_none() && !on_loan) {
                 Verdict::Never
@@ -211,17 +224,23 @@ impl Engine {
     /// [`PolicyError::NoDetector`]; the old policy stays in force.
     pub fn set_policy(&mut self, policy: Policy) -> Result<(), PolicyError> {
         check_offers(&policy, &self.offers)?;
+        if policy == self.rules.policy {
+            return Ok(());
+        }
         let anew = !policy.classes().eq(self.rules.policy.classes());
         self.rules = Arc::new(Rules::new(policy, self.pool.format(), self.policies));
+        self.fresh = Arc::from([Arc::clone(&self.rules)]);
         self.policies += 1;
         self.mosaics.clear();
         for waiting in &mut self.line {
-            waiting.rules.push(Arc::clone(&self.rules));
-            waiting.obscure |= anew;
+            waiting.obscure |= anew || waiting.rules.len() >= MOST_POLICIES;
+            if !waiting.obscure {
+                waiting.rules = waiting.rules.iter().chain([&self.rules]).cloned().collect();
+            }
         }
         if anew {
             self.tracker = Tracker::default();
-            self.loan = None;
+            self.void_loan();
         }
         Ok(())
     }
@@ -238,7 +257,7 @@ impl Engine {
     /// No frame and no observation will come any more: what is covered by now leaves covered, the rest obscured.
     pub fn finish(&mut self) {
         self.finished = true;
-        self.loan = None;
+        self.void_loan();
     }
 
     /// When the oldest waiting frame must leave, whatever is known by then; call [`Engine::release`] no later.
@@ -259,6 +278,12 @@ impl Engine {
     /// The policy in force.
     pub fn policy(&self) -> &Policy {
         &self.rules.policy
+    }
+
+    fn void_loan(&mut self) {
+        if let Some(loan) = &mut self.loan {
+            loan.void = true;
+        }
     }
 
     /// A job that was dropped covers nothing; its frame is gone, and another one may be lent.

@@ -70,8 +70,10 @@ impl Rect {
 
     /// Grown about its centre to `factor` times its size, then by `margin` pixels on every side (neither shrinks it).
     pub fn grown(&self, factor: f32, margin: f32) -> Rect {
-        let extra = (factor - 1.0).max(0.0) / 2.0;
-        let (dx, dy) = (self.width() * extra + margin.max(0.0), self.height() * extra + margin.max(0.0));
+        let (extra, margin) = ((factor - 1.0).max(0.0) / 2.0, margin.max(0.0));
+        // A box too wide for its width to be a number must not become none at all: infinity times zero is not one.
+        let (dx, dy) =
+            (self.width().min(f32::MAX) * extra + margin, self.height().min(f32::MAX) * extra + margin);
         Rect { x0: self.x0 - dx, y0: self.y0 - dy, x1: self.x1 + dx, y1: self.y1 + dy }
     }
 

@@ -1,6 +1,24 @@
-//! Raw frames on the left, redacted frames on the right, and no road around.
-#![doc = ""]
-#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+//! Hides faces, persons and zones in camera pictures before they can leave the device.
+//!
+//! Raw frames go in on the left, redacted frames come out on the right, and no road leads around:
+//!
+//! ```text
+//! FrameSource --RawFrame--> Engine --RedactedFrame--> FrameSink
+//!                            |  ^
+//!                  DetectJob v  | detections
+//!                           Detector
+//! ```
+//! A [`RawFrame`] shows its pixels to nobody, a [`DetectJob`] lends them to a detector, a [`RedactedFrame`] may be seen by
+//! all. A frame leaves [`Covered`](Outcome::Covered) only after a successful detection at or after its own time; otherwise it
+//! leaves [`Obscured`](Outcome::Obscured), or not at all. There is no setting that lets a frame pass.
+//!
+//! * [`Pipeline`] runs a camera on threads; [`Engine`] is the state machine inside it, for whoever brings their own loop.
+//! * [`Policy`] says what to hide; it is checked before the first frame.
+//! * [`Detector`], [`FrameSource`] and [`FrameSink`] are what integrators implement.
+//!
+//! # Features
+//! `ort` and `rten` (both default) are the inference backends; without them the crate is the bare engine for a detector of
+//! your own. docs/INTEGRATING.md says more, docs/THREAT-MODEL.md what is promised and what is not.
 
 pub mod detect;
 mod engine;
@@ -31,7 +49,12 @@ pub use policy::{
     BackendChoice, Direction, KEYS, Key, PolicyDefaults, PolicyFile, Preset, SCHEMA, StyleName, ZoneEntry,
 };
 pub use policy::{Color, OnDeadline, Policy, PolicyBuilder, PolicyError, Polygon, Style, Zone};
-pub use sink::FrameSink;
-pub use source::{Captured, FrameSource};
+pub use sink::{FrameSink, Y4mSink};
+pub use source::{Captured, FrameSource, Y4mSource};
 pub use stats::Stats;
 pub use time::Timestamp;
+
+/// The programs of docs/INTEGRATING.md, compiled and run as documentation tests.
+#[cfg(all(doctest, feature = "models"))]
+#[doc = include_str!("../docs/INTEGRATING.md")]
+pub struct Integrating;

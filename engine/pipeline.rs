@@ -15,12 +15,13 @@ mod outbox;
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::detect::{Detection, Detector};
+use crate::detect::{Class, Detection, Detector};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::frame::{DetectJob, FrameMeta, FramePool, Outcome, RawFrame};
@@ -33,6 +34,10 @@ use outbox::Outbox;
 
 /// Runs of a detector at the start, to learn how long it takes.
 const MEASURED_RUNS: u32 = 3;
+/// Events between the threads; the redact thread never waits for another one, so a full queue empties by itself.
+const EVENTS: usize = 32;
+/// Time without a frame after which the camera counts as gone.
+const NO_CAMERA: Duration = Duration::from_secs(2);
 /// Time without trouble before a stronger rung of the ladder is tried again.
 const CLIMB_AFTER: Duration = Duration::from_secs(5);
 
@@ -111,7 +116,7 @@ enum Event {
 
 /// A running pipeline. Dropped, it stops and waits for its threads.
 pub struct Pipeline {
-    events: Sender<Event>,
+    events: SyncSender<Event>,
     status: Arc<Mutex<Status>>,
     threads: Vec<JoinHandle<()>>,
     redact: Option<JoinHandle<Result<Stats>>>,
@@ -134,7 +139,10 @@ impl Pipeline {
             ladder.push(measure(detector.as_mut(), &pool)?);
         }
         let policy = with_budget(policy, ladder.first().copied().unwrap_or_default(), fps)?;
-        let offers = detectors.first().map(|d| d.classes().to_vec()).unwrap_or_default();
+        // A later policy may name only what every rung finds, or a class would go unlooked for on a lower one.
+        let first = detectors.first().map(|d| d.classes().to_vec()).unwrap_or_default();
+        let offers: Vec<Class> =
+            first.into_iter().filter(|c| detectors.iter().all(|d| d.classes().contains(c))).collect();
         let status = Arc::new(Mutex::new(Status { exposure: policy.max_gap(), ..Status::default() }));
         log::info!(
             "worst-case exposure {} ms, deadline {} ms, detection {} ms",
@@ -142,10 +150,11 @@ impl Pipeline {
             policy.deadline().unwrap_or_default().as_millis(),
             ladder.first().copied().unwrap_or_default().as_millis()
         );
-        let budget = budget(&policy, fps);
+        let detection = ladder.first().copied().unwrap_or_default();
+        let budget = Arc::new(AtomicU64::new(budget(&policy, fps)));
         let engine = Engine::new(policy, pool.clone(), &offers)?;
 
-        let (events, received) = channel();
+        let (events, received) = sync_channel(EVENTS);
         let mut threads = Vec::new();
         let mut outboxes = Vec::new();
         for (name, sink) in sinks {
@@ -155,13 +164,29 @@ impl Pipeline {
         }
         let (jobs, job_queue) = sync_channel(1);
         if !detectors.is_empty() {
-            let rungs =
-                Ladder { detectors, measured: ladder, level: 0, budget, trouble: Instant::now(), strikes: 0 };
+            let rungs = Ladder {
+                detectors,
+                measured: ladder,
+                level: 0,
+                budget: Arc::clone(&budget),
+                trouble: Instant::now(),
+                strikes: 0,
+            };
             threads.push(spawn("detect", &events, move |events| run_detect(rungs, &job_queue, events)));
         }
         threads.push(spawn("capture", &events, move |events| run_capture(source, &pool, clock, events)));
-        let redact =
-            Redact { engine, clock, outboxes, jobs, status: Arc::clone(&status), arrivals: VecDeque::new() };
+        let redact = Redact {
+            engine,
+            clock,
+            outboxes,
+            jobs,
+            status: Arc::clone(&status),
+            arrivals: VecDeque::new(),
+            last_frame: Instant::now(),
+            detection,
+            fps,
+            budget,
+        };
         let redact = std::thread::Builder::new()
             .name("redact".into())
             .spawn(move || redact.run(&received))
@@ -264,8 +289,8 @@ impl Clock {
 /// A thread whose panic is told to the redact thread.
 fn spawn(
     name: &'static str,
-    events: &Sender<Event>,
-    run: impl FnOnce(&Sender<Event>) + Send + 'static,
+    events: &SyncSender<Event>,
+    run: impl FnOnce(&SyncSender<Event>) + Send + 'static,
 ) -> JoinHandle<()> {
     let events = events.clone();
     std::thread::spawn(move || {
@@ -322,14 +347,14 @@ fn with_budget(policy: Policy, detection: Duration, fps: f64) -> Result<Policy, 
     }
 }
 
-/// The longest detection that still meets the deadline.
-fn budget(policy: &Policy, fps: f64) -> Duration {
+/// The longest detection that still meets the deadline, in nanoseconds.
+fn budget(policy: &Policy, fps: f64) -> u64 {
     let deadline = policy.deadline().unwrap_or(Duration::MAX);
     let room = deadline.saturating_sub(Duration::from_secs_f64(2.0 / fps.max(0.1)) + policy.look_ahead());
-    (room / 2).min(policy.max_gap())
+    u64::try_from((room / 2).min(policy.max_gap()).as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn run_capture(mut source: Box<dyn FrameSource>, pool: &FramePool, clock: Clock, events: &Sender<Event>) {
+fn run_capture(mut source: Box<dyn FrameSource>, pool: &FramePool, clock: Clock, events: &SyncSender<Event>) {
     loop {
         let event = match source.capture(pool) {
             Ok(Captured::Frame(frame)) => Event::Frame(frame, clock.now()),
@@ -349,7 +374,8 @@ struct Ladder {
     detectors: Vec<Box<dyn Detector>>,
     measured: Vec<Duration>,
     level: usize,
-    budget: Duration,
+    /// Nanoseconds; the redact thread changes it with the policy.
+    budget: Arc<AtomicU64>,
     trouble: Instant,
     strikes: u32,
 }
@@ -357,7 +383,8 @@ struct Ladder {
 impl Ladder {
     /// Three detections in a row over the budget: one rung down. Five seconds of slack: one rung up.
     fn weigh(&mut self, took: Duration) {
-        if took > self.budget {
+        let budget = Duration::from_nanos(self.budget.load(Ordering::Relaxed));
+        if took > budget {
             self.trouble = Instant::now();
             self.strikes += 1;
             if self.strikes >= 3 && self.level + 1 < self.detectors.len() {
@@ -376,7 +403,7 @@ impl Ladder {
             let load = took.as_secs_f64() / self.measured[self.level].as_secs_f64().max(1e-6);
             let expected = self.measured[self.level - 1].as_secs_f64() * load.max(1.0);
             self.trouble = Instant::now();
-            if expected < 0.8 * self.budget.as_secs_f64() {
+            if expected < 0.8 * budget.as_secs_f64() {
                 self.level -= 1;
                 log::info!("detection has slack again: rung {} of the ladder is used", self.level);
             }
@@ -384,7 +411,7 @@ impl Ladder {
     }
 }
 
-fn run_detect(mut ladder: Ladder, jobs: &Receiver<DetectJob>, events: &Sender<Event>) {
+fn run_detect(mut ladder: Ladder, jobs: &Receiver<DetectJob>, events: &SyncSender<Event>) {
     for job in jobs {
         let start = Instant::now();
         let found = match ladder.detectors.get_mut(ladder.level) {
@@ -400,7 +427,7 @@ fn run_detect(mut ladder: Ladder, jobs: &Receiver<DetectJob>, events: &Sender<Ev
     }
 }
 
-fn run_target(name: String, mut sink: Box<dyn FrameSink>, outbox: &Outbox, events: &Sender<Event>) {
+fn run_target(name: String, mut sink: Box<dyn FrameSink>, outbox: &Outbox, events: &SyncSender<Event>) {
     while let Some(taken) = outbox.take() {
         if taken.forget {
             sink.forget();
@@ -424,6 +451,11 @@ struct Redact {
     status: Arc<Mutex<Status>>,
     /// When the frames in the line arrived, and when those of the last second left.
     arrivals: VecDeque<(u64, Timestamp)>,
+    last_frame: Instant,
+    /// What the detector took at the start, and the source's rate: a new policy must hold with both.
+    detection: Duration,
+    fps: f64,
+    budget: Arc<AtomicU64>,
 }
 
 impl Redact {
@@ -468,6 +500,7 @@ impl Redact {
     fn take(&mut self, event: Event) -> Result<bool> {
         match event {
             Event::Frame(frame, arrived) => {
+                self.last_frame = Instant::now();
                 self.arrivals.push_back((frame.meta().sequence, arrived));
                 if let Err(e) = self.engine.push(frame, arrived) {
                     // The source's clock jumped: the frame is gone, the stream goes on.
@@ -486,7 +519,7 @@ impl Redact {
                 (status.detection, status.level) = (took, level);
             }
             Event::Policy(policy, reply) => {
-                let _ = reply.send(self.engine.set_policy(*policy));
+                let _ = reply.send(self.exchange(*policy));
             }
             Event::Privacy(on, reply) => {
                 self.engine.set_privacy(on);
@@ -511,6 +544,15 @@ impl Redact {
             }
         }
         Ok(true)
+    }
+
+    fn exchange(&mut self, policy: Policy) -> Result<(), PolicyError> {
+        let policy = with_budget(policy, self.detection, self.fps)?;
+        let (exposure, budget) = (policy.max_gap(), budget(&policy, self.fps));
+        self.engine.set_policy(policy)?;
+        self.budget.store(budget, Ordering::Relaxed);
+        lock(&self.status).exposure = exposure;
+        Ok(())
     }
 
     /// Releases what may leave, to every target.
@@ -543,6 +585,9 @@ impl Redact {
             left.pop_front();
         }
         let mut status = lock(&self.status);
+        if self.last_frame.elapsed() > NO_CAMERA {
+            status.state = State::NoCamera;
+        }
         status.stats = self.engine.stats();
         status.fps = left.len() as f64;
         status.target_drops = self.outboxes.iter().map(|o| o.dropped()).sum();

@@ -28,11 +28,14 @@ impl Rules {
     }
 }
 
+/// All policies that a frame lived under, the newest last.
+pub(crate) type RuleSet = Arc<[Arc<Rules>]>;
+
 /// What to hide in one frame. Only the tracker can build one.
 pub(crate) struct Cover {
     outcome: Outcome,
     regions: Vec<Region>,
-    rules: Vec<Arc<Rules>>,
+    rules: Option<RuleSet>,
     obscure_color: Color,
     export: bool,
 }
@@ -59,6 +62,7 @@ impl Cover {
     pub fn masks(&self) -> impl Iterator<Item = (&Mask, MosaicKey)> {
         self.rules
             .iter()
+            .flat_map(|rules| rules.iter())
             .flat_map(|r| r.masks.iter().enumerate().map(|(i, m)| (m, MosaicKey::Zone(r.number, i))))
     }
     /// The hidden rectangles, if the owner asked for them by name (I7).
@@ -83,8 +87,15 @@ struct Sighting {
     at: Timestamp,
     rect: Rect,
     slack: f32,
-    /// Another partner was as likely, so the box is also covered as if it had none.
+    /// Another partner was as likely, or within reach, so the box is also covered as if it had none.
     ambiguous: bool,
+}
+
+impl Sighting {
+    /// How far it moves within `gone`, at the most.
+    fn reach(&self, gone: Duration, policy: &Policy) -> f32 {
+        policy.speed() * gone.as_secs_f32() * self.rect.width()
+    }
 }
 
 /// One face or person over time.
@@ -117,15 +128,15 @@ pub(crate) struct Tracker {
 const REACH: Duration = Duration::from_millis(100);
 
 impl Tracker {
-    /// Takes the detections of the frame at `at`, a time later than any before. Rectangles are clipped to the picture.
+    /// Takes the detections of the frame at `at`, a time later than any before. Those outside the picture do not count.
     pub fn observe(&mut self, at: Timestamp, detections: &[Detection], rules: &Rules, size: (u32, u32)) {
         let policy = &rules.policy;
         let mut found: Vec<(Detection, Rect)> = detections
             .iter()
             .filter(|d| policy.rule(d.class).is_some())
-            .filter_map(|d| d.rect.clipped(size.0, size.1).map(|r| (*d, r)))
+            .filter_map(|d| d.rect.clipped(size.0, size.1).map(|_| (*d, near(&d.rect, size))))
             .collect();
-        // The surest first: they choose their track first.
+        // The surest first: of equally near ones they choose their track first.
         found.sort_by(|a, b| b.0.score.total_cmp(&a.0.score));
         let pairs = self.pair(at, &found, policy);
         for ((detection, rect), pair) in found.iter().zip(pairs) {
@@ -157,27 +168,28 @@ impl Tracker {
         self.observed.back().copied()
     }
 
-    /// Forgets what no frame at or after `oldest` needs.
-    pub fn forget(&mut self, oldest: Timestamp, policy: &Policy) {
+    /// Forgets what no frame at or after `oldest` needs; `rules` are those that it lived under.
+    pub fn forget(&mut self, oldest: Timestamp, rules: &[Arc<Rules>]) {
+        let hold = rules.iter().map(|r| r.policy.hold()).max().unwrap_or_default();
         while self.observed.len() > 1 && self.observed[1] <= oldest {
             self.observed.pop_front();
         }
-        let newest = self.newest();
+        // The boxes of the observation before it are needed until the next one, however late that comes.
+        let before = self.observed.front().copied();
         self.tracks.retain_mut(|track| {
             while track.sightings.len() > 1 && track.sightings[1].at <= oldest {
                 track.sightings.pop_front();
             }
             let last = track.last().at;
-            // The last observation's boxes are needed until the next one, however late it comes.
-            last + policy.hold() >= oldest || Some(last) == newest
+            last + hold >= oldest || before.is_some_and(|before| last >= before)
         });
     }
 
     /// What must be hidden in the frame at `t`. `rules` are all policies that the frame lived under, the newest last.
-    /// `finished`: no further
-    /// observation will be waited for.
-    pub fn cover(&self, t: Timestamp, rules: &[Arc<Rules>], size: (u32, u32), finished: bool) -> Verdict {
-        let Some(policy) = rules.last().map(|r| &r.policy) else { return Verdict::Never };
+    /// `finished`: no further observation will be waited for.
+    pub fn cover(&self, t: Timestamp, rules: &RuleSet, size: (u32, u32), finished: bool) -> Verdict {
+        let Some(newest) = rules.last().map(|r| &r.policy) else { return Verdict::Never };
+        let policies = || rules.iter().map(|r| &r.policy);
         let detected = rules.iter().any(|r| r.policy.classes().next().is_some());
         let mut regions = Vec::new();
         if detected {
@@ -190,16 +202,16 @@ impl Tracker {
                 (None, Some(_)) => return Verdict::Never,
                 (Some(j), Some(k)) => (j, k),
             };
-            if after.since(before) > policy.max_gap() {
+            if policies().any(|p| after.since(before) > p.max_gap()) {
                 return Verdict::Never;
             }
-            let seen_far_enough = self.newest().is_some_and(|n| n >= t + policy.look_ahead());
+            let seen_far_enough = self.newest().is_some_and(|n| policies().all(|p| n >= t + p.look_ahead()));
             if !seen_far_enough && !finished {
                 return Verdict::Wait;
             }
             let gap = Gap { before, after };
             for track in self.tracks.iter().filter(|track| track.sure) {
-                for rule in rules {
+                for rule in rules.iter() {
                     track.cover(t, gap, &rule.policy, size, &mut regions);
                 }
             }
@@ -207,9 +219,9 @@ impl Tracker {
         Verdict::Cover(Cover {
             outcome: Outcome::Covered,
             regions,
-            rules: rules.to_vec(),
-            obscure_color: policy.obscure_color(),
-            export: policy.export_regions(),
+            rules: Some(Arc::clone(rules)),
+            obscure_color: newest.obscure_color(),
+            export: policies().all(Policy::export_regions),
         })
     }
 
@@ -218,7 +230,7 @@ impl Tracker {
         Cover {
             outcome: Outcome::Obscured,
             regions: Vec::new(),
-            rules: Vec::new(),
+            rules: None,
             obscure_color: color,
             export: false,
         }
@@ -226,35 +238,58 @@ impl Tracker {
 
     /// For each detection, the track that it carries on.
     fn pair(&self, at: Timestamp, found: &[(Detection, Rect)], policy: &Policy) -> Vec<Option<Pair>> {
-        let mut costs: Vec<(f32, usize, usize)> = Vec::new();
+        let mut candidates: Vec<Candidate> = Vec::new();
         for (t, track) in self.tracks.iter().enumerate() {
-            let gone = at.since(track.last().at);
-            if gone > policy.hold() && self.newest() != Some(track.last().at) {
+            let last = track.last();
+            let gone = at.since(last.at);
+            if gone > policy.hold() && self.newest() != Some(last.at) {
                 continue;
             }
-            let reach = 0.7 + policy.speed() * gone.as_secs_f32().min(0.5);
+            let limit = 0.7 + policy.speed() * gone.as_secs_f32().min(0.5);
             for (d, (detection, rect)) in found.iter().enumerate() {
                 if detection.class == track.class
-                    && let Some(cost) = distance(&track.last().rect, rect)
-                    && cost <= reach
+                    && let Some(cost) = distance(&last.rect, rect)
                 {
-                    costs.push((cost, t, d));
+                    let ((ax, ay), (bx, by)) = (last.rect.center(), rect.center());
+                    let reachable = (ax - bx).hypot(ay - by) <= last.reach(gone, policy);
+                    if cost <= limit || reachable {
+                        candidates.push(Candidate {
+                            cost,
+                            track: t,
+                            found: d,
+                            near: cost <= limit,
+                            reachable,
+                        });
+                    }
                 }
             }
         }
-        costs.sort_by(|a, b| a.0.total_cmp(&b.0));
+        candidates.sort_by(|a, b| a.cost.total_cmp(&b.cost));
         let mut pairs: Vec<Option<Pair>> = vec![None; found.len()];
         let mut taken = vec![false; self.tracks.len()];
-        for &(cost, t, d) in &costs {
-            if pairs[d].is_none() && !taken[t] {
-                // Almost as near: they may have been exchanged.
-                let rival = |&&(c, t2, d2): &&(f32, usize, usize)| (t2 == t) != (d2 == d) && c < cost + 0.5;
-                pairs[d] = Some(Pair { track: t, ambiguous: costs.iter().find(rival).is_some() });
-                taken[t] = true;
+        for c in candidates.iter().filter(|c| c.near) {
+            if pairs[c.found].is_none() && !taken[c.track] {
+                // Almost as near, or near enough to have moved there: they may have been exchanged.
+                let ambiguous = candidates.iter().any(|r| {
+                    (r.track == c.track) != (r.found == c.found) && (r.reachable || r.cost < c.cost + 0.5)
+                });
+                pairs[c.found] = Some(Pair { track: c.track, ambiguous });
+                taken[c.track] = true;
             }
         }
         pairs
     }
+}
+
+/// A track and a detection that may be the same face or person.
+struct Candidate {
+    cost: f32,
+    track: usize,
+    found: usize,
+    /// Near enough to be taken for the same.
+    near: bool,
+    /// Not too far for the greatest speed.
+    reachable: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -268,6 +303,19 @@ struct Pair {
 struct Gap {
     before: Timestamp,
     after: Timestamp,
+}
+
+impl Gap {
+    fn length(&self) -> Duration {
+        self.after.since(self.before)
+    }
+}
+
+/// A box with its part outside the picture, which tells how large a face at the border is, but not further than one more
+/// picture on each side.
+fn near(r: &Rect, (width, height): (u32, u32)) -> Rect {
+    let (w, h) = (width as f32, height as f32);
+    Rect::from_corners(r.x0().max(-w), r.y0().max(-h), r.x1().min(2.0 * w), r.y1().min(2.0 * h)).unwrap_or(*r)
 }
 
 /// How far two boxes are apart: between their centres, in mean box sizes, plus how much their sizes differ. `None` when
@@ -292,8 +340,14 @@ impl Track {
         // is a promise, so it has no limit; beyond them it is a guess.
         let alone = |s: &Sighting, promised: bool| {
             let gone = s.at.distance(t);
-            let gone = if promised { gone } else { gone.min(REACH.max(gap.after.since(gap.before))) };
-            grown(s).grown(1.0, policy.speed() * gone.as_secs_f32() * s.rect.width())
+            let gone = if promised { gone } else { gone.min(REACH.max(gap.length())) };
+            grown(s).grown(1.0, s.reach(gone, policy))
+        };
+        // It can have left the picture since, or come into it, and whoever is taken for it can have come, or left.
+        let crosses = |s: &Sighting| {
+            let (reach, r) = (s.reach(gap.length(), policy), s.rect);
+            let (w, h) = (size.0 as f32, size.1 as f32);
+            r.x1() <= reach || r.y1() <= reach || r.x0() + reach >= w || r.y0() + reach >= h
         };
         let mut push = |rect: Rect| {
             let area = rect.outward(size.0, size.1);
@@ -307,9 +361,13 @@ impl Track {
             (Some(p), Some(_)) if p.at == t => push(grown(p)),
             (Some(p), Some(n)) => {
                 push(grown(p).hull(&grown(n)));
-                if n.ambiguous {
-                    push(alone(p, true));
-                    push(alone(n, true));
+                // One and the same only if both observations around the frame saw it, and nothing speaks against it.
+                let doubtful = n.ambiguous || p.at < gap.before || n.at > gap.after;
+                for s in [p, n] {
+                    let promised = s.at >= gap.before && s.at <= gap.after;
+                    if promised && (doubtful || crosses(s)) {
+                        push(alone(s, true));
+                    }
                 }
             }
             (Some(p), None) => {

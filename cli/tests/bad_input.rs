@@ -120,7 +120,7 @@ fn files_that_hold_nothing() {
     if !rustix::process::geteuid().is_root() {
         for name in ["locked.mp4", "locked.png"] {
             let path = scene.write(name, "x");
-            fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
             let ran = scene.redact(name, "o.png", &[]);
             ran.failed(1, &[name, "ermission denied"]);
         }

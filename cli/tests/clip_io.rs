@@ -211,6 +211,17 @@ fn variable_frame_rate_stays_exact() {
     assert!(end.warnings[0].contains("AVI cannot hold"), "{:?}", end.warnings);
 }
 
+/// A fine clock and a slow clip: ffmpeg writes steps between frames that the format's text does not foresee.
+#[test]
+fn a_fine_time_base_of_a_slow_clip_is_read() {
+    let folder = folder();
+    let input = make(&folder, "fine.mp4", &["-video_track_timescale", "200000"]);
+    let (decoded, _, output) = through(&folder, &input, "fine-again.mp4");
+    assert_eq!(decoded.info.time_base, (1, 200_000));
+    assert_eq!(decoded.frames[1].0 - decoded.frames[0].0, 20_000);
+    assert_eq!(times(&input), times(&output));
+}
+
 #[test]
 fn frames_with_one_timestamp_are_kept() {
     let folder = folder();

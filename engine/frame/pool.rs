@@ -40,7 +40,7 @@ pub(super) struct Lease {
 pub(crate) struct Spare(Lease);
 
 impl FramePool {
-    /// `count` buffers of `format`, allocated and touched at once.
+    /// `count` buffers of `format`, allocated at once; memory is never asked for again.
     pub fn new(format: FrameFormat, count: usize) -> Self {
         let free = (0..count).map(|_| Bytes::new(format.buffer_len())).collect();
         FramePool {

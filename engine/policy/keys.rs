@@ -115,7 +115,7 @@ pub const KEYS: &[Key] = &[
         "a number above 0, at most 0.6",
         "the preset's own",
         Direction::StrongerWhenSmaller,
-        "how sure a detector must be for a box to be hidden",
+        "how sure a detector must be of a face for it to be hidden",
     ),
     key(
         "grow",
@@ -134,7 +134,7 @@ pub const KEYS: &[Key] = &[
     key(
         "speed",
         "a number above 0, at most 100",
-        "2.0",
+        "4.0",
         Direction::StrongerWhenLarger,
         "fastest motion covered for a face that only one of two detections saw, in box widths per second",
     ),

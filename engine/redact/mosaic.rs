@@ -35,6 +35,8 @@ pub(crate) struct Mosaics {
 
 pub(super) struct Held {
     key: MosaicKey,
+    /// As named by the style: two policies may want different ones for one track.
+    along: u8,
     cols: u32,
     rows: u32,
     cells: [u8; MAX_BYTES],
@@ -62,9 +64,17 @@ impl Mosaics {
         cells: u8,
         now: Timestamp,
     ) -> &Held {
-        let at = self.held.iter().position(|h| h.key == key).unwrap_or_else(|| {
+        let at = self.held.iter().position(|h| h.key == key && h.along == cells).unwrap_or_else(|| {
             let (cols, rows) = grid(area, cells);
-            self.held.push(Held { key, cols, rows, cells: [0; MAX_BYTES], sampled: now, used: now });
+            self.held.push(Held {
+                key,
+                along: cells,
+                cols,
+                rows,
+                cells: [0; MAX_BYTES],
+                sampled: now,
+                used: now,
+            });
             let last = self.held.len() - 1;
             self.held[last].sample(view, area);
             last

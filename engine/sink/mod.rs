@@ -1,5 +1,9 @@
 //! Where redacted frames go. An integrator's own target implements [`FrameSink`]; it cannot take a raw frame.
 
+mod y4m;
+
+pub use y4m::Y4mSink;
+
 use crate::error::Result;
 use crate::frame::RedactedFrame;
 

@@ -1,5 +1,9 @@
 //! Where frames come from. An integrator's own camera implements [`FrameSource`].
 
+mod y4m;
+
+pub use y4m::Y4mSource;
+
 use crate::error::Result;
 use crate::frame::{FramePool, RawFrame};
 

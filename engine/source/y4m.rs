@@ -1,0 +1,79 @@
+//! Frames from a Y4M stream: a pipe from another program, or a file.
+
+use std::io::BufRead;
+use std::time::{Duration, Instant};
+
+use super::{Captured, FrameSource};
+use crate::error::Result;
+use crate::frame::{FrameFormat, FrameMeta, FramePool};
+use crate::time::Timestamp;
+use crate::y4m::{Y4mHeader, read_frame};
+
+/// Reads frames at the stream's own rate, as a camera would deliver them, or as fast as they can be taken.
+pub struct Y4mSource<R> {
+    input: R,
+    header: Y4mHeader,
+    sequence: u64,
+    /// When the first frame was due; `None`: as fast as possible.
+    started: Option<Instant>,
+    paced: bool,
+}
+
+impl<R: BufRead + Send> Y4mSource<R> {
+    /// Reads the header. `paced`: deliver frames at the stream's rate.
+    ///
+    /// # Errors
+    /// [`Error::Source`](crate::Error::Source) when it is no Y4M that we read.
+    pub fn open(mut input: R, paced: bool) -> Result<Self> {
+        let header = Y4mHeader::read(&mut input)?;
+        Ok(Y4mSource { input, header, sequence: 0, started: None, paced })
+    }
+
+    /// The stream's header.
+    pub fn header(&self) -> &Y4mHeader {
+        &self.header
+    }
+
+    /// The format of its frames.
+    ///
+    /// # Errors
+    /// [`Error::Format`](crate::Error::Format) for impossible sizes.
+    pub fn format(&self) -> Result<FrameFormat> {
+        self.header.format()
+    }
+
+    /// Frames per second.
+    pub fn fps(&self) -> f64 {
+        let (n, d) = self.header.frame_rate;
+        f64::from(n) / f64::from(d)
+    }
+}
+
+impl<R: BufRead + Send> FrameSource for Y4mSource<R> {
+    fn capture(&mut self, pool: &FramePool) -> Result<Captured> {
+        let at = Duration::from_secs_f64(self.sequence as f64 / self.fps());
+        if self.paced {
+            let start = *self.started.get_or_insert_with(Instant::now);
+            std::thread::sleep((start + at).saturating_duration_since(Instant::now()));
+        }
+        // A pipe can wait: no frame of it is lost to a full pool.
+        if !pool.wait(Duration::from_millis(500)) {
+            return Ok(Captured::Skipped);
+        }
+        let meta = FrameMeta { sequence: self.sequence, captured: Timestamp::ZERO + at };
+        let mut more = true;
+        let input = &mut self.input;
+        let frame = pool.fill(meta, |view| {
+            more = read_frame(input, view)?;
+            Ok(())
+        })?;
+        match frame {
+            _ if !more => Ok(Captured::End),
+            None => Ok(Captured::Skipped),
+            Some(frame) => {
+                self.sequence += 1;
+                Ok(Captured::Frame(frame))
+            }
+        }
+    }
+}

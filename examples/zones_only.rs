@@ -1,0 +1,28 @@
+//! Zones without any detector or model: Y4M in, Y4M out.
+//!
+//!     ffmpeg -v error -i examples/people.mp4 -f yuv4mpegpipe - | cargo run --example zones_only > zones.y4m
+
+use std::io::{BufReader, BufWriter, stdin, stdout};
+
+use milkglass::{FramePool, Pipeline, Policy, Polygon, Result, Setup, Style, Y4mSink, Y4mSource, Zone};
+
+fn main() -> Result<()> {
+    let source = Y4mSource::open(BufReader::new(stdin()), true)?;
+    let (format, fps, rate) = (source.format()?, source.fps(), source.header().frame_rate);
+
+    // Corners from (0, 0), left top, to (1, 1), right bottom.
+    let window =
+        Polygon::new([(0.6, 0.0), (1.0, 0.0), (1.0, 0.4), (0.7, 0.5)]).map_err(milkglass::Error::Source)?;
+    let policy = Policy::builder().zone(Zone::new("window", window, Style::default())?).build()?;
+
+    let sink = Y4mSink::new(BufWriter::new(stdout()), &format, rate)?;
+    let pipeline = Pipeline::spawn(Setup {
+        policy,
+        pool: FramePool::new(format, 8),
+        source: Box::new(source),
+        detectors: Vec::new(),
+        sinks: vec![("stdout".into(), Box::new(sink))],
+        fps,
+    })?;
+    pipeline.join().map(drop)
+}

@@ -1,0 +1,9 @@
+//! One loan, one observation.
+use milkglass::{DetectJob, Engine};
+
+fn twice(engine: &mut Engine, job: DetectJob) {
+    engine.observe(job, Ok(Vec::new()));
+    engine.observe(job, Ok(Vec::new()));
+}
+
+fn main() {}

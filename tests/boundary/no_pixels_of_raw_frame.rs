@@ -1,0 +1,9 @@
+//! A raw frame shows its meta data, not its pixels.
+use milkglass::RawFrame;
+
+fn peek(frame: &RawFrame) -> u8 {
+    let _ = frame.lease.view();
+    frame.view().row(0, 0)[0]
+}
+
+fn main() {}

@@ -1,0 +1,169 @@
+//! Every format, every style, small and odd sizes: every sample of every plane that a region touches changes, and no other.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use milkglass::{
+    Class, Color, ColorMatrix, ColorRange, Detection, FrameFormat, PixelFormat, Policy, Polygon, Style, Zone,
+};
+use support::*;
+
+const SIZES: [(u32, u32); 12] =
+    [(1, 1), (2, 1), (1, 2), (2, 2), (3, 3), (5, 4), (4, 7), (16, 16), (17, 9), (31, 33), (64, 48), (67, 35)];
+
+fn styles() -> Vec<Style> {
+    let mosaics = [2, 3, 6].map(|cells| [Style::Pixelate { cells }, Style::Blur { cells }]);
+    [Style::default()].into_iter().chain(mosaics.into_iter().flatten()).collect()
+}
+
+#[test]
+fn every_sample_of_a_region_changes_and_no_other() {
+    for pixel in FORMATS {
+        for (w, h) in SIZES {
+            let format = FrameFormat::new(pixel, w, h).unwrap();
+            let (fw, fh) = (w as f32, h as f32);
+            // The whole picture; its corners; something in the middle; single rows and columns, the last ones too.
+            let boxes = [
+                rect(0.0, 0.0, fw, fh),
+                rect(0.0, 0.0, fw / 3.0, fh / 3.0),
+                rect(fw * 0.7, fh * 0.6, fw, fh),
+                rect(fw * 0.3, fh * 0.25, fw * 0.62, fh * 0.71),
+                rect(fw - 0.5, 0.0, fw, fh),
+                rect(0.0, fh - 0.5, fw, fh),
+            ];
+            for style in styles() {
+                for area in boxes {
+                    let found = vec![Detection::new(Class::Face, area, 0.7)];
+                    let frame = redact_one(format, faces(style).build().unwrap(), found);
+                    let r = area.grown(1.1, 0.0).outward(w, h);
+                    assert!(padding_is_zero(frame.view()));
+                    samples(frame.view(), |s| {
+                        let hidden = s.any(|x, y| x >= r.x0 && x < r.x1 && y >= r.y0 && y < r.y1);
+                        let raw = s.bytes.iter().any(|&v| is_canary(v));
+                        let at = (s.plane, s.x, s.y);
+                        assert_eq!(hidden, !raw, "{pixel:?} {w}x{h} {style:?} {area:?}: plane, x, y {at:?}");
+                        assert!(hidden || s.is_raw_of(7), "{pixel:?} {w}x{h} {style:?}: {at:?} was touched");
+                    });
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_sample_of_a_zone_changes_in_every_style() {
+    let all = [(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)];
+    let right = [(0.5, 0.0), (1.0, 0.0), (1.0, 1.0), (0.5, 1.0)];
+    for pixel in FORMATS {
+        for (w, h) in SIZES {
+            let format = FrameFormat::new(pixel, w, h).unwrap();
+            for style in styles() {
+                for (corners, first) in [(all, 0), (right, w / 2)] {
+                    let zone = Zone::new("z", Polygon::new(corners).unwrap(), style).unwrap();
+                    let frame = redact_one(format, Policy::builder().zone(zone).build().unwrap(), vec![]);
+                    samples(frame.view(), |s| {
+                        let raw = s.bytes.iter().any(|&v| is_canary(v));
+                        let at = (s.plane, s.x, s.y);
+                        assert_eq!(raw, !s.any(|x, _| x >= first), "{pixel:?} {w}x{h} {style:?}: {at:?}");
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// The values of `Fill`, by range and matrix.
+#[test]
+fn fill_paints_the_colour_named() {
+    let red = Color { r: 255, g: 0, b: 0 };
+    let grey = Color { r: 128, g: 128, b: 128 };
+    let (limited, full) = (ColorRange::Limited, ColorRange::Full);
+    // ITU-T H.273: Y' = Kr R + Kg G + Kb B, scaled to 219 and 224 steps, or to 255.
+    let cases = [
+        (Color::BLACK, limited, ColorMatrix::Bt601, [16, 128, 128]),
+        (Color::BLACK, full, ColorMatrix::Bt709, [0, 128, 128]),
+        (grey, limited, ColorMatrix::Bt2020, [126, 128, 128]),
+        (red, limited, ColorMatrix::Bt601, [81, 90, 240]),
+        (red, limited, ColorMatrix::Bt709, [63, 102, 240]),
+        (red, full, ColorMatrix::Bt601, [76, 85, 255]),
+    ];
+    for (color, range, matrix, [y, cb, cr]) in cases {
+        for pixel in FORMATS {
+            let format = FrameFormat::new(pixel, 5, 3).unwrap().with_color(range, matrix);
+            let policy = faces(Style::Fill(color)).build().unwrap();
+            let frame = redact_one(format, policy, vec![face(0.0, 0.0, 5.0, 3.0)]);
+            samples(frame.view(), |s| {
+                let expected: &[u8] = match (pixel, s.plane) {
+                    (PixelFormat::Rgb24, _) => &[color.r, color.g, color.b],
+                    (PixelFormat::Yuyv, _) => &[y, cb, y, cr],
+                    (_, 0) => &[y],
+                    (PixelFormat::Nv12, _) => &[cb, cr],
+                    (_, 1) => &[cb],
+                    _ => &[cr],
+                };
+                assert_eq!(s.bytes, expected, "{pixel:?} plane {} {color:?} {range:?} {matrix:?}", s.plane);
+            });
+        }
+    }
+}
+
+/// A mosaic shows at most `cells` colours along its longer side, each in 5 bits, and none finer than 4 pixels.
+#[test]
+fn mosaics_keep_no_more_than_their_cells() {
+    for (side, cells, most) in [(60.0, 6, 6), (60.0, 2, 2), (16.0, 6, 4), (9.0, 6, 2), (5.0, 6, 1)] {
+        let format = FrameFormat::new(PixelFormat::Rgb24, 66, 66).unwrap();
+        let policy = faces(Style::Pixelate { cells }).build().unwrap();
+        let at = rect(0.0, 0.0, side, side);
+        let found = vec![Detection::new(Class::Face, at, 0.7)];
+        let frame = redact_picture(format, policy, found, |_, x, y, _| (3 * x + 2 * y) as u8);
+        let grown = at.grown(1.1, 0.0).outward(66, 66).x1;
+        let row = &frame.view().row(0, 1)[..3 * grown as usize];
+        let mut runs: Vec<u8> = row.iter().copied().step_by(3).collect();
+        assert!(runs.iter().all(|v| v & 7 == 4), "{runs:?} is finer than 5 bits");
+        runs.dedup();
+        assert_eq!(runs.len(), most, "{side} pixels, {cells} cells: {runs:?}");
+    }
+}
+
+/// The cells of a moving face are held for half a second: the frames in between tell no more than the first.
+#[test]
+fn mosaics_are_held() {
+    let format = FrameFormat::new(PixelFormat::Rgb24, 40, 40).unwrap();
+    let pool = milkglass::FramePool::new(format, 3);
+    let policy = faces(Style::Pixelate { cells: 2 }).build().unwrap();
+    let mut engine = milkglass::Engine::new(policy, pool.clone(), &[Class::Face]).unwrap();
+    let mut shown = Vec::new();
+    for t in (0..=1000).step_by(100) {
+        let light = (t / 5) as u8;
+        engine.push(painted(&pool, t, ms(t), |_, _, _, _| light).unwrap(), ms(t)).unwrap();
+        let job = engine.next_job().unwrap();
+        engine.observe(job, Ok(vec![face(8.0, 8.0, 28.0, 28.0)]));
+        shown.push(engine.release(ms(t)).unwrap().view().row(0, 16)[3 * 16]);
+    }
+    let expected = [0, 500, 1000].map(|t: u64| ((t / 5) as u8 & 0xf8) | 4);
+    assert_eq!(shown[..5], [expected[0]; 5]);
+    assert_eq!(shown[5..10], [expected[1]; 5]);
+    assert_eq!(shown[10], expected[2]);
+}
+
+#[test]
+fn the_strongest_style_wins_where_regions_overlap() {
+    let format = FrameFormat::new(PixelFormat::Nv12, 40, 30).unwrap();
+    let black = Policy::builder()
+        .hide_grown(Class::Face, Style::Fill(Color::BLACK), 1.1)
+        .hide_grown(Class::Person, Style::Pixelate { cells: 6 }, 1.1)
+        .build()
+        .unwrap();
+    let person = Detection::new(Class::Person, rect(0.0, 0.0, 40.0, 30.0), 0.9);
+    let frame = redact_one(format, black, vec![face(10.0, 10.0, 20.0, 20.0), person]);
+    let mut in_face = 0;
+    samples(frame.view(), |s| {
+        assert!(!s.bytes.iter().any(|&v| is_canary(v)));
+        if s.plane == 0 && (10..20).contains(&s.x) && (10..20).contains(&s.y) {
+            assert_eq!(s.bytes, [16]);
+            in_face += 1;
+        }
+    });
+    assert_eq!(in_face, 100);
+}

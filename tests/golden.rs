@@ -1,0 +1,76 @@
+//! Goldens: what each format and style makes of one synthetic picture, to the byte. A change of a kernel that was not
+//! meant to change pictures shows here.
+//!
+//! To accept new ones: `MILKGLASS_PRINT_GOLDENS=1 cargo test --test golden -- --nocapture`, and look at why they changed.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+mod support;
+
+use milkglass::{Class, Color, Detection, FrameFormat, PixelFormat, Policy, Polygon, Style, Zone};
+use support::*;
+
+const STYLES: [(&str, Style); 4] = [
+    ("fill", Style::Fill(Color { r: 40, g: 90, b: 200 })),
+    ("pixelate 4", Style::Pixelate { cells: 4 }),
+    ("pixelate 6", Style::Pixelate { cells: 6 }),
+    ("blur 5", Style::Blur { cells: 5 }),
+];
+
+const GOLDENS: [(PixelFormat, [u64; 4]); 4] = [
+    (
+        PixelFormat::Nv12,
+        [0x295a_8692_808e_96a9, 0x7922_c40b_0e79_d02f, 0xc67a_b114_81a5_6ff7, 0x668d_8ac0_2d26_5cea],
+    ),
+    (
+        PixelFormat::I420,
+        [0x8522_c09f_a159_de4f, 0xfacd_06c5_2f11_668d, 0x9ad9_1a65_6ec2_7fad, 0x03a6_6261_0708_fa9f],
+    ),
+    (
+        PixelFormat::Yuyv,
+        [0x34c4_fc3f_3374_5d31, 0x8a01_6de7_192a_ac81, 0x0e74_b068_9771_8809, 0x7da8_c944_5825_cdad],
+    ),
+    (
+        PixelFormat::Rgb24,
+        [0xcaa2_3b07_f0bb_8f65, 0x26f0_5fae_a3ef_dced, 0x30e6_6719_264f_f645, 0x2ff8_815b_77b6_092c],
+    ),
+];
+
+/// Slopes, stripes and a little noise, so that every place and plane is different.
+fn paint(plane: usize, x: u32, y: u32, channel: usize) -> u8 {
+    let slope = 3 * x + 2 * y + 61 * plane as u32 + 37 * channel as u32;
+    let stripes = if (x / 3 + y / 5).is_multiple_of(2) { 40 } else { 0 };
+    (slope + stripes + (x * x + 7 * y * y) % 11) as u8
+}
+
+fn picture(pixel: PixelFormat, style: Style) -> u64 {
+    let format = FrameFormat::new(pixel, 97, 61).unwrap();
+    let area = Polygon::new([(0.55, 0.1), (0.95, 0.2), (0.7, 0.45), (0.98, 0.9), (0.6, 0.8)]).unwrap();
+    let policy = Policy::builder()
+        .hide(Class::Face, style)
+        .zone(Zone::new("window", area, style).unwrap())
+        .build()
+        .unwrap();
+    let found =
+        vec![face(11.0, 9.0, 44.0, 52.0), Detection::new(Class::Face, rect(80.0, 1.0, 103.0, 14.5), 0.6)];
+    let frame = redact_picture(format, policy, found, paint);
+    let mut bytes = Vec::new();
+    samples(frame.view(), |s| bytes.extend_from_slice(s.bytes));
+    fnv1a(bytes)
+}
+
+#[test]
+fn pictures_are_as_they_were() {
+    let got = GOLDENS.map(|(pixel, _)| (pixel, STYLES.map(|(_, style)| picture(pixel, style))));
+    if std::env::var_os("MILKGLASS_PRINT_GOLDENS").is_some() {
+        for (pixel, hashes) in got {
+            println!("    (PixelFormat::{pixel:?}, {hashes:#x?}),");
+        }
+        return;
+    }
+    for ((pixel, expected), (_, got)) in GOLDENS.into_iter().zip(got) {
+        for (i, (name, _)) in STYLES.iter().enumerate() {
+            assert_eq!(got[i], expected[i], "{pixel:?}, {name}: the picture changed");
+        }
+    }
+}
