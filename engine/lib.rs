@@ -32,6 +32,8 @@ pub use policy::{
 };
 pub use policy::{Color, OnDeadline, Policy, PolicyBuilder, PolicyError, Polygon, Style, Zone};
 pub use sink::FrameSink;
+#[cfg(feature = "v4l2")]
+pub use source::v4l2;
 pub use source::{Captured, FrameSource};
 pub use stats::Stats;
 pub use time::Timestamp;

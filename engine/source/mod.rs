@@ -1,5 +1,8 @@
 //! Where frames come from. An integrator's own camera implements [`FrameSource`].
 
+#[cfg(feature = "v4l2")]
+pub mod v4l2;
+
 use crate::error::Result;
 use crate::frame::{FramePool, RawFrame};
 
