@@ -53,8 +53,9 @@ pub struct V4l2Config {
     pub size: Option<(u32, u32)>,
     /// Frames per second, or the nearest that the camera can do; `None` for what it is set to.
     pub fps: Option<f64>,
-    /// Acceptable formats, best first. Empty: any, and the first of [`CameraFormat::ALL`] that reaches `fps`.
-    pub formats: Vec<CameraFormat>,
+    /// Acceptable formats, best first ([`CameraFormat::fourccs`]). The first that reaches `fps` is taken, or else the one
+    /// that comes nearest. Empty: any, in the order of [`CameraFormat::ALL`].
+    pub formats: Vec<Fourcc>,
     /// How the pictures are turned upright.
     pub orientation: Orientation,
 }
@@ -330,11 +331,12 @@ fn settle(device: &Device, identity: &Identity, config: &V4l2Config) -> Result<S
         return refuse(format!("{} does not capture video", identity.card));
     };
     let offered = device.formats(kind);
-    let wanted = if config.formats.is_empty() { &CameraFormat::ALL[..] } else { &config.formats };
-    let candidates = wanted.iter().flat_map(|f| f.fourccs()).filter(|f| offered.iter().any(|o| o.0 == **f));
+    let any = || CameraFormat::ALL.into_iter().flat_map(|f| f.fourccs()).copied().collect();
+    let wanted = if config.formats.is_empty() { any() } else { config.formats.clone() };
+    let candidates = wanted.into_iter().filter(|f| offered.iter().any(|o| o.0 == *f));
     let mut refused = Vec::new();
     let mut best: Option<Settled> = None;
-    for &fourcc in candidates {
+    for fourcc in candidates {
         match attempt(device, kind, fourcc, config) {
             Ok(settled) => {
                 // A driver that does not tell its rate is believed.
@@ -354,7 +356,7 @@ fn settle(device: &Device, identity: &Identity, config: &V4l2Config) -> Result<S
         let fourccs: Vec<_> = offered.iter().map(|o| o.0.to_string()).collect();
         return refuse(format!(
             "no format fits ({}); the camera offers {}",
-            if refused.is_empty() { "none is known".into() } else { refused.join("; ") },
+            if refused.is_empty() { "none of those wanted is offered".into() } else { refused.join("; ") },
             fourccs.join(", ")
         ));
     };

@@ -8,6 +8,8 @@ use crate::time::Timestamp;
 
 /// A driver's time that lies further back than this is wrong: no picture waits so long in four buffers.
 const OLDEST: Duration = Duration::from_secs(2);
+/// Drivers reckon the end of a picture and may be a little ahead; further ahead the clock is another one.
+const AHEAD: Duration = Duration::from_millis(250);
 
 /// What was made of a buffer's number and time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +39,7 @@ impl Order {
     ///
     /// Of the driver's time it is asked that it lies within the two seconds before `arrived`, and after the last frame's.
     /// Otherwise the time of arrival is taken: times squeezed together behind one that was too late would make frames look
-    /// closer to a detection than they are.
+    /// closer to a detection than they are. For the same reason no time lies beyond the arrival.
     pub fn place(&mut self, number: u32, captured: Option<Timestamp>, arrived: Timestamp) -> Ordered {
         let step = self.number.map_or(1, |last| number.wrapping_sub(last));
         // Backwards or the same: the driver counts anew.
@@ -47,7 +49,8 @@ impl Order {
         self.next = sequence + 1;
 
         let after_last = |t: &Timestamp| self.last.is_none_or(|last| *t > last);
-        let good = captured.filter(|t| *t <= arrived && arrived.since(*t) <= OLDEST).filter(after_last);
+        let near = |t: &Timestamp| *t <= arrived + AHEAD && arrived.since(*t) <= OLDEST;
+        let good = captured.filter(near).map(|t| t.min(arrived)).filter(after_last);
         // The last resort is for a clock that did not advance between two frames.
         let least = self.last.map_or(Timestamp::ZERO, |last| last + Duration::from_nanos(1));
         let time = good.unwrap_or(arrived).max(least);
@@ -98,6 +101,7 @@ mod tests {
         assert_eq!(place(Some(99_000), 10_100), (ms(10_100), true), "in the future");
         assert_eq!(place(Some(10_090), 10_133), (ms(10_133), true), "before the last frame");
         assert_eq!(place(Some(10_136), 10_166), (ms(10_136), false), "and back to normal at once");
+        assert_eq!(place(Some(10_210), 10_180), (ms(10_180), false), "a little ahead");
         assert_eq!(place(None, 10_200), (ms(10_200), false), "no monotonic time");
         assert_eq!(place(None, 10_200), (ms(10_200) + Duration::from_nanos(1), false));
     }
