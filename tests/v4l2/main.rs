@@ -45,7 +45,11 @@ fn main() {
         }
         let start = Instant::now();
         let good = catch_unwind(scenario).is_ok();
-        println!("{name} ... {} ({:.1} s)", if good { "ok" } else { "FAILED" }, start.elapsed().as_secs_f64());
+        println!(
+            "{name} ... {} ({:.1} s)",
+            if good { "ok" } else { "FAILED" },
+            start.elapsed().as_secs_f64()
+        );
         if good { passed += 1 } else { failed += 1 }
     }
     println!("{passed} passed, {failed} failed");

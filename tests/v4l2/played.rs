@@ -56,7 +56,8 @@ fn not_hidden_whole(frame: &RedactedFrame) -> Result<(), String> {
 }
 
 fn play(clip: &[Vec<Vec<u8>>]) -> Player {
-    std::fs::write("/tmp/played.nv12", clip.iter().flatten().flatten().copied().collect::<Vec<u8>>()).unwrap();
+    std::fs::write("/tmp/played.nv12", clip.iter().flatten().flatten().copied().collect::<Vec<u8>>())
+        .unwrap();
     // Timing 0 is 640x480 at 59.94 frames/s.
     for device in [3, 2] {
         v4l2_ctl(device, &["--set-dv-bt-timings=index=0"]);

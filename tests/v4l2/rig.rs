@@ -68,7 +68,10 @@ impl Seen {
     }
 
     /// A target that has each frame looked at by `check`, and counts it.
-    pub fn sink(&self, check: impl Fn(&RedactedFrame) -> Result<(), String> + Send + 'static) -> Box<dyn FrameSink> {
+    pub fn sink(
+        &self,
+        check: impl Fn(&RedactedFrame) -> Result<(), String> + Send + 'static,
+    ) -> Box<dyn FrameSink> {
         let seen = self.clone();
         let mut last = None;
         Box::new(move |frame: &RedactedFrame| {
@@ -101,7 +104,12 @@ pub struct Running {
 
 impl Running {
     /// Starts one; `parts` makes the detector and the target.
-    pub fn start(config: &V4l2Config, seen: Seen, detector: Box<dyn Detector>, sink: Box<dyn FrameSink>) -> Running {
+    pub fn start(
+        config: &V4l2Config,
+        seen: Seen,
+        detector: Box<dyn Detector>,
+        sink: Box<dyn FrameSink>,
+    ) -> Running {
         let (source, format) = V4l2Source::open(config).unwrap();
         let fps = source.fps().unwrap();
         let counters = source.counters();
@@ -148,7 +156,9 @@ pub fn compare(frame: &RedactedFrame, raw: &[Vec<u8>], face: PixelRect) -> Resul
         for y in 0..plane.height {
             let row = frame.view().row(p, y);
             let before = &raw[p][y as usize * row.len()..][..row.len()];
-            for (x, (sample, was)) in row.chunks(plane.channels).zip(before.chunks(plane.channels)).enumerate() {
+            for (x, (sample, was)) in
+                row.chunks(plane.channels).zip(before.chunks(plane.channels)).enumerate()
+            {
                 let inside = |r: &&PixelRect| (r.x0..r.x1).contains(&(x as u32)) && (r.y0..r.y1).contains(&y);
                 let expected = match hidden.iter().find(inside) {
                     Some(_) => colour.get_or_insert_with(|| sample.to_vec()).as_slice(),

@@ -84,10 +84,8 @@ impl Home {
 fn nodes() -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir("/dev") else { return Vec::new() };
     let number = |name: &str| name.strip_prefix("video")?.parse::<u32>().ok();
-    let mut found: Vec<_> = entries
-        .flatten()
-        .filter_map(|e| Some((number(e.file_name().to_str()?)?, e.path())))
-        .collect();
+    let mut found: Vec<_> =
+        entries.flatten().filter_map(|e| Some((number(e.file_name().to_str()?)?, e.path()))).collect();
     found.sort();
     found.into_iter().map(|(_, path)| path).collect()
 }

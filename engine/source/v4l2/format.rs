@@ -215,7 +215,12 @@ pub(super) fn is_whole<'a>(rows: &[Rows], memory: impl Fn(usize) -> &'a [u8]) ->
 }
 
 /// Range and matrix by V4L2's rules for what a driver leaves at "default".
-fn color(camera: CameraFormat, colorspace: u32, ycbcr_enc: u32, quantization: u32) -> (ColorRange, ColorMatrix) {
+fn color(
+    camera: CameraFormat,
+    colorspace: u32,
+    ycbcr_enc: u32,
+    quantization: u32,
+) -> (ColorRange, ColorMatrix) {
     use v4l::v4l_sys as raw;
     let matrix = match (ycbcr_enc, colorspace) {
         (raw::v4l2_ycbcr_encoding_V4L2_YCBCR_ENC_709 | raw::v4l2_ycbcr_encoding_V4L2_YCBCR_ENC_XV709, _) => {

@@ -12,6 +12,10 @@ use crate::frame::ViewMut;
 /// Says "Motion JPEG", which implies the standard's Huffman tables; cameras that leave the tables out often leave this out
 /// too.
 const MOTION_JPEG: [u8; 9] = [0xFF, 0xE0, 0, 7, b'A', b'V', b'I', b'1', 0];
+/// 64 one-bits, as many as the decoder reads ahead. No code consists of ones, so a scan that ends early runs into an error;
+/// behind a whole one they are read by nobody. Without them the decoder takes zeros and makes up the rest of the picture.
+const FENCE: [u8; 16] = [0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0];
+const END: [u8; 2] = [0xFF, 0xD9];
 
 /// Holds one compressed picture and one decoded one.
 pub(super) struct Mjpeg {
@@ -26,21 +30,21 @@ impl Mjpeg {
     /// For pictures of `size`, compressed to at most `len` bytes.
     pub fn new(size: (u32, u32), len: usize) -> Mjpeg {
         let samples = size.0 as usize * size.1 as usize * 3;
-        let compressed = Vec::with_capacity(len + MOTION_JPEG.len());
+        let compressed = Vec::with_capacity(len + MOTION_JPEG.len() + FENCE.len());
         Mjpeg { size, compressed, decoded: vec![0; samples], gray: false }
     }
 
     /// Takes a copy, so that the camera can have its buffer back before decoding. False when it is no complete JPEG.
     pub fn load(&mut self, bytes: &[u8]) -> bool {
         self.compressed.clear();
-        let Some(tables) = has_huffman_tables(bytes) else { return false };
-        // Drivers pad what follows the end; without an end the picture was cut off.
-        let Some(end) = bytes.windows(2).rposition(|w| w == [0xFF, 0xD9]) else { return false };
+        let Some(Outline { tables, end }) = outline(bytes) else { return false };
         self.compressed.extend_from_slice(&bytes[..2]);
         if !tables {
             self.compressed.extend_from_slice(&MOTION_JPEG);
         }
-        self.compressed.extend_from_slice(&bytes[2..end + 2]);
+        for part in [&bytes[2..end], &FENCE, &END] {
+            self.compressed.extend_from_slice(part);
+        }
         true
     }
 
@@ -99,29 +103,41 @@ impl Mjpeg {
     }
 }
 
-/// Whether the Huffman tables are there, before the first scan; `None` when the segments before it are not in order.
-fn has_huffman_tables(bytes: &[u8]) -> Option<bool> {
-    if !bytes.starts_with(&[0xFF, 0xD8]) {
-        return None;
-    }
-    let mut at = 2;
-    let mut found = false;
+/// What the markers of a JPEG tell.
+struct Outline {
+    /// The Huffman tables are there, before the first scan.
+    tables: bool,
+    /// Bytes up to the marker of its end.
+    end: usize,
+}
+
+/// Walks from marker to marker; `None` when they are not in order, or when there is no end. Looking for the end from behind
+/// would find that of an older picture, where a driver tells too great a length.
+fn outline(bytes: &[u8]) -> Option<Outline> {
+    let mut rest = bytes.strip_prefix(&[0xFF, 0xD8])?;
+    let (mut tables, mut scans) = (false, 0);
     loop {
-        // Any number of 0xFF may stand before a marker.
-        let marker = loop {
-            match (bytes.get(at)?, bytes.get(at + 1)?) {
-                (0xFF, 0xFF) => at += 1,
-                (0xFF, marker) => break *marker,
-                _ => return None,
+        let (marker, after) = match rest {
+            // Any number of 0xFF may stand before a marker.
+            [0xFF, 0xFF, ..] => {
+                rest = &rest[1..];
+                continue;
             }
+            [0xFF, marker, after @ ..] => (*marker, after),
+            _ => return None,
         };
-        match marker {
-            0xDA => return Some(found),
-            0xC4 => found = true,
-            _ => {}
+        if marker == 0xD9 {
+            return (scans > 0).then_some(Outline { tables, end: bytes.len() - rest.len() });
         }
-        let len = u16::from_be_bytes([*bytes.get(at + 2)?, *bytes.get(at + 3)?]);
-        at += 2 + usize::from(len).max(2);
+        tables |= marker == 0xC4 && scans == 0;
+        let len = u16::from_be_bytes([*after.first()?, *after.get(1)?]);
+        rest = after.get(usize::from(len).max(2)..)?;
+        if marker == 0xDA {
+            scans += 1;
+            // Within a scan, 0xFF is followed by 0, by a restart marker, or by itself.
+            let ends = |w: &[u8]| w[0] == 0xFF && !matches!(w[1], 0 | 0xD0..=0xD7 | 0xFF);
+            rest = &rest[rest.windows(2).position(ends)?..];
+        }
     }
 }
 

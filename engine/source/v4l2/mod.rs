@@ -340,7 +340,8 @@ fn settle(device: &Device, identity: &Identity, config: &V4l2Config) -> Result<S
         match attempt(device, kind, fourcc, config) {
             Ok(settled) => {
                 // A driver that does not tell its rate is believed.
-                let enough = |s: &Settled| s.fps.zip(config.fps).is_none_or(|(got, asked)| got >= 0.95 * asked);
+                let enough =
+                    |s: &Settled| s.fps.zip(config.fps).is_none_or(|(got, asked)| got >= 0.95 * asked);
                 let done = enough(&settled);
                 if done || best.as_ref().is_none_or(|b| b.fps < settled.fps) {
                     best = Some(settled);

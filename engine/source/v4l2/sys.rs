@@ -314,7 +314,8 @@ impl Stream {
 
     /// Waits for a filled buffer; `None` when none came in time. Another call may follow.
     pub fn dequeue(&mut self, patience: Duration) -> io::Result<Option<Filled<'_>>> {
-        let timeout = Timespec { tv_sec: patience.as_secs().cast_signed(), tv_nsec: patience.subsec_nanos().into() };
+        let timeout =
+            Timespec { tv_sec: patience.as_secs().cast_signed(), tv_nsec: patience.subsec_nanos().into() };
         let mut fds = [PollFd::new(&self.device.fd, PollFlags::IN)];
         match rustix::event::poll(&mut fds, Some(&timeout)) {
             Ok(0) => return Ok(None),

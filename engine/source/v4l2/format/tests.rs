@@ -7,7 +7,15 @@ use crate::time::Timestamp;
 fn negotiated(fourcc: &[u8; 4], size: (u32, u32), memory: &[(usize, usize)]) -> Negotiated {
     let memory = memory.iter().map(|&(stride, len)| Memory { stride, len }).collect();
     let (colorspace, ycbcr_enc, quantization) = (0, 0, 0);
-    Negotiated { fourcc: Fourcc(*fourcc), size, progressive: true, memory, colorspace, ycbcr_enc, quantization }
+    Negotiated {
+        fourcc: Fourcc(*fourcc),
+        size,
+        progressive: true,
+        memory,
+        colorspace,
+        ycbcr_enc,
+        quantization,
+    }
 }
 
 /// The frame that is made of memory planes, row by row; `None` when nothing was copied.
@@ -113,8 +121,7 @@ fn colours_follow_the_defaults_of_v4l2() {
     assert_eq!(of(v4l2_colorspace_V4L2_COLORSPACE_REC709, 0, 0), (Limited, Bt709));
     assert_eq!(of(v4l2_colorspace_V4L2_COLORSPACE_BT2020, 0, 0), (Limited, Bt2020));
     assert_eq!(of(v4l2_colorspace_V4L2_COLORSPACE_JPEG, 0, 0), (Full, Bt601));
-    let (rec709, enc601) =
-        (v4l2_colorspace_V4L2_COLORSPACE_REC709, v4l2_ycbcr_encoding_V4L2_YCBCR_ENC_601);
+    let (rec709, enc601) = (v4l2_colorspace_V4L2_COLORSPACE_REC709, v4l2_ycbcr_encoding_V4L2_YCBCR_ENC_601);
     assert_eq!(of(rec709, enc601, 0), (Limited, Bt601), "what is said wins over the default");
     assert_eq!(of(rec709, 0, v4l2_quantization_V4L2_QUANTIZATION_FULL_RANGE), (Full, Bt709));
     let srgb = v4l2_colorspace_V4L2_COLORSPACE_SRGB;
