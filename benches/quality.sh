@@ -3,7 +3,7 @@
 #
 #   benches/quality.sh [--no-peer] [--json FILE]
 #
-# --no-peer    leaves the peer (deface, from PyPI) out: half the time, and nothing but numpy and Pillow is installed
+# --no-peer    leaves the peer (deface, from PyPI) out; nothing but numpy and Pillow is installed then
 # --json FILE  also writes every figure as JSON
 #
 # Needs MILKGLASS_EVALDATA, the folder of the evaluation data (benches/README.md tells what it holds), ffmpeg, python3 and
