@@ -54,6 +54,9 @@ pub enum Error {
     /// A model, its manifest or its runtime could not be loaded.
     #[error("{0}")]
     Model(String),
+    /// A camera does not offer what is wanted, or came back as another one.
+    #[error("the camera cannot be used: {0}")]
+    Camera(String),
     /// A target did not take a frame.
     #[error("the target did not take the frame: {0}")]
     Sink(String),

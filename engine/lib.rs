@@ -50,6 +50,8 @@ pub use policy::{
 };
 pub use policy::{Color, OnDeadline, Policy, PolicyBuilder, PolicyError, Polygon, Style, Zone};
 pub use sink::{FrameSink, Y4mSink};
+#[cfg(feature = "v4l2")]
+pub use source::v4l2;
 pub use source::{Captured, FrameSource, Y4mSource};
 pub use stats::Stats;
 pub use time::Timestamp;

@@ -385,4 +385,32 @@ mod tests {
         let kept: Vec<(f32, usize)> = found.iter().map(|c| (c.score, c.class)).collect();
         assert_eq!(kept, [(0.9, 0), (0.6, 0), (0.4, 1), (0.3, 0)]);
     }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig {
+            failure_persistence: None, ..proptest::prelude::ProptestConfig::default()
+        })]
+
+        /// What non-maximum suppression leaves overlaps little, what it takes overlaps something surer, and the surest box of
+        /// each class stays.
+        #[test]
+        fn suppression_keeps_the_surest_of_each_heap(
+            boxes in proptest::collection::vec((0f32..40.0, 0f32..40.0, 1f32..30.0, 1f32..30.0, 0u32..1000, 0usize..2), 0..40),
+            limit in 0.1f32..0.9,
+        ) {
+            // Distinct scores, so that "surer" has one meaning.
+            let all: Vec<Candidate> = boxes.iter().enumerate().map(|(i, &(x, y, w, h, score, class))| Candidate {
+                x0: x, y0: y, x1: x + w, y1: y + h, score: score as f32 + i as f32 / 100.0, class,
+            }).collect();
+            let mut kept = all.clone();
+            suppress(&mut kept, limit, |c| c.score, iou);
+            for (i, a) in kept.iter().enumerate() {
+                proptest::prop_assert!(all.contains(a));
+                proptest::prop_assert!(kept[i + 1..].iter().all(|b| iou(a, b) <= limit && b.score <= a.score));
+            }
+            for gone in all.iter().filter(|c| !kept.contains(c)) {
+                proptest::prop_assert!(kept.iter().any(|k| k.score >= gone.score && iou(k, gone) > limit));
+            }
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! Where frames come from. An integrator's own camera implements [`FrameSource`].
 
+#[cfg(feature = "v4l2")]
+pub mod v4l2;
 mod y4m;
 
 pub use y4m::Y4mSource;

@@ -1,0 +1,145 @@
+//! JPEG pictures of a camera, decoded to I420. A picture with any fault is withheld whole.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use zune_core::bytestream::ZCursor;
+use zune_core::colorspace::ColorSpace;
+use zune_core::options::DecoderOptions;
+use zune_jpeg::JpegDecoder;
+
+use crate::frame::ViewMut;
+
+/// Says "Motion JPEG", which implies the standard's Huffman tables; cameras that leave the tables out often leave this out
+/// too.
+const MOTION_JPEG: [u8; 9] = [0xFF, 0xE0, 0, 7, b'A', b'V', b'I', b'1', 0];
+/// 64 one-bits, as many as the decoder reads ahead. No code consists of ones, so a scan that ends early runs into an error;
+/// behind a whole one they are read by nobody. Without them the decoder takes zeros and makes up the rest of the picture.
+const FENCE: [u8; 16] = [0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0];
+const END: [u8; 2] = [0xFF, 0xD9];
+
+/// Holds one compressed picture and one decoded one.
+pub(super) struct Mjpeg {
+    size: (u32, u32),
+    compressed: Vec<u8>,
+    /// Y Cb Cr for every pixel, or Y alone when `gray`.
+    decoded: Vec<u8>,
+    gray: bool,
+}
+
+impl Mjpeg {
+    /// For pictures of `size`, compressed to at most `len` bytes.
+    pub fn new(size: (u32, u32), len: usize) -> Mjpeg {
+        let samples = size.0 as usize * size.1 as usize * 3;
+        let compressed = Vec::with_capacity(len + MOTION_JPEG.len() + FENCE.len());
+        Mjpeg { size, compressed, decoded: vec![0; samples], gray: false }
+    }
+
+    /// Takes a copy, so that the camera can have its buffer back before decoding. False when it is no complete JPEG.
+    pub fn load(&mut self, bytes: &[u8]) -> bool {
+        self.compressed.clear();
+        let Some(Outline { tables, end }) = outline(bytes) else { return false };
+        self.compressed.extend_from_slice(&bytes[..2]);
+        if !tables {
+            self.compressed.extend_from_slice(&MOTION_JPEG);
+        }
+        for part in [&bytes[2..end], &FENCE, &END] {
+            self.compressed.extend_from_slice(part);
+        }
+        true
+    }
+
+    /// Decodes what was loaded; says why it cannot be used.
+    pub fn decode(&mut self) -> Result<(), String> {
+        let (width, height) = (self.size.0 as usize, self.size.1 as usize);
+        let options = DecoderOptions::default()
+            .set_strict_mode(true)
+            .set_max_width(width)
+            .set_max_height(height)
+            .jpeg_set_out_colorspace(ColorSpace::YCbCr);
+        let decode = || {
+            let mut decoder = JpegDecoder::new_with_options(ZCursor::new(&self.compressed), options);
+            decoder.decode_headers().map_err(|e| e.to_string())?;
+            if decoder.dimensions() != Some((width, height)) {
+                return Err(format!("its size is {:?}", decoder.dimensions()));
+            }
+            self.gray = match decoder.input_colorspace() {
+                Some(ColorSpace::YCbCr) => false,
+                Some(ColorSpace::Luma) => {
+                    decoder.set_options(options.jpeg_set_out_colorspace(ColorSpace::Luma));
+                    true
+                }
+                other => return Err(format!("its colours are {other:?}")),
+            };
+            let samples = width * height * if self.gray { 1 } else { 3 };
+            decoder.decode_into(&mut self.decoded[..samples]).map_err(|e| e.to_string())
+        };
+        // Whatever a stranger's bytes do to the decoder, the camera goes on.
+        catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| Err("the decoder gave up".into()))
+    }
+
+    /// Writes the decoded picture; four chroma samples become their mean.
+    pub fn write(&self, view: &mut ViewMut<'_>) {
+        let width = self.size.0 as usize;
+        let channels = if self.gray { 1 } else { 3 };
+        let row = |y: u32| &self.decoded[y as usize * width * channels..][..width * channels];
+        for y in 0..self.size.1 {
+            let pixels = row(y).iter().step_by(channels);
+            view.row_mut(0, y).iter_mut().zip(pixels).for_each(|(to, from)| *to = *from);
+        }
+        for (y, plane) in (0..self.size.1.div_ceil(2)).flat_map(|y| [(y, 1), (y, 2)]) {
+            let to = view.row_mut(plane, y);
+            if self.gray {
+                to.fill(128);
+                continue;
+            }
+            // An odd last row or column stands for its missing neighbour.
+            let (above, below) = (row(2 * y), row((2 * y + 1).min(self.size.1 - 1)));
+            for (x, to) in to.iter_mut().enumerate() {
+                let (left, right) = (6 * x + plane, (6 * x + 3).min(3 * width - 3) + plane);
+                let sum = [above[left], above[right], below[left], below[right]].map(u32::from);
+                *to = (sum.iter().sum::<u32>() + 2 >> 2) as u8;
+            }
+        }
+    }
+}
+
+/// What the markers of a JPEG tell.
+struct Outline {
+    /// The Huffman tables are there, before the first scan.
+    tables: bool,
+    /// Bytes up to the marker of its end.
+    end: usize,
+}
+
+/// Walks from marker to marker; `None` when they are not in order, or when there is no end. Looking for the end from behind
+/// would find that of an older picture, where a driver tells too great a length.
+fn outline(bytes: &[u8]) -> Option<Outline> {
+    let mut rest = bytes.strip_prefix(&[0xFF, 0xD8])?;
+    let (mut tables, mut scans) = (false, 0);
+    loop {
+        let (marker, after) = match rest {
+            // Any number of 0xFF may stand before a marker.
+            [0xFF, 0xFF, ..] => {
+                rest = &rest[1..];
+                continue;
+            }
+            [0xFF, marker, after @ ..] => (*marker, after),
+            _ => return None,
+        };
+        if marker == 0xD9 {
+            return (scans > 0).then_some(Outline { tables, end: bytes.len() - rest.len() });
+        }
+        tables |= marker == 0xC4 && scans == 0;
+        let len = u16::from_be_bytes([*after.first()?, *after.get(1)?]);
+        rest = after.get(usize::from(len).max(2)..)?;
+        if marker == 0xDA {
+            scans += 1;
+            // Within a scan, 0xFF is followed by 0, by a restart marker, or by itself.
+            let ends = |w: &[u8]| w[0] == 0xFF && !matches!(w[1], 0 | 0xD0..=0xD7 | 0xFF);
+            rest = &rest[rest.windows(2).position(ends)?..];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

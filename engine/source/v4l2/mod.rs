@@ -1,0 +1,400 @@
+//! Cameras through Video4Linux (V4L2).
+//!
+//! [`V4l2Source`] maps four of the driver's buffers, copies each picture at once into a buffer of the pool (camera memory is
+//! often uncached, and is never shared), and gives the driver's buffer back. What goes wrong ends in
+//! [`Captured::Skipped`], a counter and a log line at most every ten seconds; a camera that is unplugged, fails or stalls is
+//! closed, looked for where it was plugged in, and opened again. Sound is never captured.
+
+mod counters;
+mod devices;
+mod format;
+mod mjpeg;
+mod order;
+mod sys;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+
+pub use counters::V4l2Counters;
+use counters::{Journal, Trouble};
+use devices::Home;
+pub use devices::{DeviceInfo, FormatInfo, devices};
+pub use format::{CameraFormat, Fourcc};
+use format::{Negotiated, Rows, copy_rows, is_whole};
+use mjpeg::Mjpeg;
+use order::Order;
+pub use sys::FrameSize;
+use sys::{Device, Filled, Identity, Kind, Stream};
+
+use super::{Captured, FrameSource};
+use crate::error::{Error, Result};
+use crate::frame::{FrameFormat, FrameMeta, FramePool};
+use crate::geometry::Orientation;
+use crate::time::Timestamp;
+
+/// Buffers asked of the driver.
+const BUFFERS: u32 = 4;
+/// The longest wait for a picture within one call.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Without a whole picture for so long, and for [`STALLED_PERIODS`] frames, the camera is opened anew.
+const STALLED: Duration = Duration::from_secs(5);
+const STALLED_PERIODS: f64 = 10.0;
+/// Waits between attempts to open a lost camera: the first, and the longest.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// Which camera, and what is wanted of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct V4l2Config {
+    /// Device file, such as `/dev/video0`, or a link to one.
+    pub device: PathBuf,
+    /// Width and height in pixels, exactly; `None` for what the camera is set to.
+    pub size: Option<(u32, u32)>,
+    /// Frames per second, or the nearest that the camera can do; `None` for what it is set to.
+    pub fps: Option<f64>,
+    /// Acceptable formats, best first ([`CameraFormat::fourccs`]). The first that reaches `fps` is taken, or else the one
+    /// that comes nearest. Empty: any, in the order of [`CameraFormat::ALL`].
+    pub formats: Vec<Fourcc>,
+    /// How the pictures are turned upright.
+    pub orientation: Orientation,
+}
+
+impl V4l2Config {
+    /// A camera as it is set, in any format, mounted upright.
+    pub fn new(device: impl Into<PathBuf>) -> V4l2Config {
+        let (device, orientation) = (device.into(), Orientation::UPRIGHT);
+        V4l2Config { device, size: None, fps: None, formats: Vec::new(), orientation }
+    }
+}
+
+/// A camera.
+pub struct V4l2Source {
+    /// `None` while it is lost.
+    stream: Option<Stream>,
+    home: Home,
+    fourcc: Fourcc,
+    format: FrameFormat,
+    fps: Option<f64>,
+    picture: Picture,
+    order: Order,
+    journal: Journal,
+    /// When the last whole picture came, or the stream was started.
+    alive: Instant,
+    retry: (Instant, Duration),
+}
+
+/// How to get the samples out of the driver's memory.
+enum Picture {
+    Rows(Vec<Rows>),
+    Jpeg(Box<Mjpeg>),
+}
+
+/// A device whose format is settled.
+struct Settled {
+    kind: Kind,
+    negotiated: Negotiated,
+    fps: Option<f64>,
+}
+
+impl V4l2Source {
+    /// Opens a camera and starts it. The format is the one that the pool's frames must have.
+    ///
+    /// # Errors
+    /// [`Error::Camera`] when it is no camera, or has neither such a size nor such a format (the message names what there
+    /// is); [`Error::Io`] when it cannot be opened or started; [`Error::Format`] for impossible sizes.
+    pub fn open(config: &V4l2Config) -> Result<(V4l2Source, FrameFormat)> {
+        let path = &config.device;
+        let io = |what: &'static str| move |e| Error::io(format!("{what} {}", path.display()), e);
+        let device = Device::open(path).map_err(io("opening the camera"))?;
+        let identity = device.identity().map_err(io("asking what is behind"))?;
+        let settled = settle(&device, &identity, config)?;
+        let format = settled.negotiated.frame_format()?.with_orientation(config.orientation);
+        let stream = device.start(settled.kind, BUFFERS).map_err(io("starting the camera"))?;
+        let picture = Picture::new(&settled.negotiated, &format, &stream)?;
+        let journal = Journal::new(format!("{} ({})", path.display(), identity.card));
+        journal.counters.set_connected(true);
+        let Negotiated { fourcc, size, .. } = settled.negotiated;
+        log::info!(
+            "{} ({}, {}): {fourcc} {}x{}, {} frames/s",
+            path.display(),
+            identity.card,
+            identity.driver,
+            size.0,
+            size.1,
+            settled.fps.map_or("unknown".into(), |f| format!("{f:.3}"))
+        );
+        let source = V4l2Source {
+            stream: Some(stream),
+            home: Home::of(path, &identity),
+            fourcc,
+            format,
+            fps: settled.fps,
+            picture,
+            order: Order::default(),
+            journal,
+            alive: Instant::now(),
+            retry: (Instant::now(), RETRY.0),
+        };
+        Ok((source, format))
+    }
+
+    /// The rate that the camera granted, in frames per second; `None` when the driver does not tell.
+    pub fn fps(&self) -> Option<f64> {
+        self.fps
+    }
+
+    /// The camera's own format.
+    pub fn fourcc(&self) -> Fourcc {
+        self.fourcc
+    }
+
+    /// Counters that go on showing this source's figures when it has been handed to a pipeline.
+    pub fn counters(&self) -> V4l2Counters {
+        self.journal.counters.clone()
+    }
+
+    /// Waits for one picture. An error means that the stream is of no more use.
+    fn picture(&mut self, stream: &mut Stream, pool: &FramePool) -> std::io::Result<Captured> {
+        let Some(filled) = stream.dequeue(PATIENCE)? else {
+            self.journal.note(Trouble::Timeout, 1, String::new);
+            return self.stalled();
+        };
+        let placed = self.order.place(filled.sequence, filled.captured, now());
+        self.journal.note(Trouble::Missed, placed.missed, String::new);
+        self.journal.note(Trouble::OddTime, placed.odd_time.into(), String::new);
+        let taken = self.picture.take(filled, placed.meta, pool)?;
+        match taken {
+            Ok(captured) => {
+                self.alive = Instant::now();
+                if matches!(captured, Captured::Skipped) {
+                    self.journal.note(Trouble::NoBuffer, 1, String::new);
+                }
+                Ok(captured)
+            }
+            Err(why) => {
+                self.journal.note(Trouble::Corrupt, 1, || why);
+                self.stalled()
+            }
+        }
+    }
+
+    /// A skipped picture, unless there was no whole one for too long.
+    fn stalled(&self) -> std::io::Result<Captured> {
+        let periods = Duration::from_secs_f64(STALLED_PERIODS / self.fps.unwrap_or(30.0).max(0.01));
+        if self.alive.elapsed() < STALLED.max(periods) {
+            return Ok(Captured::Skipped);
+        }
+        Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "it has stalled"))
+    }
+
+    /// Looks for the camera when it is time to.
+    fn reopen(&mut self) -> Result<Captured> {
+        let wait = self.retry.0.saturating_duration_since(Instant::now());
+        std::thread::sleep(wait.min(PATIENCE));
+        if wait > PATIENCE {
+            return Ok(Captured::Skipped);
+        }
+        match self.find()? {
+            Ok((stream, path)) => {
+                self.stream = Some(stream);
+                self.order.restart();
+                (self.alive, self.retry.1) = (Instant::now(), RETRY.0);
+                self.journal.counters.add_reopened();
+                self.journal.counters.set_connected(true);
+                log::info!("{}: the camera is back", path.display());
+            }
+            Err(why) => {
+                log::debug!("the camera is not back: {why}");
+                self.retry.1 = (self.retry.1 * 2).min(RETRY.1);
+                self.retry.0 = Instant::now() + self.retry.1;
+            }
+        }
+        Ok(Captured::Skipped)
+    }
+
+    /// Opens the same camera again, in the same format. The inner error may pass, the outer one does not.
+    fn find(&mut self) -> Result<std::io::Result<(Stream, PathBuf)>> {
+        let Some((path, device, identity)) = self.home.find() else {
+            return Ok(Err(std::io::ErrorKind::NotFound.into()));
+        };
+        let kind = identity.kind.unwrap_or(Kind::Single);
+        let negotiated = match device.set_format(kind, self.fourcc, self.format.size()) {
+            Ok(negotiated) => negotiated,
+            Err(e) => return Ok(Err(e)),
+        };
+        let format = negotiated.frame_format().map(|f| f.with_orientation(self.format.orientation()));
+        if !negotiated.progressive || format.as_ref().ok() != Some(&self.format) {
+            let (width, height) = negotiated.size;
+            return Err(Error::Camera(format!(
+                "{} came back with another format, {} {width}x{height} in other colours or fields maybe; start again",
+                path.display(),
+                negotiated.fourcc
+            )));
+        }
+        device.set_rate(kind, self.fps);
+        let stream = match device.start(kind, BUFFERS) {
+            Ok(stream) => stream,
+            Err(e) => return Ok(Err(e)),
+        };
+        self.picture = Picture::new(&negotiated, &self.format, &stream)?;
+        Ok(Ok((stream, path)))
+    }
+}
+
+impl FrameSource for V4l2Source {
+    fn capture(&mut self, pool: &FramePool) -> Result<Captured> {
+        if *pool.format() != self.format {
+            return Err(Error::Camera("the pool's frames have another format than the camera's".into()));
+        }
+        let Some(mut stream) = self.stream.take() else { return self.reopen() };
+        match self.picture(&mut stream, pool) {
+            Ok(captured) => {
+                self.stream = Some(stream);
+                Ok(captured)
+            }
+            Err(e) => {
+                // Closed at once: some drivers let nobody in while it is open.
+                drop(stream);
+                self.journal.counters.set_connected(false);
+                self.journal.note(Trouble::Lost, 1, || e.to_string());
+                self.retry.0 = Instant::now() + self.retry.1;
+                Ok(Captured::Skipped)
+            }
+        }
+    }
+}
+
+impl Picture {
+    fn new(negotiated: &Negotiated, format: &FrameFormat, stream: &Stream) -> Result<Picture> {
+        if negotiated.camera_format()? == CameraFormat::Mjpeg {
+            return Ok(Picture::Jpeg(Box::new(Mjpeg::new(format.size(), stream.capacity(0)))));
+        }
+        let rows = negotiated.rows(format)?;
+        if rows.iter().any(|r| stream.capacity(r.memory) < r.end) {
+            return Err(Error::Camera("its buffers are smaller than a picture".into()));
+        }
+        Ok(Picture::Rows(rows))
+    }
+
+    /// Copies the picture and gives the driver's buffer back. The inner error says why the picture is withheld.
+    fn take(
+        &mut self,
+        filled: Filled<'_>,
+        meta: FrameMeta,
+        pool: &FramePool,
+    ) -> std::io::Result<Result<Captured, String>> {
+        if filled.damaged {
+            filled.requeue()?;
+            return Ok(Err("the driver marked it".into()));
+        }
+        match self {
+            Picture::Rows(rows) => {
+                if !is_whole(rows, |i| filled.memory(i)) {
+                    filled.requeue()?;
+                    return Ok(Err("it is cut off".into()));
+                }
+                let frame = pool.fill(meta, |view| {
+                    copy_rows(rows, |i| filled.memory(i), view);
+                    Ok(())
+                });
+                filled.requeue()?;
+                Ok(skipped_if_full(frame))
+            }
+            Picture::Jpeg(jpeg) => {
+                let loaded = jpeg.load(filled.memory(0));
+                filled.requeue()?;
+                if !loaded {
+                    return Ok(Err("it is no complete JPEG".into()));
+                }
+                if let Err(why) = jpeg.decode() {
+                    return Ok(Err(why));
+                }
+                let frame = pool.fill(meta, |view| {
+                    jpeg.write(view);
+                    Ok(())
+                });
+                Ok(skipped_if_full(frame))
+            }
+        }
+    }
+}
+
+fn skipped_if_full(frame: Result<Option<crate::frame::RawFrame>>) -> Result<Captured, String> {
+    frame.map(|f| f.map_or(Captured::Skipped, Captured::Frame)).map_err(|e| e.to_string())
+}
+
+/// Chooses a format: the first that the camera grants in the wanted size and rate, or else the one with the best rate.
+fn settle(device: &Device, identity: &Identity, config: &V4l2Config) -> Result<Settled> {
+    let refuse = |why: String| Err(Error::Camera(format!("{}: {why}", config.device.display())));
+    let Some(kind) = identity.kind else {
+        return refuse(format!("{} does not capture video", identity.card));
+    };
+    let offered = device.formats(kind);
+    let any = || CameraFormat::ALL.into_iter().flat_map(|f| f.fourccs()).copied().collect();
+    let wanted = if config.formats.is_empty() { any() } else { config.formats.clone() };
+    let candidates = wanted.into_iter().filter(|f| offered.iter().any(|o| o.0 == *f));
+    let mut refused = Vec::new();
+    let mut best: Option<Settled> = None;
+    for fourcc in candidates {
+        match attempt(device, kind, fourcc, config) {
+            Ok(settled) => {
+                // A driver that does not tell its rate is believed.
+                let enough =
+                    |s: &Settled| s.fps.zip(config.fps).is_none_or(|(got, asked)| got >= 0.95 * asked);
+                let done = enough(&settled);
+                if done || best.as_ref().is_none_or(|b| b.fps < settled.fps) {
+                    best = Some(settled);
+                }
+                if done {
+                    break;
+                }
+            }
+            Err(e) => refused.push(format!("{fourcc}: {e}")),
+        }
+    }
+    let Some(best) = best else {
+        let fourccs: Vec<_> = offered.iter().map(|o| o.0.to_string()).collect();
+        return refuse(format!(
+            "no format fits ({}); the camera offers {}",
+            if refused.is_empty() { "none of those wanted is offered".into() } else { refused.join("; ") },
+            fourccs.join(", ")
+        ));
+    };
+    // Another one may have been tried after it.
+    attempt(device, kind, best.negotiated.fourcc, config)
+}
+
+/// Sets one format, and checks what came back of it.
+fn attempt(device: &Device, kind: Kind, fourcc: Fourcc, config: &V4l2Config) -> Result<Settled> {
+    let refuse = |why: String| Err(Error::Camera(why));
+    let io = |e| Error::io("asking for it", e);
+    let size = match config.size {
+        Some(size) => size,
+        None => device.format(kind).map_err(io)?.size,
+    };
+    let negotiated = device.set_format(kind, fourcc, size).map_err(io)?;
+    if negotiated.fourcc != fourcc {
+        return refuse(format!("the driver sets {} instead", negotiated.fourcc));
+    }
+    if negotiated.size != size {
+        let (width, height) = negotiated.size;
+        return refuse(format!("the nearest size is {width}x{height}"));
+    }
+    if !negotiated.progressive {
+        return refuse("it is interlaced".into());
+    }
+    let format = negotiated.frame_format()?;
+    if negotiated.camera_format()? != CameraFormat::Mjpeg {
+        negotiated.rows(&format)?;
+    }
+    let fps = device.set_rate(kind, config.fps);
+    Ok(Settled { kind, negotiated, fps })
+}
+
+/// Time on the clock that V4L2 drivers use.
+fn now() -> Timestamp {
+    let t = clock_gettime(ClockId::Monotonic);
+    let whole = Duration::from_secs(t.tv_sec.try_into().unwrap_or(0));
+    Timestamp::ZERO + whole + Duration::from_nanos(t.tv_nsec.try_into().unwrap_or(0))
+}

@@ -1,0 +1,144 @@
+//! Frames of our own, played into vivid's HDMI output and captured at its HDMI input, byte for byte. A tag in the pixels
+//! tells which frame one is, so every covered frame is compared with what was played, whichever were skipped or repeated.
+
+use std::process::{Child, Command, Stdio};
+
+use milkglass::v4l2::{CameraFormat, V4l2Config};
+use milkglass::{Class, Detection, Detector, PixelRect, Rect, RedactedFrame, Result, View};
+
+use crate::rig::{Running, Seen, compare, samples, set, v4l2_ctl};
+
+const SIZE: (u32, u32) = (640, 480);
+/// Frames of the clip; the face goes to and fro, so the end joins the beginning.
+const FRAMES: u32 = 32;
+const FACE: (u32, u32) = (80, 100);
+/// The luma of the face; the background stays far below.
+const SKIN: u8 = 220;
+/// The tag: blocks of 16 pixels in the upper left corner, one for each bit of the frame's number.
+const BLOCK: u32 = 16;
+
+/// Kills the player whatever happens.
+struct Player(Child);
+
+impl Drop for Player {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+pub fn played_frames_come_out_redacted() {
+    let clip: Vec<Vec<Vec<u8>>> = (0..FRAMES).map(picture).collect();
+    let _player = play(&clip);
+    let config = V4l2Config {
+        size: Some(SIZE),
+        formats: CameraFormat::Nv12.fourccs().to_vec(),
+        ..V4l2Config::new("/dev/video2")
+    };
+    let seen = Seen::default();
+    let known = clip.clone();
+    let detector = Reader { clip, seen: seen.clone() };
+    let sink = seen.sink(move |frame| {
+        let n = tag(&frame.view()).ok_or("its tag cannot be read")?;
+        compare(frame, &known[n as usize], face(n))?;
+        not_hidden_whole(frame)
+    });
+    let running = Running::start(&config, seen, Box::new(detector), sink);
+    running.seen.await_covered(60);
+    assert_eq!(running.counters.corrupt() + running.counters.lost(), 0);
+    running.finish();
+}
+
+/// Some of the picture must be left, or the comparison says little.
+fn not_hidden_whole(frame: &RedactedFrame) -> Result<(), String> {
+    let hidden: u32 = frame.regions().unwrap_or(&[]).iter().map(|r| r.width() * r.height()).sum();
+    if hidden < SIZE.0 * SIZE.1 / 2 { Ok(()) } else { Err(format!("{hidden} pixels are hidden")) }
+}
+
+fn play(clip: &[Vec<Vec<u8>>]) -> Player {
+    std::fs::write("/tmp/played.nv12", clip.iter().flatten().flatten().copied().collect::<Vec<u8>>())
+        .unwrap();
+    // Timing 0 is 640x480 at 59.94 frames/s.
+    for device in [3, 2] {
+        v4l2_ctl(device, &["--set-dv-bt-timings=index=0"]);
+    }
+    set(2, "osd_text_mode=2");
+    v4l2_ctl(3, &["--set-fmt-video-out=width=640,height=480,pixelformat=NV12,field=none"]);
+    v4l2_ctl(2, &["--set-fmt-video=width=640,height=480,pixelformat=NV12,field=none"]);
+    // Linux 6.12 replaced the switch by a choice of output.
+    let switch = |c: &str| Command::new("v4l2-ctl").args(["-d2", "-c", c]).stderr(Stdio::null()).status();
+    if !switch("loop_video=1").is_ok_and(|s| s.success()) {
+        set(2, "hdmi_000_0_is_connected_to=2");
+    }
+    let player = Command::new("v4l2-ctl")
+        .args(["-d3", "--stream-out-mmap=4", "--stream-from=/tmp/played.nv12", "--stream-loop"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let player = Player(player.unwrap());
+    // Until it plays, vivid shows noise.
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    player
+}
+
+/// Where the face is in frame `n`.
+fn face(n: u32) -> PixelRect {
+    let step = if n < FRAMES / 2 { n } else { FRAMES - n };
+    let (x0, y0) = (200 + 2 * step, 180 + step);
+    PixelRect { x0, y0, x1: x0 + FACE.0, y1: y0 + FACE.1 }
+}
+
+/// Frame `n`: a texture that differs from frame to frame, the tag, the face.
+fn picture(n: u32) -> Vec<Vec<u8>> {
+    let face = face(n);
+    let inside = |x: u32, y: u32| (face.x0..face.x1).contains(&x) && (face.y0..face.y1).contains(&y);
+    let mut luma = Vec::with_capacity((SIZE.0 * SIZE.1) as usize);
+    for (x, y) in (0..SIZE.1).flat_map(|y| (0..SIZE.0).map(move |x| (x, y))) {
+        luma.push(match (x / BLOCK, y < BLOCK) {
+            (bit @ 0..8, true) => 40 + 100 * (n >> bit & 1) as u8,
+            _ if inside(x, y) => SKIN,
+            _ => 32 + ((x * 7 + y * 13 + n * 31) % 120) as u8,
+        });
+    }
+    let chroma = |y: u32, x: u32| [100 + ((x + n) % 50) as u8, 110 + ((y + 3 * n) % 40) as u8];
+    let chroma = (0..SIZE.1 / 2).flat_map(|y| (0..SIZE.0 / 2).flat_map(move |x| chroma(y, x))).collect();
+    vec![luma, chroma]
+}
+
+/// The frame's number; `None` when the blocks are not clear.
+fn tag(view: &View<'_>) -> Option<u32> {
+    let row = view.row(0, BLOCK / 2);
+    (0..8).try_fold(0, |n, bit| match row[(bit * BLOCK + BLOCK / 2) as usize] {
+        40 => Some(n),
+        140 => Some(n | 1 << bit),
+        _ => None,
+    })
+}
+
+/// Knows the face's place by the tag, and complains of every picture that was not played.
+struct Reader {
+    clip: Vec<Vec<Vec<u8>>>,
+    seen: Seen,
+}
+
+impl Detector for Reader {
+    fn classes(&self) -> &[Class] {
+        &[Class::Face]
+    }
+
+    fn detect(&mut self, view: &View<'_>) -> Result<Vec<Detection>> {
+        if view.row(0, 0).iter().all(|s| *s == 0) {
+            return Ok(Vec::new());
+        }
+        let Some(n) = tag(view).filter(|n| *n < FRAMES) else {
+            self.seen.complain("a raw picture without a tag".into());
+            return Ok(Vec::new());
+        };
+        if samples(view) != self.clip[n as usize] {
+            self.seen.complain(format!("raw picture {n} differs from what was played"));
+        }
+        let at = face(n);
+        let rect = Rect::from_corners(at.x0 as f32, at.y0 as f32, at.x1 as f32, at.y1 as f32);
+        Ok(rect.map(|r| Detection::new(Class::Face, r, 0.9)).into_iter().collect())
+    }
+}
