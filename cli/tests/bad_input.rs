@@ -39,7 +39,7 @@ impl Scene {
     }
 
     /// A copy of the small clip.
-    fn clip(&self, name: impl AsRef<Path>) {
+    fn clip(&self, name: &str) {
         fs::copy(small(), self.path(name)).unwrap();
     }
 
@@ -777,7 +777,9 @@ fn settings_and_policy_files_that_cannot_be_followed() {
 #[test]
 fn awkward_file_names() {
     let scene = Scene::new();
-    let truth = small_truth();
+    let truth = &small_truth()[..4];
+    let short = shared("short.mp4");
+    ffmpeg(words("-i {} -an -frames:v 4 -c:v libx264 -preset ultrafast -crf 12 {}", &[&small(), &short]));
     let quick = ["--preset", "fast", "--encoder-preset", "ultrafast"].map(OsString::from);
     let names: [&[u8]; 8] = [
         b"with blanks in it.mp4",
@@ -791,20 +793,20 @@ fn awkward_file_names() {
     ];
     for name in names {
         let name = OsStr::from_bytes(name);
-        scene.clip(name);
+        fs::copy(&short, scene.path(name)).unwrap();
         let (output, report) = (Path::new("out").join(name), scene.path("r.json"));
         let mut command = scene.command();
         command.arg("redact").arg(name).arg("-o").arg(&output).args(&quick).arg("--report").arg(&report);
         run(&mut command).done();
-        decode(&scene.path(&output)).hides(&truth, &name.to_string_lossy());
+        decode(&scene.path(&output)).hides(truth, &name.to_string_lossy());
         let report: serde_json::Value = serde_json::from_str(&fs::read_to_string(&report).unwrap()).unwrap();
-        assert_eq!(report["files"][0]["input_sha256"], sha256(&small()), "{}", name.display());
+        assert_eq!(report["files"][0]["input_sha256"], sha256(&short), "{}", name.display());
         assert_eq!(report["files"][0]["output_sha256"], sha256(&scene.path(&output)));
         // Named in an error, it stays one line.
         let mut command = scene.command();
         run(command.arg("redact").arg(name).arg("-o").arg(&output)).failed(1, &["exists already"]);
     }
-    scene.clip("-x.mp4");
+    fs::copy(&short, scene.path("-x.mp4")).unwrap();
     fs::copy(scene.path("-x.mp4"), scene.path("-")).unwrap();
     let redact = |args: &[&str]| {
         let args: Vec<OsString> = args.iter().map(OsString::from).chain(quick.clone()).collect();
@@ -816,7 +818,7 @@ fn awkward_file_names() {
     let args = ["redact", "-o", "c.mp4", "--preset", "fast", "--", "-x.mp4"];
     scene.run(&args).done();
     for name in ["a.mp4", "-y.mp4", "b.mp4", "c.mp4"] {
-        decode(&scene.path(name)).hides(&truth, name);
+        decode(&scene.path(name)).hides(truth, name);
     }
     redact(&["-x.mp4", "-o", "d.mp4"]).ended(1);
     assert!(!scene.path("x").exists() && !scene.path("d.mp4").exists());
