@@ -295,6 +295,7 @@ pub fn redact(
     if let Some((reason, count)) = &totals.detector_errors {
         warnings.push(format!("detection failed {count} times, first: {reason}"));
     }
+    let damaged = damage.is_some();
     let failure = match (damage, frames_out) {
         (Some(damage), _) => {
             let kept = if job.keep_partial {
@@ -310,7 +311,8 @@ pub fn redact(
         ))),
         _ => None,
     };
-    if let (Some(failure), false) = (&failure, job.keep_partial) {
+    let kept = damaged && job.keep_partial;
+    if let (Some(failure), false) = (&failure, kept) {
         return Err(failure.clone());
     }
     let report = FileReport {

@@ -359,9 +359,13 @@ impl Codec {
     fn ffv1(info: &ClipInfo) -> Self {
         let args =
             ["-level", "3", "-coder", "1", "-context", "0", "-g", "1", "-slices", "4", "-slicecrc", "1"];
-        // Tiny pictures cannot be cut into slices.
+        // Tiny pictures cannot be cut into slices, and ffmpeg refuses to cut some odd sizes: level 1 knows no slices.
         let tiny = info.width.min(info.height) < 64;
-        Codec { name: "ffv1".to_owned(), args: if tiny { ["-slices", "1"].owned() } else { args.owned() } }
+        let odd = info.width % 2 == 1 || info.height % 2 == 1;
+        Codec {
+            name: "ffv1".to_owned(),
+            args: if tiny || odd { ["-level", "1"].owned() } else { args.owned() },
+        }
     }
 
     /// Encoders known to take odd widths and heights in 4:2:0.
