@@ -97,11 +97,17 @@ pub fn failing_requests_are_tried_again() {
 pub fn impossible_times_are_replaced() {
     let running = running();
     assert_eq!(running.counters.odd_times(), 0);
+    // In force from the next start of the stream.
     set(0, "wrap_timestamp=1");
+    set(0, "inject_fatal_streaming_error=1");
     until("an impossible time", || running.counters.odd_times() >= 5);
+    running.seen.await_covered(5);
     set(0, "wrap_timestamp=0");
-    running.seen.await_covered(3);
-    assert_eq!(running.counters.lost(), 0);
+    set(0, "inject_fatal_streaming_error=1");
+    until("opening it again", || running.counters.reopened() == 2);
+    let odd = running.counters.odd_times();
+    running.seen.await_covered(5);
+    assert_eq!(running.counters.odd_times(), odd, "the driver's times are used again");
     recovered(running);
 }
 

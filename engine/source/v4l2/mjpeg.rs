@@ -97,7 +97,7 @@ impl Mjpeg {
             for (x, to) in to.iter_mut().enumerate() {
                 let (left, right) = (6 * x + plane, (6 * x + 3).min(3 * width - 3) + plane);
                 let sum = [above[left], above[right], below[left], below[right]].map(u32::from);
-                *to = (sum.iter().sum::<u32>() + 2 >> 2) as u8;
+                *to = ((sum.iter().sum::<u32>() + 2) >> 2) as u8;
             }
         }
     }

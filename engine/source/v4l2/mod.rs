@@ -9,7 +9,9 @@ mod counters;
 mod devices;
 mod format;
 mod mjpeg;
+mod negotiate;
 mod order;
+mod picture;
 mod sys;
 
 use std::path::PathBuf;
@@ -21,16 +23,17 @@ pub use counters::V4l2Counters;
 use counters::{Journal, Trouble};
 use devices::Home;
 pub use devices::{DeviceInfo, FormatInfo, devices};
+use format::Negotiated;
 pub use format::{CameraFormat, Fourcc};
-use format::{Negotiated, Rows, copy_rows, is_whole};
-use mjpeg::Mjpeg;
+use negotiate::settle;
 use order::Order;
+use picture::Picture;
 pub use sys::FrameSize;
-use sys::{Device, Filled, Identity, Kind, Stream};
+use sys::{Device, Kind, Stream};
 
 use super::{Captured, FrameSource};
 use crate::error::{Error, Result};
-use crate::frame::{FrameFormat, FrameMeta, FramePool};
+use crate::frame::{FrameFormat, FramePool};
 use crate::geometry::Orientation;
 use crate::time::Timestamp;
 
@@ -82,19 +85,6 @@ pub struct V4l2Source {
     /// When the last whole picture came, or the stream was started.
     alive: Instant,
     retry: (Instant, Duration),
-}
-
-/// How to get the samples out of the driver's memory.
-enum Picture {
-    Rows(Vec<Rows>),
-    Jpeg(Box<Mjpeg>),
-}
-
-/// A device whose format is settled.
-struct Settled {
-    kind: Kind,
-    negotiated: Negotiated,
-    fps: Option<f64>,
 }
 
 impl V4l2Source {
@@ -263,133 +253,6 @@ impl FrameSource for V4l2Source {
             }
         }
     }
-}
-
-impl Picture {
-    fn new(negotiated: &Negotiated, format: &FrameFormat, stream: &Stream) -> Result<Picture> {
-        if negotiated.camera_format()? == CameraFormat::Mjpeg {
-            return Ok(Picture::Jpeg(Box::new(Mjpeg::new(format.size(), stream.capacity(0)))));
-        }
-        let rows = negotiated.rows(format)?;
-        if rows.iter().any(|r| stream.capacity(r.memory) < r.end) {
-            return Err(Error::Camera("its buffers are smaller than a picture".into()));
-        }
-        Ok(Picture::Rows(rows))
-    }
-
-    /// Copies the picture and gives the driver's buffer back. The inner error says why the picture is withheld.
-    fn take(
-        &mut self,
-        filled: Filled<'_>,
-        meta: FrameMeta,
-        pool: &FramePool,
-    ) -> std::io::Result<Result<Captured, String>> {
-        if filled.damaged {
-            filled.requeue()?;
-            return Ok(Err("the driver marked it".into()));
-        }
-        match self {
-            Picture::Rows(rows) => {
-                if !is_whole(rows, |i| filled.memory(i)) {
-                    filled.requeue()?;
-                    return Ok(Err("it is cut off".into()));
-                }
-                let frame = pool.fill(meta, |view| {
-                    copy_rows(rows, |i| filled.memory(i), view);
-                    Ok(())
-                });
-                filled.requeue()?;
-                Ok(skipped_if_full(frame))
-            }
-            Picture::Jpeg(jpeg) => {
-                let loaded = jpeg.load(filled.memory(0));
-                filled.requeue()?;
-                if !loaded {
-                    return Ok(Err("it is no complete JPEG".into()));
-                }
-                if let Err(why) = jpeg.decode() {
-                    return Ok(Err(why));
-                }
-                let frame = pool.fill(meta, |view| {
-                    jpeg.write(view);
-                    Ok(())
-                });
-                Ok(skipped_if_full(frame))
-            }
-        }
-    }
-}
-
-fn skipped_if_full(frame: Result<Option<crate::frame::RawFrame>>) -> Result<Captured, String> {
-    frame.map(|f| f.map_or(Captured::Skipped, Captured::Frame)).map_err(|e| e.to_string())
-}
-
-/// Chooses a format: the first that the camera grants in the wanted size and rate, or else the one with the best rate.
-fn settle(device: &Device, identity: &Identity, config: &V4l2Config) -> Result<Settled> {
-    let refuse = |why: String| Err(Error::Camera(format!("{}: {why}", config.device.display())));
-    let Some(kind) = identity.kind else {
-        return refuse(format!("{} does not capture video", identity.card));
-    };
-    let offered = device.formats(kind);
-    let any = || CameraFormat::ALL.into_iter().flat_map(|f| f.fourccs()).copied().collect();
-    let wanted = if config.formats.is_empty() { any() } else { config.formats.clone() };
-    let candidates = wanted.into_iter().filter(|f| offered.iter().any(|o| o.0 == *f));
-    let mut refused = Vec::new();
-    let mut best: Option<Settled> = None;
-    for fourcc in candidates {
-        match attempt(device, kind, fourcc, config) {
-            Ok(settled) => {
-                // A driver that does not tell its rate is believed.
-                let enough =
-                    |s: &Settled| s.fps.zip(config.fps).is_none_or(|(got, asked)| got >= 0.95 * asked);
-                let done = enough(&settled);
-                if done || best.as_ref().is_none_or(|b| b.fps < settled.fps) {
-                    best = Some(settled);
-                }
-                if done {
-                    break;
-                }
-            }
-            Err(e) => refused.push(format!("{fourcc}: {e}")),
-        }
-    }
-    let Some(best) = best else {
-        let fourccs: Vec<_> = offered.iter().map(|o| o.0.to_string()).collect();
-        return refuse(format!(
-            "no format fits ({}); the camera offers {}",
-            if refused.is_empty() { "none of those wanted is offered".into() } else { refused.join("; ") },
-            fourccs.join(", ")
-        ));
-    };
-    // Another one may have been tried after it.
-    attempt(device, kind, best.negotiated.fourcc, config)
-}
-
-/// Sets one format, and checks what came back of it.
-fn attempt(device: &Device, kind: Kind, fourcc: Fourcc, config: &V4l2Config) -> Result<Settled> {
-    let refuse = |why: String| Err(Error::Camera(why));
-    let io = |e| Error::io("asking for it", e);
-    let size = match config.size {
-        Some(size) => size,
-        None => device.format(kind).map_err(io)?.size,
-    };
-    let negotiated = device.set_format(kind, fourcc, size).map_err(io)?;
-    if negotiated.fourcc != fourcc {
-        return refuse(format!("the driver sets {} instead", negotiated.fourcc));
-    }
-    if negotiated.size != size {
-        let (width, height) = negotiated.size;
-        return refuse(format!("the nearest size is {width}x{height}"));
-    }
-    if !negotiated.progressive {
-        return refuse("it is interlaced".into());
-    }
-    let format = negotiated.frame_format()?;
-    if negotiated.camera_format()? != CameraFormat::Mjpeg {
-        negotiated.rows(&format)?;
-    }
-    let fps = device.set_rate(kind, config.fps);
-    Ok(Settled { kind, negotiated, fps })
 }
 
 /// Time on the clock that V4L2 drivers use.

@@ -76,22 +76,14 @@ unsafe trait Plain: Copy {
         unsafe { std::mem::zeroed() }
     }
 }
-// SAFETY: integers, arrays and unions of integers, null pointers.
-unsafe impl Plain for raw::v4l2_capability {}
-// SAFETY: as above.
-unsafe impl Plain for raw::v4l2_fmtdesc {}
-// SAFETY: as above.
-unsafe impl Plain for raw::v4l2_frmsizeenum {}
-// SAFETY: as above.
-unsafe impl Plain for raw::v4l2_format {}
-// SAFETY: as above.
-unsafe impl Plain for raw::v4l2_streamparm {}
-// SAFETY: as above.
-unsafe impl Plain for raw::v4l2_requestbuffers {}
-// SAFETY: as above.
-unsafe impl Plain for raw::v4l2_buffer {}
-// SAFETY: as above.
-unsafe impl Plain for raw::v4l2_plane {}
+macro_rules! plain {
+    ($($name:ident),*) => {
+        // SAFETY: integers, arrays and unions of integers, null pointers.
+        $(unsafe impl Plain for raw::$name {})*
+    };
+}
+plain!(v4l2_capability, v4l2_fmtdesc, v4l2_frmsizeenum, v4l2_format, v4l2_streamparm);
+plain!(v4l2_requestbuffers, v4l2_buffer, v4l2_plane);
 
 macro_rules! requests {
     ($($name:ident = $request:ident($argument:ty);)*) => {

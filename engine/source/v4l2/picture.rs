@@ -1,0 +1,75 @@
+//! From a driver's buffer into one of the pool.
+
+use std::io;
+
+use super::format::{CameraFormat, Negotiated, Rows, copy_rows, is_whole};
+use super::mjpeg::Mjpeg;
+use super::sys::{Filled, Stream};
+use crate::error::{Error, Result};
+use crate::frame::{FrameFormat, FrameMeta, FramePool, RawFrame};
+use crate::source::Captured;
+
+/// How to get the samples out of the driver's memory.
+pub(super) enum Picture {
+    Rows(Vec<Rows>),
+    Jpeg(Box<Mjpeg>),
+}
+
+impl Picture {
+    pub fn new(negotiated: &Negotiated, format: &FrameFormat, stream: &Stream) -> Result<Picture> {
+        if negotiated.camera_format()? == CameraFormat::Mjpeg {
+            return Ok(Picture::Jpeg(Box::new(Mjpeg::new(format.size(), stream.capacity(0)))));
+        }
+        let rows = negotiated.rows(format)?;
+        if rows.iter().any(|r| stream.capacity(r.memory) < r.end) {
+            return Err(Error::Camera("its buffers are smaller than a picture".into()));
+        }
+        Ok(Picture::Rows(rows))
+    }
+
+    /// Copies the picture and gives the driver's buffer back. The inner error says why the picture is withheld.
+    pub fn take(
+        &mut self,
+        filled: Filled<'_>,
+        meta: FrameMeta,
+        pool: &FramePool,
+    ) -> io::Result<Result<Captured, String>> {
+        if filled.damaged {
+            filled.requeue()?;
+            return Ok(Err("the driver marked it".into()));
+        }
+        match self {
+            Picture::Rows(rows) => {
+                if !is_whole(rows, |i| filled.memory(i)) {
+                    filled.requeue()?;
+                    return Ok(Err("it is cut off".into()));
+                }
+                let frame = pool.fill(meta, |view| {
+                    copy_rows(rows, |i| filled.memory(i), view);
+                    Ok(())
+                });
+                filled.requeue()?;
+                Ok(skipped_if_full(frame))
+            }
+            Picture::Jpeg(jpeg) => {
+                let loaded = jpeg.load(filled.memory(0));
+                filled.requeue()?;
+                if !loaded {
+                    return Ok(Err("it is no complete JPEG".into()));
+                }
+                if let Err(why) = jpeg.decode() {
+                    return Ok(Err(why));
+                }
+                let frame = pool.fill(meta, |view| {
+                    jpeg.write(view);
+                    Ok(())
+                });
+                Ok(skipped_if_full(frame))
+            }
+        }
+    }
+}
+
+fn skipped_if_full(frame: Result<Option<RawFrame>>) -> Result<Captured, String> {
+    frame.map(|f| f.map_or(Captured::Skipped, Captured::Frame)).map_err(|e| e.to_string())
+}

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Builds the scenarios of main.rs and runs them with vivid as the camera, in the emulated machine of vm.sh. Several
+# minutes, most of it in emulation.
+#
+#   tests/v4l2/run.sh [amd64|arm64] [SCENARIO]...
+#
+# For arm64, Rust's standard library for it comes from rustup where that has it, or else from Debian (rust.sh beside).
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+export ARCH=${1:-amd64}
+shift || true
+arguments=(--package milkglass --no-default-features --features v4l2 --test v4l2 --message-format json)
+if [ "$ARCH" = arm64 ]; then
+  triple=aarch64-unknown-linux-gnu
+  arguments+=(--target "$triple")
+  if ! [ -d "$(rustc --print target-libdir --target "$triple")" ]; then
+    RUSTC=$(tests/v4l2/rust.sh)
+    export RUSTC
+  fi
+  export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
+  export BINDGEN_EXTRA_CLANG_ARGS_aarch64_unknown_linux_gnu="--sysroot=/usr/aarch64-linux-gnu -I/usr/aarch64-linux-gnu/include"
+fi
+built=$("${CARGO:-cargo}" build "${arguments[@]}")
+program=$(sed -n 's/.*"name":"v4l2".*"executable":"\([^"]*\)".*/\1/p' <<<"$built" | tail -1)
+
+# Three devices: a webcam with single planes, one with several, and an HDMI input that shows its own output.
+vivid="n_devs=3 multiplanar=1,2,1 node_types=0x1,0x1,0x101 num_inputs=1,1,1 input_types=0x0,0x0,0x3"
+vivid+=" num_outputs=0,0,1 output_types=0x0,0x0,0x1 vid_cap_nr=0,1,2 vid_out_nr=-1,-1,3"
+exec tests/v4l2/vm.sh -t 600 -m "$vivid" "$program" "$@"
