@@ -46,6 +46,10 @@ pub fn run(args: &DetectArgs) -> Result<Exit, Failure> {
         None => Box::new(std::io::stdout().lock()),
     };
     let mut exit = Exit::Done;
+    for failure in &found.failed {
+        log::error!("{failure}");
+        exit = exit.max(failure.exit);
+    }
     let (mut detector, _) = hiding.detector(hiding.threads)?;
     for input in &found.files {
         if progress::cancelled() {

@@ -33,6 +33,8 @@ pub struct Inputs {
     pub files: Vec<Input>,
     /// Found in folders and not understood: named, never copied.
     pub unknown: Vec<PathBuf>,
+    /// Arguments that cannot be read, and why; the others are done.
+    pub failed: Vec<Failure>,
     /// At least one argument was a folder.
     pub folder: bool,
 }
@@ -66,28 +68,43 @@ pub fn find(arguments: &[PathBuf], output: Option<&Path>) -> Result<Inputs, Fail
     let mut inputs = Inputs::default();
     let output = output.and_then(|p| p.canonicalize().ok());
     for path in arguments {
-        let metadata = std::fs::metadata(path).map_err(|e| {
-            let hint = if e.kind() == std::io::ErrorKind::NotFound { "; check the name" } else { "" };
-            Failure::new(format!("cannot be read: {e}{hint}")).about(path)
-        })?;
-        if metadata.is_dir() {
-            inputs.folder = true;
-            let root = path.canonicalize().map_err(|e| Failure::new(e.to_string()).about(path))?;
-            let base = match (arguments.len(), path.file_name()) {
-                (2.., Some(name)) => PathBuf::from(name),
-                _ => PathBuf::new(),
-            };
-            let before = inputs.files.len();
-            walk(path, &base, &root, output.as_deref(), &mut inputs)?;
-            if inputs.files.len() == before {
-                return Err(Failure::new("holds no picture and no clip that is understood").about(path));
-            }
-        } else {
-            let name = path.file_name().ok_or_else(|| Failure::new("names no file").about(path))?;
-            inputs.files.push(Input { path: path.clone(), kind: kind_of_named(path), relative: name.into() });
+        if let Err(failure) = add(path, arguments.len(), output.as_deref(), &mut inputs) {
+            inputs.failed.push(failure);
         }
     }
-    Ok(inputs)
+    match inputs.failed.first() {
+        Some(failure) if inputs.files.is_empty() => Err(failure.clone()),
+        _ => Ok(inputs),
+    }
+}
+
+/// Adds what one of `arguments` arguments stands for.
+fn add(path: &Path, arguments: usize, output: Option<&Path>, inputs: &mut Inputs) -> Result<(), Failure> {
+    let metadata = std::fs::metadata(path).map_err(|e| {
+        let hint = if e.kind() == std::io::ErrorKind::NotFound { "; check the name" } else { "" };
+        Failure::new(format!("cannot be read: {e}{hint}")).about(path)
+    })?;
+    if !metadata.is_dir() {
+        let name = path.file_name().ok_or_else(|| Failure::new("names no file").about(path))?;
+        inputs.files.push(Input {
+            path: path.to_path_buf(),
+            kind: kind_of_named(path),
+            relative: name.into(),
+        });
+        return Ok(());
+    }
+    inputs.folder = true;
+    let root = path.canonicalize().map_err(|e| Failure::new(e.to_string()).about(path))?;
+    let base = match (arguments, path.file_name()) {
+        (2.., Some(name)) => PathBuf::from(name),
+        _ => PathBuf::new(),
+    };
+    let before = inputs.files.len();
+    walk(path, &base, &root, output, inputs)?;
+    if inputs.files.len() == before {
+        return Err(Failure::new("holds no picture and no clip that is understood").about(path));
+    }
+    Ok(())
 }
 
 fn walk(
@@ -131,7 +148,7 @@ pub fn targets(
     rename: &dyn Fn(&Input) -> PathBuf,
 ) -> Result<Vec<PathBuf>, Failure> {
     let is_folder = inputs.folder
-        || inputs.files.len() > 1
+        || inputs.files.len() + inputs.failed.len() > 1
         || output.is_dir()
         || output.as_os_str().as_encoded_bytes().ends_with(b"/");
     if is_folder && output.exists() && !output.is_dir() {

@@ -29,10 +29,12 @@ pub fn run(args: &RedactArgs) -> Result<Exit, Failure> {
         })?),
         None => None,
     };
+    let streams = args.inputs.iter().any(|p| inputs::is_dash(p)) || inputs::is_dash(&args.output);
+    // A wrong name is told before models are loaded.
+    let found = if streams { Inputs::default() } else { inputs::find(&args.inputs, Some(&args.output))? };
     let (mut detector, backend) = hiding.detector(hiding.threads)?;
     let mut files = Vec::new();
     let mut exit = Exit::Done;
-    let streams = args.inputs.iter().any(|p| inputs::is_dash(p)) || inputs::is_dash(&args.output);
     if streams {
         let [input] = args.inputs.as_slice() else {
             return Err(Failure::new("`-` goes with one input and one output"));
@@ -43,7 +45,10 @@ pub fn run(args: &RedactArgs) -> Result<Exit, Failure> {
         note(&mut exit, &file, failure, args.strict);
         files.push(file);
     } else {
-        let found = inputs::find(&args.inputs, Some(&args.output))?;
+        for failure in &found.failed {
+            log::error!("{failure}");
+            exit = exit.max(failure.exit);
+        }
         for path in &found.unknown {
             log::warn!("{}: not understood, so it was neither read nor copied", path.display());
         }

@@ -212,3 +212,16 @@ fn detect_names_pictures_as_given_or_found() {
     assert!(black_share(&drawn, middle) > 0.99);
     assert!(drawn.pixels().any(|p| p.0 == [0, 220, 90]), "a box is drawn");
 }
+
+#[test]
+fn a_missing_input_fails_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    still(185, &folder.path().join("a.png"));
+    let mut command = milkglass();
+    let ran = run(command
+        .current_dir(folder.path())
+        .args(["redact", "a.png", "gone.png", "-o", "out", "--preset", "fast"]));
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(ran.err.contains("gone.png: cannot be read"), "{}", ran.err);
+    assert!(folder.path().join("out/a.png").is_file());
+}
