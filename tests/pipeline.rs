@@ -389,3 +389,60 @@ fn a_policy_can_be_exchanged_while_it_runs() {
     seen.assert_no_mark();
     assert!(seen.covered() >= 30);
 }
+
+/// Finds persons too, unlike [`Finder`].
+struct Both(Box<dyn Detector>);
+
+impl Detector for Both {
+    fn classes(&self) -> &[Class] {
+        &[Class::Face, Class::Person]
+    }
+    fn detect(&mut self, view: &View<'_>) -> Result<Vec<Detection>> {
+        self.0.detect(view)
+    }
+}
+
+#[test]
+fn a_later_policy_may_name_only_what_every_rung_of_the_ladder_finds() {
+    let seen = Seen::default();
+    let mut setup = setup(60, Box::new(Both(finder(|_| Ok(())))), one(&seen));
+    setup.detectors.push(finder(|_| Ok(())));
+    let pipeline = Pipeline::spawn(setup).unwrap();
+    let persons = Policy::builder().hide(Class::Person, Style::default()).build().unwrap();
+    let refused = pipeline.set_policy(persons).unwrap_err().to_string();
+    assert!(refused.contains("no loaded model finds persons"), "{refused}");
+    pipeline.join().unwrap();
+    seen.assert_no_mark();
+    assert!(seen.covered() >= 20);
+}
+
+#[test]
+fn a_later_policy_must_hold_with_the_detector_and_gets_a_deadline() {
+    let seen = Seen::default();
+    // Hangs for ever once asked to: only a deadline lets frames leave then, obscured.
+    let hang = Arc::new(AtomicU64::new(0));
+    let asked = Arc::clone(&hang);
+    let script = move |_| {
+        while asked.load(Ordering::SeqCst) == 1 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::thread::sleep(Duration::from_millis(30));
+        Ok(())
+    };
+    let pipeline = Pipeline::spawn(setup(250, finder(script), one(&seen))).unwrap();
+    std::thread::sleep(Duration::from_millis(600));
+    let policy = Policy::builder().hide(Class::Face, Style::default());
+    let short = policy.clone().deadline(Duration::from_millis(40), OnDeadline::Obscure).build().unwrap();
+    let refused = pipeline.set_policy(short).unwrap_err().to_string();
+    assert!(refused.contains("deadline") && refused.contains("need"), "{refused}");
+    pipeline.set_policy(policy.max_gap(Duration::from_millis(333)).build().unwrap()).unwrap();
+    assert_eq!(pipeline.status().exposure, Duration::from_millis(333));
+    hang.store(1, Ordering::SeqCst);
+    std::thread::sleep(Duration::from_millis(900));
+    let obscured = seen.obscured();
+    hang.store(0, Ordering::SeqCst);
+    pipeline.join().unwrap();
+    seen.assert_no_mark();
+    assert!(obscured >= 5, "without a deadline nothing left: {obscured}");
+    assert!(seen.covered() >= 5);
+}
