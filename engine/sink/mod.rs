@@ -1,7 +1,11 @@
 //! Where redacted frames go. An integrator's own target implements [`FrameSink`]; it cannot take a raw frame.
 
+#[cfg(feature = "v4l2")]
+mod v4l2_output;
 mod y4m;
 
+#[cfg(feature = "v4l2")]
+pub use v4l2_output::{V4l2Output, V4l2OutputCounters};
 pub use y4m::Y4mSink;
 
 use crate::error::Result;

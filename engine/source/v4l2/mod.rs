@@ -7,12 +7,12 @@
 
 mod counters;
 mod devices;
-mod format;
+pub(crate) mod format;
 mod mjpeg;
 mod negotiate;
 mod order;
 mod picture;
-mod sys;
+pub(crate) mod sys;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -23,8 +23,8 @@ pub use counters::V4l2Counters;
 use counters::{Journal, Trouble};
 use devices::Home;
 pub use devices::{DeviceInfo, FormatInfo, devices};
-use format::Negotiated;
 pub use format::{CameraFormat, Fourcc};
+use format::{ColorCodes, Negotiated};
 use negotiate::settle;
 use order::Order;
 use picture::Picture;
@@ -208,8 +208,9 @@ impl V4l2Source {
         let Some((path, device, identity)) = self.home.find() else {
             return Ok(Err(std::io::ErrorKind::NotFound.into()));
         };
-        let kind = identity.kind.unwrap_or(Kind::Single);
-        let negotiated = match device.set_format(kind, self.fourcc, self.format.size()) {
+        let kind = identity.capture.unwrap_or(Kind::Capture);
+        let negotiated = match device.set_format(kind, self.fourcc, self.format.size(), ColorCodes::default())
+        {
             Ok(negotiated) => negotiated,
             Err(e) => return Ok(Err(e)),
         };
