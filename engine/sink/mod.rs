@@ -1,8 +1,10 @@
 //! Where redacted frames go. An integrator's own target implements [`FrameSink`]; it cannot take a raw frame.
 
 mod y4m;
+mod yuv420;
 
 pub use y4m::Y4mSink;
+pub use yuv420::Yuv420;
 
 use crate::error::Result;
 use crate::frame::RedactedFrame;
