@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-/// Redacts faces, persons and zones in recorded clips, stills and folders.
+/// Redacts faces, persons and zones: in recorded clips, stills and folders, and live from a camera.
 #[derive(Parser, Debug)]
 #[command(name = "milkglass", version, max_term_width = 110, after_help = EXIT_CODES)]
 pub struct Cli {
@@ -34,6 +34,11 @@ pub enum Command {
     /// Hide faces (and persons and zones, if asked) in clips, stills and folders.
     #[command(after_help = REDACT_HELP)]
     Redact(RedactArgs),
+    /// Hide them live, in the pictures of a camera, before anything else sees them.
+    #[command(after_help = LIVE_HELP)]
+    Live(LiveArgs),
+    /// List the cameras of this machine and what they offer.
+    Devices,
     /// Tell where faces and persons are, as JSON, one object per picture or frame.
     Detect(DetectArgs),
     /// Measure leak and over-redaction against labelled pictures.
@@ -99,6 +104,67 @@ pub struct RedactArgs {
     /// Write what was done as JSON: counts and hashes, no coordinates.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub report: Option<PathBuf>,
+}
+
+const LIVE_HELP: &str = "\
+Targets (--to, repeatable; every one gets the same redacted frames):
+  -                              Y4M on standard output; nv12:- for bare NV12 frames
+  v4l2:/dev/video9               a V4L2 output device, such as v4l2loopback's
+  http://127.0.0.1:8080          a page, an MJPEG stream (/stream.mjpg), a still (/snapshot.jpg), /metrics, /healthz
+  rtsp://host/path, srt://..., rtmp://..., FILE.m3u8, FILE.mp4
+                                 any address or file that ffmpeg can write
+  rtsp-server://127.0.0.1:8554/cam
+                                 an RTSP server that recorders pull from (builds with the feature rtsp-server)
+
+Examples:
+  milkglass live --from /dev/video0 --size 1280x720 --fps 30 --to http://127.0.0.1:8080
+  milkglass live --policy camera.toml --to v4l2:/dev/video9
+  rpicam-vid -t 0 --codec yuv420 -o - | ffmpeg ... -f yuv4mpegpipe - | milkglass live --from - --to rtsp://host/cam
+
+Signals:
+  SIGUSR1, SIGUSR2   privacy mode on, off: everything is covered, the stream stays alive; kept across restarts
+  SIGHUP             read the policy file again; a broken one is refused and the old one stays
+  SIGTERM, SIGINT    hand over what is covered and end, within a second
+
+Whatever is late, fails or hangs: a frame leaves covered, obscured whole, or not at all. For at most `max_gap`, the
+worst-case exposure that is printed at the start, a face that has just come in may be seen (docs/THREAT-MODEL.md).";
+
+/// `milkglass live`
+#[derive(Args, Debug)]
+pub struct LiveArgs {
+    /// The camera, or `-` or a file for Y4M frames in their own time.
+    #[arg(long, value_name = "DEVICE", default_value = "/dev/video0")]
+    pub from: PathBuf,
+    /// Width and height in pixels [default: what the camera is set to].
+    #[arg(long, value_name = "WxH")]
+    pub size: Option<String>,
+    /// Frames per second; the camera takes the nearest that it can [default: what it is set to].
+    #[arg(long, value_name = "N")]
+    pub fps: Option<f64>,
+    /// Where redacted frames go; repeatable.
+    #[arg(long, value_name = "TARGET", required = true)]
+    pub to: Vec<String>,
+    /// Longest time between two detections whose frames may leave covered: the worst-case exposure [default: 500ms].
+    #[arg(long, value_name = "TIME", help_heading = "Hiding")]
+    pub max_gap: Option<String>,
+    /// Age at which a frame that is not covered is obscured [default: from the measured detector].
+    #[arg(long, value_name = "TIME", help_heading = "Hiding")]
+    pub deadline: Option<String>,
+    /// Start in privacy mode. It also starts so when it was on at the end.
+    #[arg(long, help_heading = "Hiding")]
+    pub privacy: bool,
+    /// Folder that privacy mode is remembered in [default: $STATE_DIRECTORY, else milkglass below $XDG_STATE_HOME].
+    #[arg(long, value_name = "DIR", help_heading = "Targets")]
+    pub state_dir: Option<PathBuf>,
+    /// File with the token (HTTP) and password (RTSP server) of our listeners; needed to listen beyond loopback, and for
+    /// privacy mode from the page.
+    #[arg(long, value_name = "FILE", help_heading = "Targets")]
+    pub token_file: Option<PathBuf>,
+    /// Video encoder of the targets that ffmpeg writes, by its name.
+    #[arg(long, value_name = "NAME", default_value = "libx264", help_heading = "Targets")]
+    pub encoder: String,
+    #[command(flatten)]
+    pub hiding: HidingArgs,
 }
 
 /// What to hide and how; the same for `redact`, `detect` and `eval`. Flags win over the policy file.

@@ -31,6 +31,15 @@ pub struct Hiding {
 impl Hiding {
     /// Reads the policy file, lays the flags over it and checks the whole. `export_regions`: the owner asked for places.
     pub fn resolve(args: &HidingArgs, export_regions: bool) -> Result<Hiding, Failure> {
+        Self::resolve_with(args, [], export_regions)
+    }
+
+    /// The same for `milkglass live`, whose own flags come as well: flag, key, value.
+    pub fn resolve_with<const N: usize>(
+        args: &HidingArgs,
+        more: [(&str, &str, Option<String>); N],
+        export_regions: bool,
+    ) -> Result<Hiding, Failure> {
         let mut file = match &args.policy {
             Some(path) => PolicyFile::read(path)?,
             None => PolicyFile::default(),
@@ -49,7 +58,7 @@ impl Hiding {
             ("--backend", "backend", args.runtime.backend.clone()),
             ("--threads", "threads", args.runtime.threads.map(|v| v.to_string())),
         ];
-        for (flag, key, value) in flags {
+        for (flag, key, value) in flags.into_iter().chain(more) {
             if let Some(value) = value {
                 file.set(key, &value).map_err(|e| Failure::new(format!("{flag}: {e}")))?;
             }
@@ -71,15 +80,7 @@ impl Hiding {
             file,
         };
         let classes: Vec<Class> = hiding.still_policy()?.classes().collect();
-        let settings = &mut hiding.settings;
-        *settings = preset.settings(&classes);
-        if let Some(score) = hiding.file.min_score {
-            let faces = settings.passes.iter_mut().filter(|p| p.class == Class::Face);
-            faces.for_each(|p| p.score = score);
-        }
-        if let Some(n) = hiding.file.detect_every {
-            settings.detect_every = n;
-        }
+        hiding.settings = hiding.looking(preset, &classes);
         Ok(hiding)
     }
 
@@ -105,15 +106,44 @@ impl Hiding {
         Ok(builder.max_gap(gap.clamp(Duration::from_millis(500), Duration::from_secs(10))).build()?)
     }
 
+    /// The policy for live pictures.
+    pub fn live_policy(&self) -> Result<Policy, Failure> {
+        Ok(self.file.live(self.still_policy()?.to_builder()).build()?)
+    }
+
+    /// How a preset looks for these classes, with the flags laid over it.
+    fn looking(&self, preset: Preset, classes: &[Class]) -> Settings {
+        let mut settings = preset.settings(classes);
+        if let Some(score) = self.file.min_score {
+            let faces = settings.passes.iter_mut().filter(|p| p.class == Class::Face);
+            faces.for_each(|p| p.score = score);
+        }
+        if let Some(n) = self.file.detect_every {
+            settings.detect_every = n;
+        }
+        settings
+    }
+
     /// Loads the models; each network uses `threads` threads.
     pub fn detector(&self, threads: usize) -> Result<(Ensemble, Backend), Failure> {
+        self.load(&self.settings, threads)
+    }
+
+    /// The detectors of the presets that may be used when this one's is too slow, best first.
+    pub fn ladder(&self, threads: usize) -> Result<Vec<Ensemble>, Failure> {
+        let classes: Vec<Class> = self.still_policy()?.classes().collect();
+        let rungs = self.file.ladder.iter().flatten();
+        rungs.map(|preset| Ok(self.load(&self.looking(*preset, &classes), threads)?.0)).collect()
+    }
+
+    fn load(&self, settings: &Settings, threads: usize) -> Result<(Ensemble, Backend), Failure> {
         let backend = Backend::choose(*self.chosen.get().unwrap_or(&self.backend), threads)?;
         self.chosen.get_or_init(|| match backend.name() {
             "ort" => BackendChoice::Ort,
             _ => BackendChoice::Rten,
         });
         let store = self.store.clone().map_or_else(ModelStore::locate, Ok)?;
-        Ok((Ensemble::load(&store, &backend, &self.settings)?, backend))
+        Ok((Ensemble::load(&store, &backend, settings)?, backend))
     }
 
     /// SHA-256 of everything that decides what is hidden: two reports with the same hash hid by the same rules.

@@ -9,6 +9,7 @@ mod doctor;
 mod eval;
 mod hiding;
 mod inputs;
+mod live;
 mod lockstep;
 mod outcome;
 mod policy;
@@ -37,10 +38,14 @@ pub fn run() -> ExitCode {
     if let Command::Child(child) = &cli.command {
         return ExitCode::from(clip::sandbox::child_main(&child.args));
     }
-    let ran = progress::start(cli.quiet, cli.verbose).and_then(|()| match &cli.command {
+    // A camera runs unwatched: its log says what it does.
+    let verbose = cli.verbose + u8::from(matches!(cli.command, Command::Live(_)));
+    let ran = progress::start(cli.quiet, verbose).and_then(|()| match &cli.command {
         Command::Redact(args) => redact::run(args),
         Command::Detect(args) => detect::run(args),
         Command::Eval(args) => eval::run(args),
+        Command::Live(args) => live::run(args),
+        Command::Devices => live::devices(&mut std::io::stdout().lock()),
         Command::Policy(command) => policy::run(command, &mut std::io::stdout().lock())
             .map(|()| Exit::Done)
             .map_err(|e| Failure::new(e.to_string())),

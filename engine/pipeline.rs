@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use crate::detect::{Class, Detection, Detector};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::frame::{DetectJob, FrameMeta, FramePool, Outcome, RawFrame};
+use crate::frame::{DetectJob, FrameFormat, FrameMeta, FramePool, Outcome, RawFrame};
 use crate::policy::{Policy, PolicyError};
 use crate::sink::FrameSink;
 use crate::source::{Captured, FrameSource};
@@ -36,6 +36,8 @@ use outbox::Outbox;
 const MEASURED_RUNS: u32 = 3;
 /// Events between the threads; the redact thread never waits for another one, so a full queue empties by itself.
 const EVENTS: usize = 32;
+/// The most buffers that are taken without being asked for; a longer line skips pictures.
+const MOST_BUFFERS: usize = 64;
 /// Time without a frame after which the camera counts as gone.
 const NO_CAMERA: Duration = Duration::from_secs(2);
 /// Time without trouble before a stronger rung of the ladder is tried again.
@@ -45,8 +47,12 @@ const CLIMB_AFTER: Duration = Duration::from_secs(5);
 pub struct Setup {
     /// What to hide. Without a deadline, one is chosen from the measured detector.
     pub policy: Policy,
-    /// The buffers.
-    pub pool: FramePool,
+    /// The frames that the source will deliver.
+    pub format: FrameFormat,
+    /// Buffers for frames; `None` for as many as the deadline, the rate and the targets need, at most 64.
+    pub buffers: Option<usize>,
+    /// Whether to start in privacy mode.
+    pub privacy: bool,
     /// Where frames come from.
     pub source: Box<dyn FrameSource>,
     /// The detector, then weaker and faster ones for when it is too slow (the ladder). Empty: zones alone.
@@ -100,6 +106,11 @@ pub struct Status {
     pub latency: Duration,
     /// Frames that left in the last second.
     pub fps: f64,
+    /// How long the detector has had the frame it has now; zero when it has none. One that hangs in foreign code never
+    /// comes back: a watchdog has to restart the program.
+    pub detecting: Duration,
+    /// Grows at least once a second while the redact thread lives.
+    pub heartbeat: u64,
 }
 
 enum Event {
@@ -129,14 +140,14 @@ impl Pipeline {
     /// [`PolicyError`] when a class has no detector, or the deadline or `max_gap` cannot hold with this detector;
     /// [`Error::Detector`] when it fails on a blank picture; [`Error::PoolTooSmall`].
     pub fn spawn(setup: Setup) -> Result<Pipeline> {
-        let Setup { policy, pool, source, mut detectors, sinks, fps } = setup;
+        let Setup { policy, format, buffers, privacy, source, mut detectors, sinks, fps } = setup;
         let clock = Clock::start();
         let mut ladder = Vec::with_capacity(detectors.len());
         for detector in &mut detectors {
             if let Some(class) = policy.classes().find(|c| !detector.classes().contains(c)) {
                 return Err(PolicyError::NoDetector(class).into());
             }
-            ladder.push(measure(detector.as_mut(), &pool)?);
+            ladder.push(measure(detector.as_mut(), &format)?);
         }
         let policy = with_budget(policy, ladder.first().copied().unwrap_or_default(), fps)?;
         // A later policy may name only what every rung finds, or a class would go unlooked for on a lower one.
@@ -152,7 +163,9 @@ impl Pipeline {
         );
         let detection = ladder.first().copied().unwrap_or_default();
         let budget = Arc::new(AtomicU64::new(budget(&policy, fps)));
-        let engine = Engine::new(policy, pool.clone(), &offers)?;
+        let pool = FramePool::new(format, buffers.unwrap_or_else(|| needed(&policy, fps, sinks.len())));
+        let mut engine = Engine::new(policy, pool.clone(), &offers)?;
+        engine.set_privacy(privacy);
 
         let (events, received) = sync_channel(EVENTS);
         let mut threads = Vec::new();
@@ -183,6 +196,7 @@ impl Pipeline {
             status: Arc::clone(&status),
             arrivals: VecDeque::new(),
             last_frame: Instant::now(),
+            lent: None,
             detection,
             fps,
             budget,
@@ -301,12 +315,13 @@ fn spawn(
 }
 
 /// How long a detector takes on a blank picture, at most, of a few runs after the first.
-fn measure(detector: &mut dyn Detector, pool: &FramePool) -> Result<Duration> {
+fn measure(detector: &mut dyn Detector, format: &FrameFormat) -> Result<Duration> {
+    let pool = FramePool::new(*format, 1);
     let mut longest = Duration::ZERO;
     for run in 0..=MEASURED_RUNS {
         let meta = FrameMeta { sequence: 0, captured: Timestamp::ZERO };
         let blank = pool.fill(meta, |_| Ok(()))?;
-        let blank = blank.ok_or(Error::PoolTooSmall { count: pool.count(), needed: 2 })?;
+        let blank = blank.ok_or(Error::PoolTooSmall { count: pool.count(), needed: 1 })?;
         let job = blank.lend(Arc::default());
         let start = Instant::now();
         detector.detect(&job.view())?;
@@ -345,6 +360,12 @@ fn with_budget(policy: Policy, detection: Duration, fps: f64) -> Result<Policy, 
             policy.to_builder().deadline(2 * least_deadline, then).build()
         }
     }
+}
+
+/// Buffers for the frames of a deadline, those that wait at and in the targets, and those at the engine's ends.
+fn needed(policy: &Policy, fps: f64, targets: usize) -> usize {
+    let waiting = (policy.deadline().unwrap_or_default().as_secs_f64() * fps).ceil() as usize;
+    (waiting + 4 + 3 * targets).min(MOST_BUFFERS)
 }
 
 /// The longest detection that still meets the deadline, in nanoseconds.
@@ -452,6 +473,8 @@ struct Redact {
     /// When the frames in the line arrived, and when those of the last second left.
     arrivals: VecDeque<(u64, Timestamp)>,
     last_frame: Instant,
+    /// Since when a detector has had its loan.
+    lent: Option<Instant>,
     /// What the detector took at the start, and the source's rate: a new policy must hold with both.
     detection: Duration,
     fps: f64,
@@ -484,6 +507,7 @@ impl Redact {
                 Err(RecvTimeoutError::Disconnected) => Ok(false),
             };
             if let Some(job) = self.engine.next_job() {
+                self.lent = Some(Instant::now());
                 // The loan is the mailbox: only one is ever out, so there is room. A lost job covers nothing.
                 let _ = self.jobs.try_send(job);
             }
@@ -515,6 +539,7 @@ impl Redact {
                     log::debug!("{e}");
                 }
                 self.engine.observe(job, found);
+                self.lent = None;
                 let mut status = lock(&self.status);
                 (status.detection, status.level) = (took, level);
             }
@@ -525,6 +550,7 @@ impl Redact {
                 self.engine.set_privacy(on);
                 if on {
                     self.outboxes.iter().for_each(|o| o.clear());
+                    lock(&self.status).state = State::Privacy;
                 }
                 let _ = reply.send(());
             }
@@ -589,6 +615,8 @@ impl Redact {
             status.state = State::NoCamera;
         }
         status.stats = self.engine.stats();
+        status.heartbeat += 1;
+        status.detecting = self.lent.map_or(Duration::ZERO, |t| t.elapsed());
         status.fps = left.len() as f64;
         status.target_drops = self.outboxes.iter().map(|o| o.dropped()).sum();
     }

@@ -4,6 +4,7 @@ use std::io::{BufRead, Read, Write};
 
 use crate::error::{Error, Result};
 use crate::frame::{ColorRange, FrameFormat, PixelFormat, RedactedFrame, ViewMut};
+use crate::sink::Yuv420;
 
 /// The longest header line that is read.
 const MAX_LINE: u64 = 1024;
@@ -117,23 +118,30 @@ pub fn read_frame(input: &mut impl BufRead, view: &mut ViewMut<'_>) -> Result<bo
     Ok(true)
 }
 
-/// Writes one redacted frame; it must be [`PixelFormat::I420`].
+/// Writes one redacted frame, as 4:2:0.
 ///
 /// # Errors
-/// [`Error::Sink`] for another format, [`Error::Io`].
+/// [`Error::Io`].
 pub fn write_frame(output: &mut impl Write, frame: &RedactedFrame) -> Result<()> {
-    if frame.format().pixel() != PixelFormat::I420 {
-        return Err(Error::Sink("Y4M takes I420 frames".into()));
-    }
     let failed = |e| Error::io("writing Y4M", e);
+    let (width, height) = frame.format().size();
+    let half = (width.div_ceil(2) as usize, height.div_ceil(2));
+    let rows = Yuv420::new(frame);
     output.write_all(b"FRAME\n").map_err(failed)?;
-    let view = frame.view();
-    for (i, plane) in frame.format().planes().iter().enumerate() {
-        for y in 0..plane.height {
-            output.write_all(view.row(i, y)).map_err(failed)?;
-        }
+    let mut luma = vec![0; width as usize];
+    for y in 0..height {
+        rows.luma(y, &mut luma);
+        output.write_all(&luma).map_err(failed)?;
     }
-    Ok(())
+    // Cb and Cr come from one look at a row, but leave as planes.
+    let mut cr_plane = Vec::with_capacity(half.0 * half.1 as usize);
+    let (mut cb, mut cr) = (vec![0; half.0], vec![0; half.0]);
+    for y in 0..half.1 {
+        rows.chroma(y, &mut cb, &mut cr);
+        output.write_all(&cb).map_err(failed)?;
+        cr_plane.extend_from_slice(&cr);
+    }
+    output.write_all(&cr_plane).map_err(failed)
 }
 
 fn wrong(why: &str) -> Error {

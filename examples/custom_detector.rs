@@ -9,8 +9,8 @@ use std::io::{BufReader, BufWriter, stdin, stdout};
 use std::time::Duration;
 
 use milkglass::{
-    Class, Detection, Detector, FramePool, OnDeadline, Pipeline, Policy, Rect, Result, Setup, Style, View,
-    Y4mSink, Y4mSource,
+    Class, Detection, Detector, OnDeadline, Pipeline, Policy, Rect, Result, Setup, Style, View, Y4mSink,
+    Y4mSource,
 };
 
 /// Looks for bright cells of 32 x 32 pixels.
@@ -54,7 +54,9 @@ fn main() -> Result<()> {
     let sink = Y4mSink::new(BufWriter::new(stdout()), &format, rate)?;
     let pipeline = Pipeline::spawn(Setup {
         policy,
-        pool: FramePool::new(format, 40),
+        format,
+        buffers: None,
+        privacy: false,
         source: Box::new(source),
         detectors: vec![Box::new(BrightCells)],
         sinks: vec![("stdout".into(), Box::new(sink))],

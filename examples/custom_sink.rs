@@ -7,9 +7,7 @@
 
 use std::io::{BufReader, stdin};
 
-use milkglass::{
-    FramePool, FrameSink, Pipeline, Policy, Polygon, RedactedFrame, Result, Setup, Style, Y4mSource, Zone,
-};
+use milkglass::{FrameSink, Pipeline, Policy, Polygon, RedactedFrame, Result, Setup, Style, Y4mSource, Zone};
 
 struct Brightness;
 
@@ -32,7 +30,9 @@ fn main() -> Result<()> {
     let policy = Policy::builder().zone(Zone::new("left half", left, Style::default())?).build()?;
     let pipeline = Pipeline::spawn(Setup {
         policy,
-        pool: FramePool::new(format, 8),
+        format,
+        buffers: None,
+        privacy: false,
         source: Box::new(source),
         detectors: Vec::new(),
         sinks: vec![("brightness".into(), Box::new(Brightness))],

@@ -4,7 +4,7 @@
 
 use std::io::{BufReader, BufWriter, stdin, stdout};
 
-use milkglass::{FramePool, Pipeline, Policy, Polygon, Result, Setup, Style, Y4mSink, Y4mSource, Zone};
+use milkglass::{Pipeline, Policy, Polygon, Result, Setup, Style, Y4mSink, Y4mSource, Zone};
 
 fn main() -> Result<()> {
     let source = Y4mSource::open(BufReader::new(stdin()), true)?;
@@ -18,7 +18,9 @@ fn main() -> Result<()> {
     let sink = Y4mSink::new(BufWriter::new(stdout()), &format, rate)?;
     let pipeline = Pipeline::spawn(Setup {
         policy,
-        pool: FramePool::new(format, 8),
+        format,
+        buffers: None,
+        privacy: false,
         source: Box::new(source),
         detectors: Vec::new(),
         sinks: vec![("stdout".into(), Box::new(sink))],

@@ -147,7 +147,9 @@ fn setup(frames: u64, detector: Box<dyn Detector>, sinks: Vec<(String, Box<dyn F
     let format = FrameFormat::new(PixelFormat::Nv12, SIZE.0, SIZE.1).unwrap();
     Setup {
         policy: policy(500),
-        pool: FramePool::new(format, 80),
+        format,
+        buffers: Some(80),
+        privacy: false,
         source: Box::new(Source { steps: Box::new(|_| Step::Frame), frames, next: 0 }),
         detectors: vec![detector],
         sinks,
@@ -313,12 +315,11 @@ fn clock_jumps_and_skipped_pictures_do_not_end_the_stream() {
 #[test]
 fn an_exhausted_pool_skips_pictures_and_keeps_running() {
     let seen = Seen::default();
-    let format = FrameFormat::new(PixelFormat::Nv12, SIZE.0, SIZE.1).unwrap();
     let slow = |_| {
         std::thread::sleep(Duration::from_millis(60));
         Ok(())
     };
-    let setup = Setup { pool: FramePool::new(format, 4), ..setup(120, finder(slow), one(&seen)) };
+    let setup = Setup { buffers: Some(4), ..setup(120, finder(slow), one(&seen)) };
     let pipeline = Pipeline::spawn(setup).unwrap();
     std::thread::sleep(Duration::from_millis(800));
     let skipped = pipeline.status().skipped;

@@ -2,12 +2,12 @@
 
 use std::io::Write;
 
-use super::FrameSink;
+use super::{FrameSink, Yuv420};
 use crate::error::{Error, Result};
-use crate::frame::{FrameFormat, PixelFormat, RedactedFrame};
+use crate::frame::{FrameFormat, RedactedFrame};
 use crate::y4m::{Y4mHeader, write_frame};
 
-/// Writes Y4M. Takes [`PixelFormat::I420`] frames.
+/// Writes Y4M, 8-bit 4:2:0 whatever the frames' own format.
 pub struct Y4mSink<W: Write> {
     output: W,
 }
@@ -16,17 +16,14 @@ impl<W: Write + Send> Y4mSink<W> {
     /// Writes the header for frames of `format` at `frame_rate` (a fraction).
     ///
     /// # Errors
-    /// [`Error::Sink`] for another format than I420, [`Error::Io`].
+    /// [`Error::Io`].
     pub fn new(mut output: W, format: &FrameFormat, frame_rate: (u32, u32)) -> Result<Self> {
-        if format.pixel() != PixelFormat::I420 {
-            return Err(Error::Sink("Y4M takes I420 frames".into()));
-        }
         let header = Y4mHeader {
             width: format.width(),
             height: format.height(),
             frame_rate,
             sample_aspect_ratio: (0, 0),
-            range: format.range(),
+            range: Yuv420::range(format),
         };
         header.write(&mut output)?;
         Ok(Y4mSink { output })

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use milkglass::v4l2::{V4l2Config, V4l2Counters, V4l2Source};
 use milkglass::{
-    Class, Detector, FramePool, FrameSink, OnDeadline, Outcome, Pipeline, PixelRect, Policy, RedactedFrame,
-    Result, Setup, Style, View,
+    Class, Detector, FrameSink, OnDeadline, Outcome, Pipeline, PixelRect, Policy, RedactedFrame, Result,
+    Setup, Style, View,
 };
 
 /// Log lines go where the results go.
@@ -125,7 +125,9 @@ impl Running {
         let count = (fps * deadline.as_secs_f64()).ceil() as usize + 8;
         let pipeline = Pipeline::spawn(Setup {
             policy,
-            pool: FramePool::new(format, count),
+            format,
+            buffers: Some(count),
+            privacy: false,
             source: Box::new(source),
             detectors: vec![detector],
             sinks: vec![("checked".into(), sink)],

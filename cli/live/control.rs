@@ -1,0 +1,127 @@
+//! What the signals, the page and the metrics may ask of the running pipeline: figures, privacy mode, another policy. Never
+//! pixels, never places.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use milkglass::v4l2::V4l2Counters;
+use milkglass::{Pipeline, Policy, State, Stats, Status};
+
+use super::privacy::Remembered;
+use super::target::Stream;
+use crate::outcome::Failure;
+
+/// The running pipeline, shared by whoever may steer it.
+pub struct Control {
+    pipeline: Mutex<Option<Pipeline>>,
+    /// Held while privacy mode changes, so that what is stored and what is in force never differ for long.
+    remembered: Mutex<Remembered>,
+    privacy: AtomicBool,
+    camera: Option<V4l2Counters>,
+    stream: Stream,
+}
+
+impl Control {
+    /// Nothing runs yet. Privacy mode is on when it was at the end of the last run, or `privacy` asks for it.
+    pub fn new(
+        remembered: Remembered,
+        privacy: bool,
+        camera: Option<V4l2Counters>,
+        stream: Stream,
+    ) -> Control {
+        let privacy = AtomicBool::new(privacy || remembered.is_on());
+        Control { pipeline: Mutex::new(None), remembered: Mutex::new(remembered), privacy, camera, stream }
+    }
+
+    /// Gives it the pipeline.
+    pub fn start(&self, pipeline: Pipeline) {
+        *lock(&self.pipeline) = Some(pipeline);
+    }
+
+    /// Figures of this moment.
+    pub fn status(&self) -> Status {
+        lock(&self.pipeline).as_ref().map(Pipeline::status).unwrap_or_default()
+    }
+
+    /// Counters of the camera; `None` when the frames come from a pipe.
+    pub fn camera(&self) -> Option<&V4l2Counters> {
+        self.camera.as_ref()
+    }
+
+    /// Format and rate of the frames.
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// Whether privacy mode is on, or about to be.
+    pub fn privacy(&self) -> bool {
+        self.privacy.load(Ordering::SeqCst)
+    }
+
+    /// Privacy mode on or off. On: covered first, then remembered, then confirmed by returning. Off: forgotten first. So
+    /// whatever fails, and whenever the power goes, the picture is covered rather than not.
+    ///
+    /// # Errors
+    /// What could not be done; the picture is covered then.
+    pub fn set_privacy(&self, on: bool) -> Result<(), Failure> {
+        let remembered = lock(&self.remembered);
+        if !on {
+            remembered.store(false)?;
+        }
+        if on {
+            self.privacy.store(true, Ordering::SeqCst);
+        }
+        match lock(&self.pipeline).as_ref() {
+            Some(pipeline) => pipeline.set_privacy(on)?,
+            None => return Err(Failure::new("the pipeline does not run")),
+        }
+        if on {
+            remembered.store(true)?;
+        }
+        self.privacy.store(on, Ordering::SeqCst);
+        log::info!("privacy mode is {}", if on { "on" } else { "off" });
+        Ok(())
+    }
+
+    /// Exchanges the policy; an error leaves the old one in force.
+    pub fn set_policy(&self, policy: Policy) -> Result<(), Failure> {
+        match lock(&self.pipeline).as_ref() {
+            Some(pipeline) => Ok(pipeline.set_policy(policy)?),
+            None => Err(Failure::new("the pipeline does not run")),
+        }
+    }
+
+    /// Ends the pipeline and waits for it.
+    ///
+    /// # Errors
+    /// Why it ended by itself, if it did.
+    pub fn stop(&self) -> Result<Stats, Failure> {
+        match lock(&self.pipeline).take() {
+            Some(pipeline) => {
+                pipeline.stop();
+                Ok(pipeline.join()?)
+            }
+            None => Ok(Stats::default()),
+        }
+    }
+}
+
+/// The state in words, for the log, systemd and the page.
+pub fn describe(status: &Status) -> String {
+    let text = match status.state {
+        State::Starting => "starting: everything is covered until the first detection",
+        State::Covered => "running: faces, persons and zones are covered",
+        State::Degraded => "degraded: the picture is covered whole, detection does not keep up or fails",
+        State::Privacy => "privacy mode: everything is covered",
+        State::NoCamera => "no camera: nothing is shown until it is back",
+        _ => "stopped",
+    };
+    match status.level {
+        0 => text.into(),
+        level => format!("{text} (rung {level} of the ladder)"),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

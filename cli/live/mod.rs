@@ -1,0 +1,181 @@
+//! `milkglass live`: a camera in, redacted frames out to every target, and the owner's signals in between.
+
+mod camera;
+mod control;
+mod devices;
+mod privacy;
+mod raw;
+mod target;
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use milkglass::{Detector, Pipeline, Setup, State, Status};
+use sd_notify::NotifyState;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::iterator::Signals;
+
+use crate::args::LiveArgs;
+use crate::hiding::Hiding;
+use crate::outcome::{Exit, Failure};
+use camera::Camera;
+use control::Control;
+pub use devices::devices;
+use privacy::Remembered;
+use target::{Stream, Target};
+
+/// Time between two looks at how it goes.
+const BEAT: Duration = Duration::from_millis(250);
+/// A detector that has had its frame for so long hangs: the watchdog is no longer fed.
+const HANGS: Duration = Duration::from_secs(10);
+
+/// Runs the command until the camera's stream or the program is ended.
+pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
+    let targets = args.to.iter().map(|to| to.parse()).collect::<Result<Vec<Target>, _>>()?;
+    let targets = Target::check(targets, args)?;
+    let signals = signals()?;
+    let hiding = resolve(args)?;
+    let policy = hiding.live_policy()?;
+    let remembered = Remembered::open(args)?;
+    let detectors = detectors(&hiding)?;
+    let camera = Camera::open(args)?;
+
+    let stream = Stream { format: camera.format, rate: camera.rate };
+    let fps = stream.fps();
+    let control = Arc::new(Control::new(remembered, args.privacy, camera.counters, stream));
+    let mut sinks = Vec::new();
+    for target in &targets {
+        sinks.push((target.to_string(), target.open(args, &stream, &control)?));
+        log::info!("target {target}");
+    }
+    let pipeline = Pipeline::spawn(Setup {
+        policy,
+        format: stream.format,
+        buffers: None,
+        privacy: control.privacy(),
+        source: camera.source,
+        detectors,
+        sinks,
+        fps,
+    })?;
+    control.start(pipeline);
+    notify(&[NotifyState::Ready]);
+
+    let mut watch = Watch::default();
+    loop {
+        if let Ok(signal) = signals.recv_timeout(BEAT) {
+            match signal {
+                SIGUSR1 | SIGUSR2 => match control.set_privacy(signal == SIGUSR1) {
+                    Ok(()) => {}
+                    Err(e) => log::error!("{e}"),
+                },
+                SIGHUP => match reload(args, &hiding, &control) {
+                    Ok(()) => log::info!("the policy was read again and is in force"),
+                    Err(e) => log::error!("the policy stays as it was: {e}"),
+                },
+                _ => {
+                    notify(&[NotifyState::Stopping]);
+                    return finish(&control).map(|()| Exit::Done);
+                }
+            }
+        }
+        let status = control.status();
+        if status.state == State::Stopped {
+            return finish(&control).map(|()| Exit::Done);
+        }
+        if status.targets_lost as usize == targets.len() {
+            finish(&control)?;
+            return Err(Failure::new("every target has ended; start again with targets that work"));
+        }
+        watch.look(&status);
+    }
+}
+
+/// The owner's signals, from a thread that waits for them.
+fn signals() -> Result<Receiver<i32>, Failure> {
+    let signals = Signals::new([SIGUSR1, SIGUSR2, SIGHUP, SIGTERM, SIGINT]);
+    let mut signals = signals.map_err(|e| Failure::new(format!("signals cannot be caught: {e}")))?;
+    let (caught, received) = channel();
+    std::thread::spawn(move || signals.forever().all(|signal| caught.send(signal).is_ok()));
+    Ok(received)
+}
+
+fn resolve(args: &LiveArgs) -> Result<Hiding, Failure> {
+    let own =
+        [("--max-gap", "max_gap", args.max_gap.clone()), ("--deadline", "deadline", args.deadline.clone())];
+    Hiding::resolve_with(&args.hiding, own, false)
+}
+
+/// The detector and the ladder below it; none when zones alone are hidden.
+fn detectors(hiding: &Hiding) -> Result<Vec<Box<dyn Detector>>, Failure> {
+    if hiding.live_policy()?.classes().next().is_none() {
+        return Ok(Vec::new());
+    }
+    let (detector, backend) = hiding.detector(hiding.threads)?;
+    log::info!("preset {}, inference by {}", hiding.preset, backend.name());
+    let mut all: Vec<Box<dyn Detector>> = vec![Box::new(detector)];
+    for rung in hiding.ladder(hiding.threads)? {
+        all.push(Box::new(rung));
+    }
+    Ok(all)
+}
+
+/// Reads the policy file again. What is loaded at the start (models and thresholds) cannot be exchanged.
+fn reload(args: &LiveArgs, before: &Hiding, control: &Control) -> Result<(), Failure> {
+    let now = resolve(args)?;
+    let classes = |h: &Hiding| Ok::<_, Failure>(h.live_policy()?.classes().collect::<Vec<_>>());
+    if now.settings.passes != before.settings.passes && classes(&now)? == classes(before)? {
+        return Err(Failure::new("preset and min_score are read at the start alone: restart to change them"));
+    }
+    control.set_policy(now.live_policy()?)
+}
+
+/// Ends the pipeline: what is covered leaves, then the targets close.
+fn finish(control: &Control) -> Result<(), Failure> {
+    let stats = control.stop()?;
+    log::info!(
+        "{} frames covered, {} obscured, {} dropped, {} failed detections",
+        stats.covered,
+        stats.obscured,
+        stats.dropped,
+        stats.detector_errors
+    );
+    Ok(())
+}
+
+/// Tells a change of state to the log and to systemd, and feeds systemd's watchdog while everything moves.
+#[derive(Default)]
+struct Watch {
+    said: Option<(State, usize)>,
+    heartbeat: Option<(u64, Instant)>,
+}
+
+impl Watch {
+    fn look(&mut self, status: &Status) {
+        if self.said != Some((status.state, status.level)) {
+            self.said = Some((status.state, status.level));
+            let text = control::describe(status);
+            match status.state {
+                State::Degraded | State::NoCamera => log::warn!("{text}"),
+                _ => log::info!("{text}"),
+            }
+            notify(&[NotifyState::Status(&text)]);
+        }
+        let beats = self.heartbeat.is_some_and(|(beat, _)| beat != status.heartbeat);
+        if self.heartbeat.is_none() || beats {
+            self.heartbeat = Some((status.heartbeat, Instant::now()));
+        }
+        let alive = self.heartbeat.is_some_and(|(_, at)| at.elapsed() < HANGS);
+        if alive && status.detecting < HANGS {
+            notify(&[NotifyState::Watchdog]);
+        }
+    }
+}
+
+/// Without systemd nobody listens, which is no trouble.
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(e) = sd_notify::notify(states) {
+        log::debug!("systemd was not told: {e}");
+    }
+}

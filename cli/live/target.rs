@@ -1,0 +1,149 @@
+//! The targets of `--to`: what each address means, and the sink behind it. Every sink gets the same redacted frames.
+
+use std::fmt;
+use std::io::{BufWriter, stdout};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use milkglass::{FrameFormat, FrameSink, Y4mSink};
+
+use super::control::Control;
+use super::raw::Nv12Sink;
+use crate::args::LiveArgs;
+use crate::outcome::Failure;
+
+/// What the targets must know of the frames to come.
+#[derive(Clone, Copy, Debug)]
+pub struct Stream {
+    pub format: FrameFormat,
+    /// Frames per second, as a fraction.
+    pub rate: (u32, u32),
+}
+
+impl Stream {
+    /// Frames per second.
+    pub fn fps(&self) -> f64 {
+        f64::from(self.rate.0) / f64::from(self.rate.1)
+    }
+}
+
+/// Where redacted frames go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Y4M on standard output.
+    Y4m,
+    /// Bare NV12 frames on standard output.
+    Nv12,
+    /// A V4L2 output device.
+    V4l2(PathBuf),
+    /// Our HTTP server, at `host:port`.
+    Http(String),
+    /// Our RTSP server, at `host:port/path`.
+    RtspServer(String),
+    /// Anything that ffmpeg writes.
+    Ffmpeg(String),
+}
+
+impl FromStr for Target {
+    type Err = Failure;
+
+    fn from_str(text: &str) -> Result<Target, Failure> {
+        if let Some((scheme, rest)) = text.split_once("://") {
+            return match scheme {
+                "http" => Ok(Target::Http(rest.trim_end_matches('/').into())),
+                "rtsp-server" => Ok(Target::RtspServer(rest.into())),
+                "rtsp" | "rtsps" | "rtmp" | "rtmps" | "srt" => Ok(Target::Ffmpeg(text.into())),
+                other => Err(Failure::new(format!(
+                    "--to {other}://...: no such target; `milkglass live --help` lists them"
+                ))),
+            };
+        }
+        match text {
+            "-" => Ok(Target::Y4m),
+            "nv12:-" => Ok(Target::Nv12),
+            "" => Err(Failure::new("--to is empty; `milkglass live --help` lists the targets")),
+            _ => match text.strip_prefix("v4l2:") {
+                Some(device) => Ok(Target::V4l2(device.into())),
+                None => Ok(Target::Ffmpeg(text.into())),
+            },
+        }
+    }
+}
+
+/// As the user wrote it, but for a password.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Y4m => f.write_str("- (Y4M)"),
+            Target::Nv12 => f.write_str("nv12:-"),
+            Target::V4l2(device) => write!(f, "v4l2:{}", device.display()),
+            Target::Http(at) => write!(f, "http://{at}"),
+            Target::RtspServer(at) => write!(f, "rtsp-server://{at}"),
+            Target::Ffmpeg(url) => f.write_str(&without_secrets(url)),
+        }
+    }
+}
+
+impl Target {
+    /// What no set of targets may do: two cannot share standard output.
+    pub fn check(targets: Vec<Target>, _args: &LiveArgs) -> Result<Vec<Target>, Failure> {
+        let stdouts = targets.iter().filter(|t| matches!(t, Target::Y4m | Target::Nv12)).count();
+        if stdouts > 1 {
+            return Err(Failure::new("two targets want standard output; name it once"));
+        }
+        Ok(targets)
+    }
+
+    /// Opens it. A target whose other end is not there yet is none that fails: it keeps trying.
+    pub fn open(
+        &self,
+        _args: &LiveArgs,
+        stream: &Stream,
+        _control: &Arc<Control>,
+    ) -> Result<Box<dyn FrameSink>, Failure> {
+        let out = || BufWriter::with_capacity(1 << 20, stdout());
+        match self {
+            Target::Y4m => Ok(Box::new(Y4mSink::new(out(), &stream.format, stream.rate)?)),
+            Target::Nv12 => Ok(Box::new(Nv12Sink::new(out()))),
+            other => Err(Failure::new(format!("{other}: not in this build"))),
+        }
+    }
+}
+
+/// An address without user, password and query, which may hold keys.
+pub fn without_secrets(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.into() };
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_mean_what_the_help_says() {
+        let parse = |text: &str| text.parse::<Target>().unwrap();
+        assert_eq!(parse("-"), Target::Y4m);
+        assert_eq!(parse("nv12:-"), Target::Nv12);
+        assert_eq!(parse("v4l2:/dev/video9"), Target::V4l2("/dev/video9".into()));
+        assert_eq!(parse("http://127.0.0.1:8080/"), Target::Http("127.0.0.1:8080".into()));
+        assert_eq!(parse("rtsp://host/cam"), Target::Ffmpeg("rtsp://host/cam".into()));
+        assert_eq!(parse("out.m3u8"), Target::Ffmpeg("out.m3u8".into()));
+        for wrong in ["", "https://x", "ftp://user:secret@host/x"] {
+            let refused = wrong.parse::<Target>().unwrap_err().to_string();
+            assert!(refused.contains("--help") && !refused.contains("secret"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_target_is_named_without_its_password() {
+        let shown = |text: &str| text.parse::<Target>().unwrap().to_string();
+        assert_eq!(shown("rtsp://me:secret@host:8554/cam?key=secret"), "rtsp://host:8554/cam");
+        assert_eq!(shown("srt://host:9000?passphrase=secret"), "srt://host:9000");
+        assert_eq!(shown("rtmp://a@b:secret@host/app"), "rtmp://host/app");
+    }
+}
