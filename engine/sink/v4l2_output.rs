@@ -42,6 +42,7 @@ pub struct V4l2Output {
     retry: (Instant, Duration),
     /// When the device last took a frame, or was opened.
     alive: Instant,
+    /// When its loss was last logged.
     said: Option<Instant>,
     counters: V4l2OutputCounters,
 }
@@ -94,6 +95,7 @@ impl V4l2Output {
         let opened = Opened::new(&path, format, fps)?;
         let counters = V4l2OutputCounters::default();
         counters.0.connected.store(true, Relaxed);
+        log::info!("{}", opened.name);
         let (open, now) = (Some(opened), Instant::now());
         let (retry, alive, said) = ((now, RETRY.0), now, None);
         Ok(V4l2Output { path, format: *format, fps, open, retry, alive, said, counters })
@@ -104,25 +106,21 @@ impl V4l2Output {
         self.counters.clone()
     }
 
-    /// Opens a lost device when it is time to; false while it is lost.
-    fn reopen(&mut self) -> bool {
+    /// Opens a lost device when it is time to.
+    fn reopen(&mut self) {
         if self.retry.0 > Instant::now() {
-            return false;
+            return;
         }
         match Opened::new(&self.path, &self.format, self.fps) {
             Ok(opened) => {
                 self.open = Some(opened);
-                (self.alive, self.retry.1) = (Instant::now(), RETRY.0);
+                self.alive = Instant::now();
                 self.counters.0.reopened.fetch_add(1, Relaxed);
                 self.counters.0.connected.store(true, Relaxed);
-                log::info!("{}: the output device is back", self.path.display());
-                true
             }
             Err(e) => {
+                self.wait();
                 self.say(&e.to_string());
-                self.retry.1 = (self.retry.1 * 2).min(RETRY.1);
-                self.retry.0 = Instant::now() + self.retry.1;
-                false
             }
         }
     }
@@ -131,8 +129,14 @@ impl V4l2Output {
         self.open = None;
         self.counters.0.lost.fetch_add(1, Relaxed);
         self.counters.0.connected.store(false, Relaxed);
-        self.retry.0 = Instant::now() + self.retry.1;
+        self.wait();
         self.say(&why.to_string());
+    }
+
+    /// Every attempt waits longer, until a frame is taken: a device may open well and fail at once.
+    fn wait(&mut self) {
+        self.retry.0 = Instant::now() + self.retry.1;
+        self.retry.1 = (self.retry.1 * 2).min(RETRY.1);
     }
 
     fn say(&mut self, why: &str) {
@@ -152,11 +156,12 @@ impl FrameSink for V4l2Output {
         if *frame.format() != self.format {
             return Err(Error::Sink(format!("{}: the frame has another format", self.path.display())));
         }
-        let ready = self.open.is_some() || self.reopen();
-        let put = self.open.as_mut().filter(|_| ready).map(|o| o.put(frame));
-        match put {
+        if self.open.is_none() {
+            self.reopen();
+        }
+        match self.open.as_mut().map(|o| o.put(frame)) {
             Some(Ok(true)) => {
-                self.alive = Instant::now();
+                (self.alive, self.retry.1) = (Instant::now(), RETRY.0);
                 self.counters.0.written.fetch_add(1, Relaxed);
                 return Ok(());
             }
@@ -173,6 +178,7 @@ impl FrameSink for V4l2Output {
 
 /// A device that takes frames.
 struct Opened {
+    name: String,
     rows: Vec<Rows>,
     road: Road,
 }
@@ -194,16 +200,19 @@ impl Opened {
         let Some(kind) = identity.output else {
             return refuse("it is no output device; make one with the module v4l2loopback".into());
         };
-        let negotiated = match settle(&device, kind, format) {
-            Ok(negotiated) => negotiated,
+        let (negotiated, rows) = match settle(&device, kind, format) {
+            Ok(settled) => settled,
             Err(why) => return refuse(why),
         };
         device.set_rate(kind, Some(fps));
-        let rows = negotiated.rows(format)?;
         let used: Vec<usize> = negotiated.memory.iter().map(|m| m.len).collect();
         let Identity { writes, streams, driver, card, .. } = &identity;
         let road = match used[..] {
-            [len] if *writes => Road::Written { device, picture: [vec![0; len]] },
+            // vivid offers writing and then refuses it, so mapped buffers come first. v4l2loopback's are those that its
+            // readers read, and it hands out the newest one again.
+            [len] if *writes && (!streams || driver == "v4l2 loopback") => {
+                Road::Written { device, picture: [vec![0; len]] }
+            }
             _ if *streams => {
                 let playback =
                     device.start_output(kind, BUFFERS).map_err(io("starting the output device"))?;
@@ -215,8 +224,8 @@ impl Opened {
             _ => return refuse("it takes pictures neither by writing nor in mapped buffers".into()),
         };
         let (fourcc, (width, height)) = (negotiated.fourcc, negotiated.size);
-        log::info!("{} ({card}, {driver}): puts out {fourcc} {width}x{height}", path.display());
-        Ok(Opened { rows, road })
+        let name = format!("{} ({card}, {driver}): puts out {fourcc} {width}x{height}", path.display());
+        Ok(Opened { name, rows, road })
     }
 
     /// Copies one frame into the driver's memory; false when there is no room for it.
@@ -246,14 +255,16 @@ impl Opened {
 }
 
 /// Sets the frame's format; the error says what the device would take instead.
-fn settle(device: &Device, kind: Kind, format: &FrameFormat) -> Result<Negotiated, String> {
+fn settle(device: &Device, kind: Kind, format: &FrameFormat) -> Result<(Negotiated, Vec<Rows>), String> {
     let stored = |f: &CameraFormat| *f != CameraFormat::Mjpeg && f.pixel_format() == format.pixel();
     let mut refused = Vec::new();
     for fourcc in CameraFormat::ALL.into_iter().filter(stored).flat_map(CameraFormat::fourccs) {
         match device.set_format(kind, *fourcc, format.size(), ColorCodes::of(format)) {
             Ok(n) if n.fourcc == *fourcc && n.size == format.size() && n.progressive => {
-                n.rows(format).map_err(|e| e.to_string())?;
-                return Ok(n);
+                match n.rows(format) {
+                    Ok(rows) => return Ok((n, rows)),
+                    Err(why) => refused.push(why),
+                }
             }
             Ok(n) => {
                 refused.push(format!("asked for {fourcc}, it sets {} {}x{}", n.fourcc, n.size.0, n.size.1))

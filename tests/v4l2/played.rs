@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use milkglass::v4l2::{CameraFormat, V4l2Config};
 use milkglass::{Class, Detection, Detector, PixelRect, Rect, RedactedFrame, Result, View};
 
-use crate::rig::{Running, Seen, compare, samples, set, v4l2_ctl};
+use crate::rig::{Running, Seen, compare, loop_hdmi, samples};
 
 const SIZE: (u32, u32) = (640, 480);
 /// Frames of the clip; the face goes to and fro, so the end joins the beginning.
@@ -58,18 +58,7 @@ fn not_hidden_whole(frame: &RedactedFrame) -> Result<(), String> {
 fn play(clip: &[Vec<Vec<u8>>]) -> Player {
     std::fs::write("/tmp/played.nv12", clip.iter().flatten().flatten().copied().collect::<Vec<u8>>())
         .unwrap();
-    // Timing 0 is 640x480 at 59.94 frames/s.
-    for device in [3, 2] {
-        v4l2_ctl(device, &["--set-dv-bt-timings=index=0"]);
-    }
-    set(2, "osd_text_mode=2");
-    v4l2_ctl(3, &["--set-fmt-video-out=width=640,height=480,pixelformat=NV12,field=none"]);
-    v4l2_ctl(2, &["--set-fmt-video=width=640,height=480,pixelformat=NV12,field=none"]);
-    // Linux 6.12 replaced the switch by a choice of output.
-    let switch = |c: &str| Command::new("v4l2-ctl").args(["-d2", "-c", c]).stderr(Stdio::null()).status();
-    if !switch("loop_video=1").is_ok_and(|s| s.success()) {
-        set(2, "hdmi_000_0_is_connected_to=2");
-    }
+    loop_hdmi(3, 2, "NV12");
     let player = Command::new("v4l2-ctl")
         .args(["-d3", "--stream-out-mmap=4", "--stream-from=/tmp/played.nv12", "--stream-loop"])
         .stdout(Stdio::null())

@@ -1,6 +1,6 @@
 //! What the scenarios share: vivid's controls, a pipeline on a camera, and the comparison of what leaves it.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -34,6 +34,33 @@ pub fn v4l2_ctl(device: u32, arguments: &[&str]) {
 /// Sets controls of vivid: `name=value,name=value`.
 pub fn set(device: u32, controls: &str) {
     v4l2_ctl(device, &["-c", controls]);
+}
+
+/// Has the HDMI input `input` show what the HDMI output `output` is given, in 640x480; both belong to one device of vivid.
+pub fn loop_hdmi(output: u32, input: u32, fourcc: &str) {
+    // Timing 0 is 640x480 at 59.94 frames/s.
+    for device in [output, input] {
+        v4l2_ctl(device, &["--set-dv-bt-timings=index=0"]);
+    }
+    set(input, "osd_text_mode=2");
+    let format = format!("width=640,height=480,pixelformat={fourcc},field=none");
+    v4l2_ctl(output, &[&format!("--set-fmt-video-out={format}")]);
+    v4l2_ctl(input, &[&format!("--set-fmt-video={format}")]);
+    // Linux 6.12 replaced the switch by a choice of output.
+    let mut switch = Command::new("v4l2-ctl");
+    switch.arg(format!("-d{input}")).args(["-c", "loop_video=1"]).stderr(Stdio::null());
+    if !switch.status().is_ok_and(|s| s.success()) {
+        set(input, "hdmi_000_0_is_connected_to=2");
+    }
+}
+
+/// Asks until it is so.
+pub fn await_that(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !condition() {
+        assert!(Instant::now() < end, "{what}: it did not happen");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// What left the pipeline, and the first complaint about it.

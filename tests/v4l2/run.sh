@@ -24,7 +24,7 @@ fi
 built=$("${CARGO:-cargo}" build "${arguments[@]}")
 program=$(sed -n 's/.*"name":"v4l2".*"executable":"\([^"]*\)".*/\1/p' <<<"$built" | tail -1)
 
-# Three devices: a webcam with single planes, one with several, and an HDMI input that shows its own output.
-vivid="n_devs=3 multiplanar=1,2,1 node_types=0x1,0x1,0x101 num_inputs=1,1,1 input_types=0x0,0x0,0x3"
-vivid+=" num_outputs=0,0,1 output_types=0x0,0x0,0x1 vid_cap_nr=0,1,2 vid_out_nr=-1,-1,3"
+# Four devices: a webcam with single planes and one with several, and the same as HDMI inputs that show their own outputs.
+vivid="n_devs=4 multiplanar=1,2,1,2 node_types=0x1,0x1,0x101,0x101 num_inputs=1,1,1,1 input_types=0x0,0x0,0x3,0x3"
+vivid+=" num_outputs=0,0,1,1 output_types=0x0,0x0,0x1,0x1 vid_cap_nr=0,1,2,4 vid_out_nr=-1,-1,3,5"
 exec tests/v4l2/vm.sh -t 600 -m "$vivid" "$program" "$@"

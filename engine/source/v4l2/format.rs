@@ -182,8 +182,8 @@ impl Negotiated {
         CameraFormat::from_fourcc(self.fourcc).ok_or_else(unknown)
     }
 
-    /// Where the planes' rows lie, in the order of `format`'s planes; not for MJPEG.
-    pub fn rows(&self, format: &FrameFormat) -> Result<Vec<Rows>> {
+    /// Where the planes' rows lie, in the order of `format`'s planes; not for MJPEG. The error says why they cannot.
+    pub fn rows(&self, format: &FrameFormat) -> Result<Vec<Rows>, String> {
         let separate = [*b"NM12", *b"YM12"].contains(&self.fourcc.0);
         let luma_stride = self.memory.first().map_or(0, |m| m.stride);
         let mut offset = 0;
@@ -196,7 +196,7 @@ impl Negotiated {
                 (false, PixelFormat::I420, 1 | 2) => luma_stride / 2,
                 _ => luma_stride,
             };
-            let refuse = |why| Err(Error::Camera(format!("{} of {:?}: {why}", self.fourcc, self.memory)));
+            let refuse = |why| Err(format!("{} of {:?}: {why}", self.fourcc, self.memory));
             let Some(m) = self.memory.get(memory) else { return refuse("it has too few memory planes") };
             let stride = of(m);
             if stride < plane.row_bytes() {

@@ -74,7 +74,7 @@ fn attempt(device: &Device, kind: Kind, fourcc: Fourcc, config: &V4l2Config) -> 
     }
     let format = negotiated.frame_format()?;
     if negotiated.camera_format()? != CameraFormat::Mjpeg {
-        negotiated.rows(&format)?;
+        negotiated.rows(&format).map_err(Error::Camera)?;
     }
     let fps = device.set_rate(kind, config.fps);
     Ok(Settled { kind, negotiated, fps })
