@@ -25,6 +25,7 @@ const SCENARIOS: &[Scenario] = &[
     ("an_old_stride_is_not_kept", bars::an_old_stride_is_not_kept),
     ("colours_are_as_the_driver_says", bars::colours_are_as_the_driver_says),
     ("played_frames_come_out_redacted", played::played_frames_come_out_redacted),
+    ("a_faster_camera_is_slowed_down", played::a_faster_camera_is_slowed_down),
     ("frames_arrive_single_planar", output::frames_arrive_single_planar),
     ("frames_arrive_multi_planar", output::frames_arrive_multi_planar),
     ("a_lost_output_is_opened_again", output::a_lost_output_is_opened_again),

@@ -2,6 +2,8 @@
 //! tells which frame one is, so every covered frame is compared with what was played, whichever were skipped or repeated.
 
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use milkglass::v4l2::{CameraFormat, V4l2Config};
 use milkglass::{Class, Detection, Detector, PixelRect, Rect, RedactedFrame, Result, View};
@@ -47,6 +49,44 @@ pub fn played_frames_come_out_redacted() {
     running.seen.await_covered(60);
     assert_eq!(running.counters.corrupt() + running.counters.lost(), 0);
     running.finish();
+}
+
+pub fn a_faster_camera_is_slowed_down() {
+    loop_hdmi(3, 2, "NV12");
+    let config = V4l2Config {
+        size: Some(SIZE),
+        fps: Some(5.0),
+        formats: CameraFormat::Nv12.fourccs().to_vec(),
+        ..V4l2Config::new("/dev/video2")
+    };
+    let seen = Seen::default();
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&times);
+    let sink = seen.sink(move |frame| {
+        kept.lock().unwrap().push(frame.meta().captured);
+        Ok(())
+    });
+    let running = Running::start(&config, seen, Box::new(Nobody), sink);
+    assert_eq!(running.fps, 5.0, "an HDMI input has the rate of its signal, near 60");
+    running.seen.await_covered(12);
+    assert_eq!(running.counters.timeouts(), 0);
+    running.finish();
+    let times = times.lock().unwrap();
+    let spacing: Vec<_> = times.windows(2).map(|w| w[1].since(w[0])).collect();
+    // A period, less an eighth of it and one of the signal's.
+    assert!(spacing.iter().all(|s| *s >= Duration::from_millis(155)), "{spacing:?}");
+}
+
+/// Finds nothing.
+struct Nobody;
+
+impl Detector for Nobody {
+    fn classes(&self) -> &[Class] {
+        &[Class::Face]
+    }
+    fn detect(&mut self, _: &View<'_>) -> Result<Vec<Detection>> {
+        Ok(Vec::new())
+    }
 }
 
 /// Some of the picture must be left, or the comparison says little.
