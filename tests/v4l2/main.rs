@@ -10,6 +10,7 @@ mod bars;
 mod faults;
 mod output;
 mod played;
+mod real;
 mod rig;
 
 use std::panic::catch_unwind;
@@ -31,6 +32,7 @@ const SCENARIOS: &[Scenario] = &[
     ("a_lost_output_is_opened_again", output::a_lost_output_is_opened_again),
     ("a_full_output_delays_nobody", output::a_full_output_delays_nobody),
     ("impossible_outputs_are_refused", output::impossible_outputs_are_refused),
+    ("people_are_hidden_by_the_real_program", real::people_are_hidden_by_the_real_program),
     ("damaged_buffers_are_withheld", faults::damaged_buffers_are_withheld),
     ("left_out_buffers_are_counted", faults::left_out_buffers_are_counted),
     ("a_silent_camera_is_waited_for", faults::a_silent_camera_is_waited_for),

@@ -33,7 +33,7 @@ pub fn frames_arrive_multi_planar() {
 }
 
 fn frames_arrive(output: u32, input: u32, pixel: PixelFormat, fourcc: &str) {
-    loop_hdmi(output, input, fourcc);
+    loop_hdmi(output, input, fourcc, SIZE);
     let mut frames = Frames::new(pixel);
     let mut target = V4l2Output::open(format!("/dev/video{output}"), &frames.format(), 30.0).unwrap();
     arrives(&mut frames, &mut target, input);
@@ -79,7 +79,7 @@ fn capture(input: u32) -> Child {
 
 pub fn a_lost_output_is_opened_again() {
     for (output, input) in [(3, 2), (5, 4)] {
-        loop_hdmi(output, input, "NV12");
+        loop_hdmi(output, input, "NV12", SIZE);
         let mut frames = Frames::new(PixelFormat::Nv12);
         let mut target = V4l2Output::open(format!("/dev/video{output}"), &frames.format(), 30.0).unwrap();
         let counters = target.counters();
@@ -94,7 +94,7 @@ pub fn a_lost_output_is_opened_again() {
                 counters.lost() == n && counters.reopened() == n
             });
             assert!(counters.dropped() >= n && counters.is_connected(), "{counters:?}");
-            loop_hdmi(output, input, "NV12");
+            loop_hdmi(output, input, "NV12", SIZE);
             arrives(&mut frames, &mut target, input);
         }
     }
@@ -102,7 +102,7 @@ pub fn a_lost_output_is_opened_again() {
 
 pub fn a_full_output_delays_nobody() {
     for (output, input) in [(3, 2), (5, 4)] {
-        loop_hdmi(output, input, "NV12");
+        loop_hdmi(output, input, "NV12", SIZE);
         let mut frames = Frames::new(PixelFormat::Nv12);
         let mut target = V4l2Output::open(format!("/dev/video{output}"), &frames.format(), 30.0).unwrap();
         let counters = target.counters();
