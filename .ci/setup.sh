@@ -31,7 +31,8 @@ case ${1:-} in
     python3 -c 'import venv, ensurepip' 2>/dev/null || python3 -m pip --version >/dev/null 2>&1 ||
       missing+=(python3-venv)
     # For the bindings of V4L2, which are generated at build time.
-    ls /usr/lib/llvm-*/lib/libclang.so* /usr/lib/*/libclang*.so* >/dev/null 2>&1 || missing+=(libclang-dev)
+    ls /usr/lib/llvm-*/lib/libclang*.so* >/dev/null 2>&1 && ls /usr/lib/llvm-*/lib/clang/*/include/stddef.h >/dev/null 2>&1 ||
+      missing+=(libclang-dev)
     ;;
 esac
 if ! command -v cargo >/dev/null 2>&1; then

@@ -211,7 +211,14 @@ impl Opened {
             // vivid offers writing and then refuses it, so mapped buffers come first. v4l2loopback's are those that its
             // readers read, and it hands out the newest one again.
             [len] if *writes && (!streams || driver == "v4l2 loopback") => {
-                Road::Written { device, picture: [vec![0; len]] }
+                if *streams {
+                    // Or v4l2loopback does not notice when its writer has gone, and lets no other one in.
+                    device.start_writing(kind).map_err(io("starting the output device"))?;
+                }
+                // It names whole pages as a picture's size, and hands on as many bytes as were written.
+                let ends =
+                    rows.iter().zip(format.planes()).map(|(r, p)| r.offset + r.stride * p.height as usize);
+                Road::Written { device, picture: [vec![0; ends.max().unwrap_or(len).min(len)]] }
             }
             _ if *streams => {
                 let playback =

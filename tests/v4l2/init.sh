@@ -31,7 +31,9 @@ until ls /dev/vport*p2 >/dev/null 2>&1 || [ $tries -gt 100 ]; do tries=$((tries 
 out=$(ls /dev/vport*p1) err=$(ls /dev/vport*p2)
 # shellcheck disable=SC2046 # several parameters
 insmod /modules/vivid.ko $(cat /host/vivid) || echo "init: vivid does not load"
+insmod /modules/v4l2loopback.ko video_nr=9 exclusive_caps=1 || echo "init: v4l2loopback does not load"
 await -c /dev/video0
+await -c /dev/video9
 cd /host || poweroff -f
 sh ./run </dev/null >"$out" 2>"$err"
 echo $? > status.part

@@ -1,6 +1,7 @@
 //! Runs in the machine of vm.sh, where vivid is the camera: what it shows is known, so what leaves a pipeline is compared
 //! sample by sample. `/dev/video0` captures into single planes, `/dev/video1` into one or more. `/dev/video2` shows what is
 //! played into `/dev/video3`, and `/dev/video4` what is played into `/dev/video5`, these two with one plane or more.
+//! `/dev/video9` is v4l2loopback's.
 //!
 //! Emulation is slow, hence the generous deadlines; every scenario asks for covered frames, since hiding everything would
 //! pass otherwise. Names given as arguments choose scenarios.
@@ -29,6 +30,7 @@ const SCENARIOS: &[Scenario] = &[
     ("a_faster_camera_is_slowed_down", played::a_faster_camera_is_slowed_down),
     ("frames_arrive_single_planar", output::frames_arrive_single_planar),
     ("frames_arrive_multi_planar", output::frames_arrive_multi_planar),
+    ("frames_arrive_through_v4l2loopback", output::frames_arrive_through_v4l2loopback),
     ("a_lost_output_is_opened_again", output::a_lost_output_is_opened_again),
     ("a_full_output_delays_nobody", output::a_full_output_delays_nobody),
     ("impossible_outputs_are_refused", output::impossible_outputs_are_refused),

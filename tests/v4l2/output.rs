@@ -41,6 +41,17 @@ fn frames_arrive(output: u32, input: u32, pixel: PixelFormat, fourcc: &str) {
     assert!(counters.is_connected() && counters.lost() == 0, "{counters:?}");
 }
 
+/// v4l2loopback takes plain writing, and its readers open the same device.
+pub fn frames_arrive_through_v4l2loopback() {
+    for pixel in [PixelFormat::Nv12, PixelFormat::I420, PixelFormat::Yuyv, PixelFormat::Rgb24] {
+        let mut frames = Frames::new(pixel);
+        let mut target = V4l2Output::open("/dev/video9", &frames.format(), 30.0).unwrap();
+        arrives(&mut frames, &mut target, 9);
+        let counters = target.counters();
+        assert!(counters.lost() == 0 && counters.dropped() == 0, "{counters:?}");
+    }
+}
+
 /// Sends frames until v4l2-ctl has captured enough of them, and compares those.
 fn arrives(frames: &mut Frames, target: &mut V4l2Output, input: u32) {
     let counters = target.counters();

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Boots Debian's kernel with its virtual camera driver, vivid, in an emulated machine and runs one program there.
+# Boots Debian's kernel with its virtual camera driver, vivid, and v4l2loopback as /dev/video9, in an emulated machine and
+# runs one program there.
 # No KVM, no camera, no kernel module and no rights on this machine are needed, only Debian packages.
 #
 #   tests/v4l2/vm.sh [-m VIVID_PARAMETERS] [-f FILE]... [-t SECONDS] PROGRAM [ARGUMENT]...
@@ -15,8 +16,8 @@ cache=$PWD/target/vm/$ARCH
 suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
 # Processors without wide vectors: emulated, those are slower than none.
 case $ARCH in
-  amd64) emulator=qemu-system-x86_64 machine=(-M pc -cpu Nehalem) console=ttyS0 ;;
-  arm64) emulator=qemu-system-aarch64 machine=(-M "virt,gic-version=3" -cpu "max,pauth-impdef=on") console=ttyAMA0 ;;
+  amd64) compiler= emulator=qemu-system-x86_64 machine=(-M pc -cpu Nehalem) console=ttyS0 ;;
+  arm64) compiler=aarch64-linux-gnu- emulator=qemu-system-aarch64 machine=(-M "virt,gic-version=3" -cpu "max,pauth-impdef=on") console=ttyAMA0 ;;
   *) echo "vm.sh: ARCH=$ARCH is neither amd64 nor arm64" >&2; exit 2 ;;
 esac
 # In the order in which they are loaded, each after what it depends on.
@@ -27,11 +28,12 @@ say() { echo "vm.sh ($ARCH): $*" >&2; }
 
 # An apt with its own state, so that another architecture's packages leave this machine's dpkg alone.
 foreign_apt() {
-  local home=$cache/apt
+  local home=$cache/apt here
+  here=$(dpkg --print-architecture)
   mkdir -p "$home"/{lists/partial,archives/partial}
   : > "$home/status"
   printf '%s\n' "Dir::State \"$home\";" "Dir::State::status \"$home/status\";" "Dir::Cache \"$home\";" \
-    "APT::Architecture \"$ARCH\";" "APT::Architectures { \"$ARCH\"; };" 'APT::Install-Recommends "false";' \
+    "APT::Architecture \"$ARCH\";" "APT::Architectures { \"$ARCH\"; \"$here\"; };" 'APT::Install-Recommends "false";' \
     'APT::Sandbox::User "root";' 'Acquire::Languages "none";' > "$home/apt.conf"
   export APT_CONFIG=$home/apt.conf
 }
@@ -41,9 +43,14 @@ download() {
   apt-get update -q
   # shellcheck disable=SC2086 # several packages
   apt-get install -y -q --download-only $userland
-  local image
+  local image headers needed
   image=$(apt-cache depends "linux-image-$ARCH" | awk '/Depends: linux-image/ { print $2; exit }')
-  (cd "$cache/apt" && apt-get download -q "$image")
+  # What builds a module for that kernel; kbuild's programs run on this machine.
+  headers=linux-headers-${image#linux-image-}
+  needed=$(apt-cache depends "$headers" | awk -v here="$(dpkg --print-architecture)" \
+    '/Depends: linux-headers/ { print $2 } /Depends: linux-kbuild/ { print $2 ":" here }')
+  # shellcheck disable=SC2086 # several packages
+  (cd "$cache/apt" && apt-get download -q "$image" "$headers" v4l2loopback-dkms $needed)
 }
 
 # Unpacked, not installed: no maintainer script runs.
@@ -51,6 +58,7 @@ unpack() {
   local deb
   for deb in "$cache"/apt/archives/*.deb; do dpkg-deb -x "$deb" "$cache/root"; done
   dpkg-deb -x "$cache"/apt/linux-image-*.deb "$cache/kernel"
+  for deb in "$cache"/apt/{linux-headers,linux-kbuild,v4l2loopback}-*.deb; do dpkg-deb -x "$deb" "$cache/kernel"; done
   version=$(basename "$cache"/kernel/lib/modules/*)
   cp "$cache/kernel/boot/vmlinuz-$version" "$cache/vmlinuz"
 }
@@ -66,6 +74,15 @@ add_modules() {
     cp "$file" "$into/"
     basename "$file" >> "$into/order"
   done
+}
+
+# The kernel has no such module of its own; what most users put redacted frames out to.
+build_v4l2loopback() {
+  local sources=$cache/kernel/usr/src module
+  module=$(echo "$sources"/v4l2loopback-*)
+  sed -i "s#/usr/src/#$sources/#" "$sources/linux-headers-$version/Makefile"
+  make -C "$sources/linux-headers-$version" M="$module" CROSS_COMPILE="$compiler" modules
+  "${compiler}strip" -g -o "$cache/root/modules/v4l2loopback.ko" "$module/v4l2loopback.ko"
 }
 
 make_initrd() {
@@ -88,16 +105,18 @@ prepare() {
   fi
   # The machine's first program is part of the cache, so a change of it makes the initrd anew.
   if [ -e "$cache/ready" ] && cmp -s tests/v4l2/init.sh "$cache/root/init"; then return; fi
-  if [ ! -e "$cache/unpacked" ]; then
+  if [ ! -e "$cache/built" ]; then
     rm -rf "$cache"
     mkdir -p "$cache/root"
-    say "downloading Debian $suite's kernel and $userland"
-    if ! { (download) && unpack && add_modules; } > "$cache/log" 2>&1; then
+    say "downloading Debian $suite's kernel, v4l2loopback and $userland"
+    # In the background, since bash ignores errors within a condition.
+    (download; unpack; add_modules; build_v4l2loopback) > "$cache/log" 2>&1 &
+    if ! wait $!; then
       tail -20 "$cache/log" >&2
       exit 1
     fi
     rm -rf "$cache/kernel" "$cache/apt"
-    : > "$cache/unpacked"
+    : > "$cache/built"
   fi
   make_initrd
   : > "$cache/ready"

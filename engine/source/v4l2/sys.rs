@@ -264,6 +264,11 @@ impl Device {
         (t.numerator > 0 && t.denominator > 0).then(|| f64::from(t.denominator) / f64::from(t.numerator))
     }
 
+    /// Starts a device that is written to without mapped buffers.
+    pub fn start_writing(&self, kind: Kind) -> io::Result<()> {
+        self.streamon(&mut kind.buffer_type().cast_signed())
+    }
+
     /// Writes one picture; `None` when the device takes none now.
     pub fn write(&self, picture: &[u8]) -> io::Result<Option<usize>> {
         match rustix::io::retry_on_intr(|| rustix::io::write(&self.fd, picture)) {
