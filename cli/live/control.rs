@@ -96,7 +96,9 @@ impl Control {
     /// # Errors
     /// Why it ended by itself, if it did.
     pub fn stop(&self) -> Result<Stats, Failure> {
-        match lock(&self.pipeline).take() {
+        // The lock is not held meanwhile: a target that ends may still ask for figures.
+        let pipeline = lock(&self.pipeline).take();
+        match pipeline {
             Some(pipeline) => {
                 pipeline.stop();
                 Ok(pipeline.join()?)

@@ -3,6 +3,7 @@
 mod camera;
 mod control;
 mod devices;
+mod http;
 mod privacy;
 mod raw;
 mod target;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use milkglass::{FrameFormat, FrameSink, Y4mSink};
 
 use super::control::Control;
+use super::http::HttpSink;
 use super::raw::Nv12Sink;
 use crate::args::LiveArgs;
 use crate::outcome::Failure;
@@ -98,14 +99,15 @@ impl Target {
     /// Opens it. A target whose other end is not there yet is none that fails: it keeps trying.
     pub fn open(
         &self,
-        _args: &LiveArgs,
+        args: &LiveArgs,
         stream: &Stream,
-        _control: &Arc<Control>,
+        control: &Arc<Control>,
     ) -> Result<Box<dyn FrameSink>, Failure> {
         let out = || BufWriter::with_capacity(1 << 20, stdout());
         match self {
             Target::Y4m => Ok(Box::new(Y4mSink::new(out(), &stream.format, stream.rate)?)),
             Target::Nv12 => Ok(Box::new(Nv12Sink::new(out()))),
+            Target::Http(at) => Ok(Box::new(HttpSink::open(at, args, control)?)),
             other => Err(Failure::new(format!("{other}: not in this build"))),
         }
     }
