@@ -112,7 +112,7 @@ impl Control {
 pub fn describe(status: &Status) -> String {
     let text = match status.state {
         State::Starting => "starting: everything is covered until the first detection",
-        State::Covered => "running: faces, persons and zones are covered",
+        State::Covered => "running: what the policy names is covered",
         State::Degraded => "degraded: the picture is covered whole, detection does not keep up or fails",
         State::Privacy => "privacy mode: everything is covered",
         State::NoCamera => "no camera: nothing is shown until it is back",

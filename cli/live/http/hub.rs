@@ -16,7 +16,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout_at;
 
 use super::jpeg;
-use crate::live::control::Control;
 
 /// Age at which the newest picture may no longer be shown as a still.
 const EXPIRES: Duration = Duration::from_secs(2);
@@ -36,7 +35,7 @@ struct Picture {
     jpeg: Bytes,
     outcome: Outcome,
     /// How often everything had been forgotten when it came.
-    age: u64,
+    epoch: u64,
 }
 
 #[derive(Default)]
@@ -55,27 +54,31 @@ pub struct Hub {
     forgot: watch::Sender<Option<Instant>>,
     ended: watch::Sender<bool>,
     streams: Arc<Semaphore>,
-    control: Arc<Control>,
+    /// Whether privacy mode is on.
+    privacy: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl Hub {
-    pub fn new(control: Arc<Control>) -> Hub {
+    /// Nothing to see yet. `privacy` tells whether privacy mode is on.
+    pub fn new(privacy: impl Fn() -> bool + Send + Sync + 'static) -> Hub {
         Hub {
             newest: watch::Sender::default(),
             forgotten: AtomicU64::new(0),
             forgot: watch::Sender::default(),
             ended: watch::Sender::default(),
             streams: Arc::new(Semaphore::new(MOST_STREAMS)),
-            control,
+            privacy: Box::new(privacy),
         }
     }
 
     /// Shows a frame to whoever looks. It is encoded only if somebody does, and kept only then.
     pub fn show(&self, frame: &RedactedFrame) -> Result<()> {
-        let age = self.forgotten.load(Ordering::SeqCst);
+        let epoch = self.forgotten.load(Ordering::SeqCst);
         let picture = match self.newest.receiver_count() {
             0 => None,
-            _ => Some(Arc::new(Picture { jpeg: jpeg::encode(frame)?.into(), outcome: frame.outcome(), age })),
+            _ => {
+                Some(Arc::new(Picture { jpeg: jpeg::encode(frame)?.into(), outcome: frame.outcome(), epoch }))
+            }
         };
         self.newest.send_if_modified(|newest| {
             newest.came = Some(Instant::now());
@@ -115,8 +118,8 @@ impl Hub {
 
     /// In privacy mode only what is covered whole may be shown, even if an older picture has not been forgotten yet.
     fn may_show(&self, picture: &Picture) -> bool {
-        picture.age == self.forgotten.load(Ordering::SeqCst)
-            && (picture.outcome == Outcome::Obscured || !self.control.privacy())
+        picture.epoch == self.forgotten.load(Ordering::SeqCst)
+            && (picture.outcome == Outcome::Obscured || !(self.privacy)())
     }
 
     /// The newest frame as JPEG and its length; waits for one if nobody has been looking. `None` when there is none that is
@@ -218,5 +221,91 @@ impl Waiting {
             self.picture = None;
         }
         Some(piece)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::atomic::AtomicBool;
+
+    use futures_util::StreamExt as _;
+
+    use super::*;
+
+    /// A hub, a picture of three pieces, and the switch of privacy mode.
+    fn shown(outcome: Outcome) -> (Arc<Hub>, Arc<AtomicBool>) {
+        let on = Arc::new(AtomicBool::new(false));
+        let privacy = Arc::clone(&on);
+        let hub = Arc::new(Hub::new(move || privacy.load(Ordering::SeqCst)));
+        (show(&hub, outcome), on)
+    }
+
+    fn show(hub: &Arc<Hub>, outcome: Outcome) -> Arc<Hub> {
+        let jpeg = vec![7; 2 * PIECE + 100].into();
+        let picture = Some(Arc::new(Picture { jpeg, outcome, epoch: hub.forgotten.load(Ordering::SeqCst) }));
+        hub.newest.send_replace(Newest { came: Some(Instant::now()), picture });
+        Arc::clone(hub)
+    }
+
+    fn run(test: impl Future<Output = ()>) {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(test);
+    }
+
+    #[test]
+    fn a_picture_that_is_forgotten_half_way_ends_in_zeros_and_the_stream_goes_on() {
+        run(async {
+            let (hub, _) = shown(Outcome::Covered);
+            let mut stream = pin!(hub.stream().unwrap());
+            assert_eq!(stream.next().await.unwrap().unwrap(), FIRST);
+            show(&hub, Outcome::Covered);
+            let head = stream.next().await.unwrap().unwrap();
+            assert!(head.ends_with(format!("Content-Length: {}\r\n\r\n", 2 * PIECE + 100).as_bytes()));
+            assert_eq!(stream.next().await.unwrap().unwrap(), vec![7; PIECE]);
+            hub.forget();
+            assert_eq!(stream.next().await.unwrap().unwrap(), vec![0; PIECE]);
+            assert_eq!(stream.next().await.unwrap().unwrap(), vec![0; 100]);
+            assert_eq!(stream.next().await.unwrap().unwrap(), NEXT);
+            show(&hub, Outcome::Obscured);
+            stream.next().await;
+            assert_eq!(stream.next().await.unwrap().unwrap(), vec![7; PIECE]);
+        });
+    }
+
+    #[test]
+    fn in_privacy_mode_only_what_is_covered_whole_is_shown_even_before_it_is_forgotten() {
+        run(async {
+            let (hub, on) = shown(Outcome::Covered);
+            assert!(hub.still().await.is_some());
+            on.store(true, Ordering::SeqCst);
+            assert!(hub.still().await.is_none());
+            show(&hub, Outcome::Obscured);
+            assert!(hub.still().await.is_some());
+            hub.forget();
+            assert!(hub.still().await.is_none());
+        });
+    }
+
+    #[test]
+    fn a_still_expires() {
+        run(async {
+            let (hub, _) = shown(Outcome::Covered);
+            hub.newest.send_modify(|newest| newest.came = Instant::now().checked_sub(EXPIRES));
+            assert!(hub.still().await.is_none());
+        });
+    }
+
+    #[test]
+    fn streams_end_with_the_hub_and_give_back_their_place() {
+        run(async {
+            let (hub, _) = shown(Outcome::Covered);
+            let streams: Vec<_> = (0..MOST_STREAMS).filter_map(|_| hub.stream()).collect();
+            assert!(streams.len() == MOST_STREAMS && hub.stream().is_none());
+            hub.end();
+            for stream in streams {
+                assert_eq!(pin!(stream).collect::<Vec<_>>().await.len(), 1);
+            }
+            assert_eq!(hub.streams(), 0);
+        });
     }
 }

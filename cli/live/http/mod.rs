@@ -51,7 +51,10 @@ impl HttpSink {
                 "this would listen beyond this machine: add --token-file FILE, or use 127.0.0.1".into(),
             ));
         }
-        let hub = Arc::new(Hub::new(Arc::clone(control)));
+        let hub = Arc::new(Hub::new({
+            let control = Arc::clone(control);
+            move || control.privacy()
+        }));
         let site = Site {
             hub: Arc::clone(&hub),
             control: Arc::clone(control),

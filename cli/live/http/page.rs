@@ -1,4 +1,4 @@
-//! The page: one document with its style and its script inside, and a policy that lets nothing else run.
+//! The page: one document with its style and its scripts inside, and a policy that lets nothing else run.
 
 use std::sync::LazyLock;
 
@@ -8,17 +8,18 @@ use sha2::{Digest as _, Sha256};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
+const ZONES: &str = include_str!("zones.js");
 
 static PAGE: LazyLock<String> = LazyLock::new(|| {
     let page = include_str!("page.html");
-    page.replacen("{{style}}", STYLE, 1).replacen("{{script}}", SCRIPT, 1)
+    page.replacen("{{style}}", STYLE, 1).replacen("{{script}}", SCRIPT, 1).replacen("{{zones}}", ZONES, 1)
 });
 
 static POLICY: LazyLock<String> = LazyLock::new(|| {
     let hash = |text: &str| format!("'sha256-{}'", base64(&Sha256::digest(text)));
-    let (style, script) = (hash(STYLE), hash(SCRIPT));
+    let (style, script, zones) = (hash(STYLE), hash(SCRIPT), hash(ZONES));
     format!(
-        "default-src 'none'; style-src {style}; script-src {script}; img-src 'self' data:; connect-src 'self'; \
+        "default-src 'none'; style-src {style}; script-src {script} {zones}; img-src 'self' data:; connect-src 'self'; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
 });
@@ -55,8 +56,8 @@ mod tests {
 
     #[test]
     fn the_page_is_whole_and_fetches_nothing_from_elsewhere() {
-        assert!(PAGE.contains(STYLE) && PAGE.contains(SCRIPT) && !PAGE.contains("{{"));
-        assert!(!PAGE.contains("https://") && !SCRIPT.contains("innerHTML"));
+        assert!([STYLE, SCRIPT, ZONES].iter().all(|part| PAGE.contains(part)) && !PAGE.contains("{{"));
+        assert!(!PAGE.contains("https://") && !PAGE.contains("innerHTML"));
         assert!(POLICY.starts_with("default-src 'none'"));
     }
 }

@@ -171,7 +171,10 @@ fn a_bad_token_file_or_address_is_refused_at_the_start() {
         run(&mut command)
     };
     let clip = crate::common::shared("start.y4m");
-    crate::common::ffmpeg(crate::common::words("-f lavfi -i testsrc=s=64x48:d=0.2 {}", &[&clip]));
+    crate::common::ffmpeg(crate::common::words(
+        "-f lavfi -i testsrc=s=64x48:d=0.2 -pix_fmt yuv420p {}",
+        &[&clip],
+    ));
     let loopback = "http://127.0.0.1:0";
     for token in ["", "short", "fifteen-letters", "blanks in the token here", "ünprintable-tökens"] {
         let ran = start(loopback, Some((token, 0o600))).failed(1, &["--token-file", "16 printable"]);

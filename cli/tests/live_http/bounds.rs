@@ -32,19 +32,22 @@ fn a_client_that_never_reads_stalls_nobody_and_is_let_go() {
 fn what_waits_for_a_slow_client_is_forgotten_in_privacy_mode() {
     let live = Live::with_token("127.0.0.1:0");
     let mut lazy = lazy_viewer(&live);
+    let opened = Instant::now();
     let mut pictures = Pictures::of(live.address).flatten();
     wait("the lazy client is behind", || {
         pictures.next();
         // More than the buffers of both ends hold.
-        (metric(&live, "milkglass_frames_total{outcome=\"covered\"}") > 150.0).then_some(())
+        (metric(&live, "milkglass_frames_total{outcome=\"covered\"}") > 100.0).then_some(())
     });
     let bearer = format!("Bearer {TOKEN}");
-    assert_eq!(
-        request(live.address, "POST", "/privacy", &[("Authorization", &bearer)], "{\"on\":true}").status,
-        200
-    );
+    let on = request(live.address, "POST", "/privacy", &[("Authorization", &bearer)], "{\"on\":true}");
+    assert_eq!(on.status, 200);
+    let confirmed = opened.elapsed();
     assert!(pictures.any(|picture| is_blank(&picture)));
     wait("the lazy client is let go", || (metric(&live, "milkglass_http_streams") == 1.0).then_some(()));
+    // Ten seconds of taking nothing would have ended it too. It was not that, unless the machine crawls.
+    let elapsed = opened.elapsed();
+    assert!(confirmed > Duration::from_secs(6) || elapsed < Duration::from_secs(10), "{elapsed:?}");
     assert!(ends(&mut lazy));
 }
 
