@@ -133,6 +133,20 @@ fn when_privacy_mode_is_confirmed_no_older_picture_comes_out_of_any_route() {
 }
 
 #[test]
+fn privacy_mode_takes_back_the_last_still_of_a_camera_that_stands_still() {
+    let live = Live::with_token("127.0.0.1:0");
+    let mut pictures = Pictures::of(live.address);
+    left_half_is_hidden(&pictures.by_ref().flatten().next().unwrap());
+    live.freeze(true);
+    let bearer = format!("Bearer {TOKEN}");
+    let on = request(live.address, "POST", "/privacy", &[("Authorization", &bearer)], "{\"on\": true}");
+    assert_eq!(on.status, 200);
+    // No newer frame can have replaced it, and it is younger than two seconds.
+    let still = fetch(live.address, "/snapshot.jpg");
+    assert!(still.status == 503 || is_blank(&still.picture()), "an old still came out");
+}
+
+#[test]
 fn the_stream_ends_properly_and_soon_when_milkglass_does() {
     let mut live = Live::start(&[]);
     let mut pictures = Pictures::of(live.address);
