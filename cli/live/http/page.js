@@ -10,15 +10,20 @@ const WORDS = {
 const LOST = { state: "lost", text: "no connection: milkglass does not answer" };
 const EVERY = 400;
 let last = {};
+let asked = 0;
 
 async function refresh() {
+  const mine = ++asked;
+  let status = LOST;
   try {
     const response = await fetch("/status", { signal: AbortSignal.timeout(3000) });
     if (response.status === 401) return await login();
-    show(response.ok ? await response.json() : LOST);
+    if (response.ok) status = await response.json();
   } catch {
-    show(LOST);
+    // No answer is an answer.
   }
+  // An answer to an older question may be outdated.
+  if (mine === asked) show(status);
 }
 
 async function poll() {
@@ -113,7 +118,7 @@ async function paint(jpeg) {
   }
 }
 
-/** Frames leave, but none arrives here: from the start, or because the stream has ended, which its reader does not tell. */
+/** Takes the stream up when frames leave but none arrives here: it has not begun, has stalled, or has ended. */
 function keepPlaying(status) {
   if (status.fps > 0 && performance.now() - pictureAt >= STALLED) play().catch(() => {});
 }
@@ -180,6 +185,7 @@ $("privacy").addEventListener("click", async () => {
     if (response.status === 401) token = "";
     const text = await response.text();
     if (!response.ok) notice(text);
+    else if (on) show({ ...last, state: "privacy", privacy: true, text: "privacy mode: everything is covered" });
   } catch {
     notice(LOST.text);
   }

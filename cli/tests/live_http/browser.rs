@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -35,6 +36,7 @@ impl Browser {
         let mut chromium = Command::new("sh")
             .args(["-c", &script])
             .arg(folder.path().join("profile"))
+            .env("TMPDIR", folder.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -201,6 +203,12 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
+        // Asked to, it takes its children along.
+        let _ = write!(self.commands, "{}\0", json!({"id": 0, "method": "Browser.close"}));
+        let asked = Instant::now();
+        while matches!(self.chromium.try_wait(), Ok(None)) && asked.elapsed() < Duration::from_secs(10) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let _ = self.chromium.kill();
         let _ = self.chromium.wait();
     }

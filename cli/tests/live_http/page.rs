@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::browser::Browser;
 use crate::camera::{Live, TOKEN, wait};
-use crate::client::fetch;
+use crate::client::{Pictures, fetch};
 use crate::common::{black_share, example, milkglass, run, shared, small};
 
 const DESKTOP: (u32, u32) = (1100, 760);
@@ -69,6 +69,19 @@ fn the_page_shows_the_redacted_picture_and_the_state_in_words() {
     live.exit_code();
     page.until(&word("no connection"));
     page.until("!document.querySelector('#cover').hidden");
+    page.is_faultless();
+}
+
+#[test]
+fn a_page_that_finds_no_stream_free_takes_up_the_next() {
+    let live = Live::start(&[]);
+    let crowd: Vec<Pictures> = (0..16).map(|_| Pictures::of(live.address)).collect();
+    let mut page = open(&live, DESKTOP);
+    page.until(&word("covered"));
+    page.until("performance.getEntriesByName(new URL('/stream.mjpg', location).href).length > 0");
+    assert_eq!(page.value(&format!("{LOOK}[1]")), 0);
+    drop(crowd);
+    page.until(&format!("{LOOK}[1] > 20"));
     page.is_faultless();
 }
 
