@@ -156,7 +156,7 @@ fn main() -> ExitCode {
             let taken = now - log.dequeued[frame.meta().sequence as usize];
             log.latency.push(taken);
             log.covered += u64::from(frame.outcome() == Outcome::Covered);
-            log.unfilled += u64::from(frame.view().row(0, 2)[..300].iter().any(|v| *v != 16));
+            log.unfilled += u64::from(frame.view().row(0, 2)[20..300].iter().any(|v| *v != 16));
             Ok(())
         }
     };
