@@ -447,3 +447,117 @@ fn a_later_policy_must_hold_with_the_detector_and_gets_a_deadline() {
     assert!(obscured >= 5, "without a deadline nothing left: {obscured}");
     assert!(seen.covered() >= 5);
 }
+
+/// A detector that sees well, and says something else.
+struct Liar<F>(Box<dyn Detector>, F, u64);
+
+impl<F: FnMut(u64, Vec<Detection>) -> Vec<Detection> + Send> Detector for Liar<F> {
+    fn classes(&self) -> &[Class] {
+        self.0.classes()
+    }
+    fn detect(&mut self, view: &View<'_>) -> Result<Vec<Detection>> {
+        self.2 += 1;
+        Ok((self.1)(self.2, self.0.detect(view)?))
+    }
+}
+
+#[test]
+fn impossible_detections_cover_nothing_and_release_nothing() {
+    let nan = |n: u64, mut found: Vec<Detection>| {
+        if n.is_multiple_of(2) {
+            found.iter_mut().for_each(|d| d.score = f32::NAN);
+        }
+        found
+    };
+    let outside = |n: u64, mut found: Vec<Detection>| {
+        // As a network does that was made for another size.
+        if n.is_multiple_of(2) {
+            found.iter_mut().for_each(|d| d.slack = f32::INFINITY);
+        }
+        found.extend(Rect::new(9000.0, -9000.0, 1e6, 1e6).map(|r| Detection::new(Class::Face, r, 0.9)));
+        found
+    };
+    let liars: [Box<dyn Detector>; 2] =
+        [Box::new(Liar(finder(|_| Ok(())), nan, 0)), Box::new(Liar(finder(|_| Ok(())), outside, 0))];
+    for liar in liars {
+        let seen = Seen::default();
+        let stats = Pipeline::spawn(setup(100, liar, one(&seen))).unwrap().join().unwrap();
+        seen.assert_no_mark();
+        assert!(stats.detector_errors >= 10, "{stats:?}");
+        assert!(seen.covered() >= 20, "{} {stats:?}", seen.covered());
+    }
+}
+
+#[test]
+fn a_face_that_is_missed_for_a_while_stays_hidden() {
+    let seen = Seen::default();
+    // Half a second of nothing, again and again; the policy holds for a second.
+    let misses = |n: u64, found: Vec<Detection>| if n % 60 > 10 { Vec::new() } else { found };
+    let mut setup = setup(150, Box::new(Liar(finder(|_| Ok(())), misses, 0)), one(&seen));
+    setup.policy = setup.policy.to_builder().look_ahead(Duration::from_millis(100)).build().unwrap();
+    let stats = Pipeline::spawn(setup).unwrap().join().unwrap();
+    seen.assert_no_mark();
+    assert!(seen.covered() >= 60, "{} {stats:?}", seen.covered());
+}
+
+#[test]
+fn it_can_start_in_privacy_mode() {
+    let seen = Seen::default();
+    let setup = Setup { privacy: true, ..setup(120, finder(|_| Ok(())), one(&seen)) };
+    let pipeline = Pipeline::spawn(setup).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!((seen.covered(), pipeline.status().state), (0, State::Privacy));
+    assert!(seen.obscured() > 5);
+    pipeline.set_privacy(false).unwrap();
+    pipeline.join().unwrap();
+    seen.assert_no_mark();
+    assert!(seen.covered() >= 20);
+}
+
+#[test]
+fn a_camera_that_falls_silent_is_told_and_the_last_frames_leave() {
+    let seen = Seen::default();
+    let silent = |n: u64| if n < 60 { Step::Frame } else { Step::Skip };
+    let source = Source { steps: Box::new(silent), frames: u64::MAX, next: 0 };
+    let setup = Setup { source: Box::new(source), ..setup(0, finder(|_| Ok(())), one(&seen)) };
+    let pipeline = Pipeline::spawn(setup).unwrap();
+    let end = Instant::now() + Duration::from_secs(10);
+    while pipeline.status().state != State::NoCamera {
+        assert!(Instant::now() < end, "{:?}", pipeline.status());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let status = pipeline.status();
+    assert!(status.skipped > 0 && status.fps == 0.0, "{status:?}");
+    pipeline.stop();
+    let stats = pipeline.join().unwrap();
+    assert_eq!(stats.covered + stats.obscured, 60);
+    seen.assert_no_mark();
+    assert!(seen.covered() >= 30);
+}
+
+#[test]
+fn a_detector_that_never_comes_back_is_seen_and_does_not_keep_it_from_ending() {
+    let seen = Seen::default();
+    let hang = |call| {
+        if call > MEASURING + 10 {
+            loop {
+                std::thread::park();
+            }
+        }
+        Ok(())
+    };
+    let pipeline = Pipeline::spawn(setup(u64::MAX, finder(hang), one(&seen))).unwrap();
+    let end = Instant::now() + Duration::from_secs(10);
+    while pipeline.status().detecting < Duration::from_secs(1) {
+        assert!(Instant::now() < end, "{:?}", pipeline.status());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let before = pipeline.status();
+    assert_eq!(before.state, State::Degraded);
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(pipeline.status().heartbeat > before.heartbeat, "the redact thread waits for the detector");
+    pipeline.stop();
+    let stats = pipeline.join().unwrap();
+    seen.assert_no_mark();
+    assert!(seen.covered() > 0 && stats.obscured > 10, "{stats:?}");
+}
