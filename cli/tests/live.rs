@@ -16,13 +16,18 @@ const SIZE: (usize, usize) = (64, 48);
 const BLACK: u8 = 16;
 const LEFT: &str = "left:0,0;0.5,0;0.5,1;0,1";
 
+/// When a frame came out, and its first sample in the left and in the right half.
+type Sight = (Instant, u8, u8);
+
+/// How a run ended: exit code, how long it took, what came out and what was said.
+type End = (Option<i32>, Duration, Vec<Sight>, String);
+
 /// A running `milkglass live` with a camera of 25 frames/s in front and a target behind.
 struct Live {
     child: Child,
     camera: Option<JoinHandle<()>>,
     off: Arc<AtomicBool>,
-    /// When each frame came out, and its first sample in the left and in the right half.
-    seen: Arc<Mutex<Vec<(Instant, u8, u8)>>>,
+    seen: Arc<Mutex<Vec<Sight>>>,
     said: Arc<Mutex<String>>,
     readers: Vec<JoinHandle<()>>,
 }
@@ -87,8 +92,8 @@ impl Live {
         self.said.lock().unwrap().clone()
     }
 
-    /// Waits for the end: exit code, and how long it took.
-    fn end(mut self, since: Instant) -> (Option<i32>, Duration, Vec<(Instant, u8, u8)>, String) {
+    /// Waits for the end, which was asked for at `since`.
+    fn end(mut self, since: Instant) -> End {
         let end = Instant::now() + Duration::from_secs(20);
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -130,7 +135,7 @@ fn film(mut into: impl Write + Send + 'static, off: Arc<AtomicBool>) -> JoinHand
     })
 }
 
-fn watch(stdout: impl Read, seen: &Mutex<Vec<(Instant, u8, u8)>>) {
+fn watch(stdout: impl Read, seen: &Mutex<Vec<Sight>>) {
     let mut stdout = BufReader::new(stdout);
     let mut header = Vec::new();
     stdout.read_until(b'\n', &mut header).unwrap();
@@ -256,7 +261,9 @@ fn faces_in_a_film_are_hidden_and_the_figures_are_told() {
         .unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_milkglass"))
         .args(["live", "--from", "-", "--to", "nv12:-", "--preset", "fast", "--color", "#00ff00"])
-        .args(["--max-gap", "2s", "--state-dir"])
+        .args(["--max-gap", "2s", "--models"])
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../models"))
+        .arg("--state-dir")
         .arg(folder.path())
         .stdin(film.stdout.take().unwrap())
         .output()
