@@ -5,11 +5,12 @@ RUNTIME := target/onnxruntime/libonnxruntime.so.1
 DENY := target/tools/cargo-deny
 RESULT := target/demo/people.redacted.mp4
 
-.PHONY: help demo test lint unit features deny setup runtime models
+.PHONY: help demo test lint unit features test-v4l2 deny setup setup-v4l2 runtime models
 
 help:
 	@echo "make demo    install what is missing, build, redact examples/people.mp4"
 	@echo "make test    formatting, lints, every test, licences: what CI runs"
+	@echo "make test-v4l2  the tests with a V4L2 driver alone, in emulated machines"
 	@echo "make models  make the model files again from their public packages and compare"
 
 demo: setup runtime
@@ -19,11 +20,15 @@ demo: setup runtime
 	@echo
 	@echo "The redacted clip is $(RESULT). The same for your own: target/release/milkglass redact CLIP -o RESULT.mp4"
 
-test: setup runtime lint unit features deny
+test: setup setup-v4l2 runtime lint unit features test-v4l2 deny
 
 # Tools and libraries from Debian; asks before it uses sudo.
 setup:
 	@.ci/setup.sh
+
+# The emulated machines, and what builds for arm64.
+setup-v4l2:
+	@.ci/setup.sh v4l2
 
 # Inference is several times slower without it, but works: the pure-Rust backend takes over.
 runtime:
@@ -36,10 +41,17 @@ lint:
 unit:
 	$(CARGO) test --workspace
 
-# The bare engine, as an integrator with a detector of their own builds it.
+# The bare engine, as an integrator with a detector of their own builds it, and the same with cameras.
 features:
 	$(CARGO) clippy --package milkglass --no-default-features --all-targets -- -D warnings
 	$(CARGO) test --package milkglass --no-default-features
+	$(CARGO) clippy --package milkglass --no-default-features --features v4l2 --all-targets -- -D warnings
+	$(CARGO) test --package milkglass --no-default-features --features v4l2
+
+# A real V4L2 driver, vivid, and the real command in emulated machines of both architectures.
+test-v4l2: setup-v4l2
+	tests/v4l2/run.sh amd64
+	tests/v4l2/run.sh arm64
 
 deny: $(DENY)
 	$(DENY) --log-level error check licenses bans sources

@@ -1,17 +1,39 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that building, testing and the demo need, if they are missing. Asks before it uses sudo;
-# as root, or with CI=true, it does not ask.
+# Installs the Debian packages that building, testing and the demo need, or with the argument v4l2 those of the tests in
+# emulated machines, if they are missing. Asks before it uses sudo; as root, or with CI=true, it does not ask.
 set -euo pipefail
 
 missing=()
 need() { # COMMAND PACKAGE
   command -v "$1" >/dev/null 2>&1 || missing+=("$2")
 }
-need cc gcc
-need ffmpeg ffmpeg
-need ffprobe ffmpeg
-need python3 python3
-python3 -c 'import venv, ensurepip' 2>/dev/null || python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-venv)
+case ${1:-} in
+  v4l2)
+    # Some are on a user's path only as root.
+    PATH=$PATH:/usr/sbin:/sbin
+    need qemu-system-x86_64 qemu-system-x86
+    need qemu-system-aarch64 qemu-system-arm
+    need cpio cpio
+    need xz xz-utils
+    need modprobe kmod
+    need aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
+    [ -e /usr/aarch64-linux-gnu/include/stdio.h ] || missing+=(libc6-dev-arm64-cross)
+    # Rust's standard library for arm64: from rustup where that has it, else from this package.
+    triple=aarch64-unknown-linux-gnu
+    [ -d "$(rustc --print target-libdir --target $triple)" ] || rustup target add $triple >/dev/null 2>&1 ||
+      dpkg -s rustc-web >/dev/null 2>&1 || missing+=(rustc-web)
+    ;;
+  *)
+    need cc gcc
+    need ffmpeg ffmpeg
+    need ffprobe ffmpeg
+    need python3 python3
+    python3 -c 'import venv, ensurepip' 2>/dev/null || python3 -m pip --version >/dev/null 2>&1 ||
+      missing+=(python3-venv)
+    # For the bindings of V4L2, which are generated at build time.
+    ls /usr/lib/llvm-*/lib/libclang.so* /usr/lib/*/libclang*.so* >/dev/null 2>&1 || missing+=(libclang-dev)
+    ;;
+esac
 if ! command -v cargo >/dev/null 2>&1; then
   echo "setup: cargo was not found; install Rust 1.95 or newer with rustup first" >&2
   exit 1

@@ -53,6 +53,8 @@ pub use policy::{
 pub use policy::{Color, OnDeadline, Policy, PolicyBuilder, PolicyError, Polygon, Style, Zone};
 pub use sink::{FrameSink, Y4mSink, Yuv420};
 #[cfg(feature = "v4l2")]
+pub use sink::{V4l2Output, V4l2OutputCounters};
+#[cfg(feature = "v4l2")]
 pub use source::v4l2;
 pub use source::{Captured, FrameSource, Y4mSource};
 pub use stats::Stats;

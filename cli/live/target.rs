@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use milkglass::{FrameFormat, FrameSink, Y4mSink};
+use milkglass::{FrameFormat, FrameSink, V4l2Output, Y4mSink};
 
 use super::control::Control;
 use super::http::HttpSink;
@@ -108,6 +108,7 @@ impl Target {
             Target::Y4m => Ok(Box::new(Y4mSink::new(out(), &stream.format, stream.rate)?)),
             Target::Nv12 => Ok(Box::new(Nv12Sink::new(out()))),
             Target::Http(at) => Ok(Box::new(HttpSink::open(at, args, control)?)),
+            Target::V4l2(device) => Ok(Box::new(V4l2Output::open(device, &stream.format, stream.fps())?)),
             other => Err(Failure::new(format!("{other}: not in this build"))),
         }
     }

@@ -1,23 +1,12 @@
 //! Faults that vivid injects: nothing of the face leaves meanwhile, and afterwards frames are covered again.
 
-use std::time::{Duration, Instant};
-
 use crate::bars::start;
-use crate::rig::{Running, set};
+use crate::rig::{Running, await_that, set};
 
 fn running() -> Running {
     let running = start(0, "YUYV");
     running.seen.await_covered(3);
     running
-}
-
-/// Waits until a counter says so.
-fn until(what: &str, condition: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(30);
-    while !condition() {
-        assert!(Instant::now() < end, "{what} did not happen");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// Covered again, and everything that left was right.
@@ -31,7 +20,7 @@ pub fn damaged_buffers_are_withheld() {
     let running = running();
     for n in 1..=3 {
         set(0, "inject_v4l2_buf_flag_error=1");
-        until("a damaged buffer", || running.counters.corrupt() >= n);
+        await_that("a damaged buffer", || running.counters.corrupt() >= n);
     }
     assert_eq!((running.counters.corrupt(), running.counters.lost()), (3, 0));
     recovered(running);
@@ -50,7 +39,7 @@ pub fn left_out_buffers_are_counted() {
 pub fn a_silent_camera_is_waited_for() {
     let running = running();
     set(0, "percentage_of_dropped_buffers=100");
-    until("a timeout", || running.counters.timeouts() >= 2);
+    await_that("a timeout", || running.counters.timeouts() >= 2);
     set(0, "percentage_of_dropped_buffers=0");
     running.seen.await_covered(3);
     assert_eq!(running.counters.lost(), 0, "the same stream goes on");
@@ -60,7 +49,7 @@ pub fn a_silent_camera_is_waited_for() {
 pub fn a_stalled_camera_is_opened_again() {
     let running = running();
     set(0, "percentage_of_dropped_buffers=100");
-    until("opening it again", || running.counters.reopened() >= 1);
+    await_that("opening it again", || running.counters.reopened() >= 1);
     set(0, "percentage_of_dropped_buffers=0");
     assert!(running.counters.timeouts() >= 8);
     recovered(running);
@@ -69,7 +58,7 @@ pub fn a_stalled_camera_is_opened_again() {
 pub fn a_fatal_error_is_survived() {
     let running = running();
     set(0, "inject_fatal_streaming_error=1");
-    until("opening it again", || running.counters.reopened() == 1);
+    await_that("opening it again", || running.counters.reopened() == 1);
     recovered(running);
 }
 
@@ -77,8 +66,8 @@ pub fn an_unplugged_camera_is_found_again() {
     let running = running();
     for n in 1..=2 {
         set(0, "disconnect=1");
-        until("losing it", || running.counters.lost() == n);
-        until("finding it again", || running.counters.reopened() == n);
+        await_that("losing it", || running.counters.lost() == n);
+        await_that("finding it again", || running.counters.reopened() == n);
         running.seen.await_covered(3);
     }
     recovered(running);
@@ -89,7 +78,7 @@ pub fn failing_requests_are_tried_again() {
     // Giving a buffer back fails: the stream is closed, and opening it fails twice for other reasons.
     set(0, "inject_vidioc_reqbufs_error=1,inject_vidioc_streamon_error=1");
     set(0, "inject_vidioc_qbuf_error=1");
-    until("opening it again", || running.counters.reopened() == 1);
+    await_that("opening it again", || running.counters.reopened() == 1);
     assert_eq!(running.counters.lost(), 1);
     recovered(running);
 }
@@ -100,11 +89,11 @@ pub fn impossible_times_are_replaced() {
     // In force from the next start of the stream.
     set(0, "wrap_timestamp=1");
     set(0, "inject_fatal_streaming_error=1");
-    until("an impossible time", || running.counters.odd_times() >= 5);
+    await_that("an impossible time", || running.counters.odd_times() >= 5);
     running.seen.await_covered(5);
     set(0, "wrap_timestamp=0");
     set(0, "inject_fatal_streaming_error=1");
-    until("opening it again", || running.counters.reopened() == 2);
+    await_that("opening it again", || running.counters.reopened() == 2);
     let odd = running.counters.odd_times();
     running.seen.await_covered(5);
     assert_eq!(running.counters.odd_times(), odd, "the driver's times are used again");
@@ -115,7 +104,7 @@ pub fn another_format_after_replugging_ends() {
     let running = running();
     set(0, "quantization=1");
     set(0, "disconnect=1");
-    until("losing it", || running.counters.lost() == 1);
+    await_that("losing it", || running.counters.lost() == 1);
     let end = running.pipeline.join().unwrap_err().to_string();
     assert!(end.contains("another format"), "{end}");
     // What left is not compared: the raw picture itself has changed.

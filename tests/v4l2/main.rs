@@ -1,6 +1,6 @@
 //! Runs in the machine of vm.sh, where vivid is the camera: what it shows is known, so what leaves a pipeline is compared
-//! sample by sample. `/dev/video0` captures into single planes, `/dev/video1` into one or more, `/dev/video2` shows what is
-//! played into `/dev/video3`.
+//! sample by sample. `/dev/video0` captures into single planes, `/dev/video1` into one or more. `/dev/video2` shows what is
+//! played into `/dev/video3`, and `/dev/video4` what is played into `/dev/video5`, these two with one plane or more.
 //!
 //! Emulation is slow, hence the generous deadlines; every scenario asks for covered frames, since hiding everything would
 //! pass otherwise. Names given as arguments choose scenarios.
@@ -8,7 +8,9 @@
 
 mod bars;
 mod faults;
+mod output;
 mod played;
+mod real;
 mod rig;
 
 use std::panic::catch_unwind;
@@ -24,6 +26,13 @@ const SCENARIOS: &[Scenario] = &[
     ("an_old_stride_is_not_kept", bars::an_old_stride_is_not_kept),
     ("colours_are_as_the_driver_says", bars::colours_are_as_the_driver_says),
     ("played_frames_come_out_redacted", played::played_frames_come_out_redacted),
+    ("a_faster_camera_is_slowed_down", played::a_faster_camera_is_slowed_down),
+    ("frames_arrive_single_planar", output::frames_arrive_single_planar),
+    ("frames_arrive_multi_planar", output::frames_arrive_multi_planar),
+    ("a_lost_output_is_opened_again", output::a_lost_output_is_opened_again),
+    ("a_full_output_delays_nobody", output::a_full_output_delays_nobody),
+    ("impossible_outputs_are_refused", output::impossible_outputs_are_refused),
+    ("people_are_hidden_by_the_real_program", real::people_are_hidden_by_the_real_program),
     ("damaged_buffers_are_withheld", faults::damaged_buffers_are_withheld),
     ("left_out_buffers_are_counted", faults::left_out_buffers_are_counted),
     ("a_silent_camera_is_waited_for", faults::a_silent_camera_is_waited_for),

@@ -1,12 +1,14 @@
 //! Frames of our own, played into vivid's HDMI output and captured at its HDMI input, byte for byte. A tag in the pixels
 //! tells which frame one is, so every covered frame is compared with what was played, whichever were skipped or repeated.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use milkglass::v4l2::{CameraFormat, V4l2Config};
 use milkglass::{Class, Detection, Detector, PixelRect, Rect, RedactedFrame, Result, View};
 
-use crate::rig::{Running, Seen, compare, samples, set, v4l2_ctl};
+use crate::rig::{Killed, PLAYED_ROW, Running, Seen, compare, loop_hdmi, samples, tag, write_tag};
 
 const SIZE: (u32, u32) = (640, 480);
 /// Frames of the clip; the face goes to and fro, so the end joins the beginning.
@@ -14,18 +16,6 @@ const FRAMES: u32 = 32;
 const FACE: (u32, u32) = (80, 100);
 /// The luma of the face; the background stays far below.
 const SKIN: u8 = 220;
-/// The tag: blocks of 16 pixels in the upper left corner, one for each bit of the frame's number.
-const BLOCK: u32 = 16;
-
-/// Kills the player whatever happens.
-struct Player(Child);
-
-impl Drop for Player {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 pub fn played_frames_come_out_redacted() {
     let clip: Vec<Vec<Vec<u8>>> = (0..FRAMES).map(picture).collect();
@@ -39,7 +29,7 @@ pub fn played_frames_come_out_redacted() {
     let known = clip.clone();
     let detector = Reader { clip, seen: seen.clone() };
     let sink = seen.sink(move |frame| {
-        let n = tag(&frame.view()).ok_or("its tag cannot be read")?;
+        let n = number(&frame.view()).ok_or("its tag cannot be read")?;
         compare(frame, &known[n as usize], face(n))?;
         not_hidden_whole(frame)
     });
@@ -49,33 +39,60 @@ pub fn played_frames_come_out_redacted() {
     running.finish();
 }
 
+pub fn a_faster_camera_is_slowed_down() {
+    loop_hdmi(3, 2, "NV12", SIZE);
+    let config = V4l2Config {
+        size: Some(SIZE),
+        fps: Some(5.0),
+        formats: CameraFormat::Nv12.fourccs().to_vec(),
+        ..V4l2Config::new("/dev/video2")
+    };
+    let seen = Seen::default();
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&times);
+    let sink = seen.sink(move |frame| {
+        kept.lock().unwrap().push(frame.meta().captured);
+        Ok(())
+    });
+    let running = Running::start(&config, seen, Box::new(Nobody), sink);
+    assert_eq!(running.fps, 5.0, "an HDMI input has the rate of its signal, near 60");
+    running.seen.await_covered(12);
+    assert_eq!(running.counters.timeouts(), 0);
+    running.finish();
+    let times = times.lock().unwrap();
+    let spacing: Vec<_> = times.windows(2).map(|w| w[1].since(w[0])).collect();
+    // A period, less an eighth of it and one of the signal's.
+    assert!(spacing.iter().all(|s| *s >= Duration::from_millis(155)), "{spacing:?}");
+}
+
+/// Finds nothing.
+struct Nobody;
+
+impl Detector for Nobody {
+    fn classes(&self) -> &[Class] {
+        &[Class::Face]
+    }
+    fn detect(&mut self, _: &View<'_>) -> Result<Vec<Detection>> {
+        Ok(Vec::new())
+    }
+}
+
 /// Some of the picture must be left, or the comparison says little.
 fn not_hidden_whole(frame: &RedactedFrame) -> Result<(), String> {
     let hidden: u32 = frame.regions().unwrap_or(&[]).iter().map(|r| r.width() * r.height()).sum();
     if hidden < SIZE.0 * SIZE.1 / 2 { Ok(()) } else { Err(format!("{hidden} pixels are hidden")) }
 }
 
-fn play(clip: &[Vec<Vec<u8>>]) -> Player {
+fn play(clip: &[Vec<Vec<u8>>]) -> Killed {
     std::fs::write("/tmp/played.nv12", clip.iter().flatten().flatten().copied().collect::<Vec<u8>>())
         .unwrap();
-    // Timing 0 is 640x480 at 59.94 frames/s.
-    for device in [3, 2] {
-        v4l2_ctl(device, &["--set-dv-bt-timings=index=0"]);
-    }
-    set(2, "osd_text_mode=2");
-    v4l2_ctl(3, &["--set-fmt-video-out=width=640,height=480,pixelformat=NV12,field=none"]);
-    v4l2_ctl(2, &["--set-fmt-video=width=640,height=480,pixelformat=NV12,field=none"]);
-    // Linux 6.12 replaced the switch by a choice of output.
-    let switch = |c: &str| Command::new("v4l2-ctl").args(["-d2", "-c", c]).stderr(Stdio::null()).status();
-    if !switch("loop_video=1").is_ok_and(|s| s.success()) {
-        set(2, "hdmi_000_0_is_connected_to=2");
-    }
+    loop_hdmi(3, 2, "NV12", SIZE);
     let player = Command::new("v4l2-ctl")
         .args(["-d3", "--stream-out-mmap=4", "--stream-from=/tmp/played.nv12", "--stream-loop"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn();
-    let player = Player(player.unwrap());
+    let player = Killed(player.unwrap());
     // Until it plays, vivid shows noise.
     std::thread::sleep(std::time::Duration::from_secs(3));
     player
@@ -94,25 +111,17 @@ fn picture(n: u32) -> Vec<Vec<u8>> {
     let inside = |x: u32, y: u32| (face.x0..face.x1).contains(&x) && (face.y0..face.y1).contains(&y);
     let mut luma = Vec::with_capacity((SIZE.0 * SIZE.1) as usize);
     for (x, y) in (0..SIZE.1).flat_map(|y| (0..SIZE.0).map(move |x| (x, y))) {
-        luma.push(match (x / BLOCK, y < BLOCK) {
-            (bit @ 0..8, true) => 40 + 100 * (n >> bit & 1) as u8,
-            _ if inside(x, y) => SKIN,
-            _ => 32 + ((x * 7 + y * 13 + n * 31) % 120) as u8,
-        });
+        luma.push(if inside(x, y) { SKIN } else { 32 + ((x * 7 + y * 13 + n * 31) % 120) as u8 });
     }
+    write_tag(&mut luma, SIZE.0 as usize, n);
     let chroma = |y: u32, x: u32| [100 + ((x + n) % 50) as u8, 110 + ((y + 3 * n) % 40) as u8];
     let chroma = (0..SIZE.1 / 2).flat_map(|y| (0..SIZE.0 / 2).flat_map(move |x| chroma(y, x))).collect();
     vec![luma, chroma]
 }
 
-/// The frame's number; `None` when the blocks are not clear.
-fn tag(view: &View<'_>) -> Option<u32> {
-    let row = view.row(0, BLOCK / 2);
-    (0..8).try_fold(0, |n, bit| match row[(bit * BLOCK + BLOCK / 2) as usize] {
-        40 => Some(n),
-        140 => Some(n | 1 << bit),
-        _ => None,
-    })
+/// The frame's number; `None` when it cannot be read.
+fn number(view: &View<'_>) -> Option<u32> {
+    tag(view.row(0, PLAYED_ROW as u32))
 }
 
 /// Knows the face's place by the tag, and complains of every picture that was not played.
@@ -130,7 +139,7 @@ impl Detector for Reader {
         if view.row(0, 0).iter().all(|s| *s == 0) {
             return Ok(Vec::new());
         }
-        let Some(n) = tag(view).filter(|n| *n < FRAMES) else {
+        let Some(n) = number(view).filter(|n| *n < FRAMES) else {
             self.seen.complain("a raw picture without a tag".into());
             return Ok(Vec::new());
         };

@@ -1,6 +1,6 @@
 //! What the scenarios share: vivid's controls, a pipeline on a camera, and the comparison of what leaves it.
 
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -34,6 +34,66 @@ pub fn v4l2_ctl(device: u32, arguments: &[&str]) {
 /// Sets controls of vivid: `name=value,name=value`.
 pub fn set(device: u32, controls: &str) {
     v4l2_ctl(device, &["-c", controls]);
+}
+
+/// Has the HDMI input `input` show what the HDMI output `output` is given, byte for byte; both belong to one device of vivid.
+pub fn loop_hdmi(output: u32, input: u32, fourcc: &str, (width, height): (u32, u32)) {
+    // Timing 0 is 640x480 at 59.94 frames/s.
+    for device in [output, input] {
+        v4l2_ctl(device, &["--set-dv-bt-timings=index=0"]);
+    }
+    set(input, "osd_text_mode=2");
+    // A quarter of it is scaled up and down again without loss.
+    let format = format!("width={width},height={height},pixelformat={fourcc},field=none");
+    v4l2_ctl(output, &[&format!("--set-fmt-video-out={format}")]);
+    v4l2_ctl(input, &[&format!("--set-fmt-video={format}")]);
+    // Linux 6.12 replaced the switch by a choice of output.
+    let mut switch = Command::new("v4l2-ctl");
+    switch.arg(format!("-d{input}")).args(["-c", "loop_video=1"]).stderr(Stdio::null());
+    if !switch.status().is_ok_and(|s| s.success()) {
+        set(input, "hdmi_000_0_is_connected_to=2");
+    }
+}
+
+/// A child that ends with its owner, whatever happens.
+pub struct Killed(pub Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The tag of a played picture: blocks of luma in the upper left corner, one for each bit of its number.
+const BLOCK: usize = 16;
+const BITS: usize = 8;
+/// The luma row that tags are read from.
+pub const PLAYED_ROW: usize = BLOCK / 2;
+
+/// Writes the number of a picture into it. Luma comes first in it, in rows of `width`.
+pub fn write_tag(picture: &mut [u8], width: usize, n: u32) {
+    for (bit, y) in (0..BITS).flat_map(|bit| (0..BLOCK).map(move |y| (bit, y))) {
+        picture[y * width + bit * BLOCK..][..BLOCK].fill(40 + 100 * (n >> bit & 1) as u8);
+    }
+}
+
+/// The number of a picture, from its row [`PLAYED_ROW`]; `None` when the blocks are not clear.
+pub fn tag(row: &[u8]) -> Option<u32> {
+    (0..BITS).try_fold(0, |n, bit| match row[bit * BLOCK + BLOCK / 2] {
+        40 => Some(n),
+        140 => Some(n | 1 << bit),
+        _ => None,
+    })
+}
+
+/// Asks until it is so.
+pub fn await_that(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !condition() {
+        assert!(Instant::now() < end, "{what}: it did not happen");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// What left the pipeline, and the first complaint about it.

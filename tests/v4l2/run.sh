@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the scenarios of main.rs and runs them with vivid as the camera, in the emulated machine of vm.sh. Several
-# minutes, most of it in emulation.
+# Builds the scenarios of main.rs and the milkglass command, and runs them with vivid as the camera, in the emulated machine
+# of vm.sh. Several minutes, most of it in emulation.
 #
 #   tests/v4l2/run.sh [amd64|arm64] [SCENARIO]...
 #
@@ -10,7 +10,8 @@ cd "$(dirname "$0")/../.."
 
 export ARCH=${1:-amd64}
 shift || true
-arguments=(--package milkglass --no-default-features --features v4l2 --test v4l2 --message-format json)
+arguments=(--package milkglass --test v4l2 --package milkglass-cli --bin milkglass --message-format json)
+strip=strip
 if [ "$ARCH" = arm64 ]; then
   triple=aarch64-unknown-linux-gnu
   arguments+=(--target "$triple")
@@ -20,11 +21,22 @@ if [ "$ARCH" = arm64 ]; then
   fi
   export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
   export BINDGEN_EXTRA_CLANG_ARGS_aarch64_unknown_linux_gnu="--sysroot=/usr/aarch64-linux-gnu -I/usr/aarch64-linux-gnu/include"
+  strip=aarch64-linux-gnu-strip
 fi
 built=$("${CARGO:-cargo}" build "${arguments[@]}")
-program=$(sed -n 's/.*"name":"v4l2".*"executable":"\([^"]*\)".*/\1/p' <<<"$built" | tail -1)
+executable() { sed -n "s/.*\"name\":\"$1\".*\"executable\":\"\([^\"]*\)\".*/\1/p" <<<"$built" | tail -1; }
 
-# Three devices: a webcam with single planes, one with several, and an HDMI input that shows its own output.
-vivid="n_devs=3 multiplanar=1,2,1 node_types=0x1,0x1,0x101 num_inputs=1,1,1 input_types=0x0,0x0,0x3"
-vivid+=" num_outputs=0,0,1 output_types=0x0,0x0,0x1 vid_cap_nr=0,1,2 vid_out_nr=-1,-1,3"
-exec tests/v4l2/vm.sh -t 600 -m "$vivid" "$program" "$@"
+# What real.rs needs: the command, without what only a debugger reads, the model, and a part of 16 frames in which two people
+# pass, as raw pictures, with its labels.
+files=$(mktemp -d)
+trap 'rm -rf "$files"' EXIT
+"$strip" -o "$files/milkglass" "$(executable milkglass)"
+ffmpeg -v error -nostdin -i examples/people.mp4 \
+  -vf trim=start_frame=18:end_frame=34,setpts=PTS-STARTPTS,crop=480:360:420:280,scale=320:240 -pix_fmt nv12 -f rawvideo \
+  "$files/people.nv12"
+
+# Four devices: a webcam with single planes and one with several, and the same as HDMI inputs that show their own outputs.
+vivid="n_devs=4 multiplanar=1,2,1,2 node_types=0x1,0x1,0x101,0x101 num_inputs=1,1,1,1 input_types=0x0,0x0,0x3,0x3"
+vivid+=" num_outputs=0,0,1,1 output_types=0x0,0x0,0x1,0x1 vid_cap_nr=0,1,2,4 vid_out_nr=-1,-1,3,5"
+tests/v4l2/vm.sh -t 600 -m "$vivid" -f "$files/milkglass" -f "$files/people.nv12" -f examples/people.truth.json \
+  -f models/yunet.onnx -f models/yunet.toml "$(executable v4l2)" "$@"

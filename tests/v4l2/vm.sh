@@ -13,8 +13,9 @@ cd "$(dirname "$0")/../.."
 ARCH=${ARCH:-amd64}
 cache=$PWD/target/vm/$ARCH
 suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
+# Processors without wide vectors: emulated, those are slower than none.
 case $ARCH in
-  amd64) emulator=qemu-system-x86_64 machine=(-M pc -cpu max) console=ttyS0 ;;
+  amd64) emulator=qemu-system-x86_64 machine=(-M pc -cpu Nehalem) console=ttyS0 ;;
   arm64) emulator=qemu-system-aarch64 machine=(-M "virt,gic-version=3" -cpu "max,pauth-impdef=on") console=ttyAMA0 ;;
   *) echo "vm.sh: ARCH=$ARCH is neither amd64 nor arm64" >&2; exit 2 ;;
 esac

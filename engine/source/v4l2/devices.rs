@@ -40,14 +40,14 @@ pub struct FormatInfo {
 pub fn devices() -> Vec<DeviceInfo> {
     let describe = |path: PathBuf| {
         let device = Device::open(&path).ok()?;
-        let Identity { driver, card, bus_info, kind } = device.identity().ok()?;
+        let Identity { driver, card, bus_info, capture, .. } = device.identity().ok()?;
         let info = |(fourcc, description)| FormatInfo {
             fourcc,
             description,
             format: CameraFormat::from_fourcc(fourcc),
             sizes: device.sizes(fourcc),
         };
-        let formats = device.formats(kind?).into_iter().map(info).collect();
+        let formats = device.formats(capture?).into_iter().map(info).collect();
         Some(DeviceInfo { path, card, driver, bus_info, formats })
     };
     nodes().into_iter().filter_map(describe).collect()
@@ -74,7 +74,7 @@ impl Home {
     pub fn find(&self) -> Option<(PathBuf, Device, Identity)> {
         nodes().into_iter().find_map(|path| {
             let device = Device::open(&path).ok()?;
-            let identity = device.identity().ok().filter(|i| i.kind.is_some())?;
+            let identity = device.identity().ok().filter(|i| i.capture.is_some())?;
             (Home::of(&path, &identity) == *self).then_some((path, device, identity))
         })
     }

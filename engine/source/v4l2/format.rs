@@ -1,9 +1,11 @@
-//! What a camera's bytes are: fourccs, where the rows lie in its memory, what its colours mean.
+//! What the bytes of a camera or an output device are: fourccs, where the rows lie in its memory, what its colours mean.
 
 use std::fmt;
 
+use v4l::v4l_sys as raw;
+
 use crate::error::{Error, Result};
-use crate::frame::{ColorMatrix, ColorRange, FrameFormat, PixelFormat, ViewMut};
+use crate::frame::{ColorMatrix, ColorRange, FrameFormat, PixelFormat, View, ViewMut};
 
 /// A V4L2 format code, such as `NV12`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -109,7 +111,7 @@ impl fmt::Display for CameraFormat {
 
 /// One memory plane of a camera's buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Memory {
+pub(crate) struct Memory {
     /// Bytes from one row to the next.
     pub stride: usize,
     /// Bytes in all, at most.
@@ -118,20 +120,43 @@ pub(super) struct Memory {
 
 /// What the driver settled on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Negotiated {
+pub(crate) struct Negotiated {
     pub fourcc: Fourcc,
     pub size: (u32, u32),
     pub progressive: bool,
     pub memory: Vec<Memory>,
-    /// V4L2's numbers; 0 means "by default".
+    pub color: ColorCodes,
+}
+
+/// V4L2's numbers for what colours mean; 0 means "by default".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ColorCodes {
     pub colorspace: u32,
     pub ycbcr_enc: u32,
     pub quantization: u32,
 }
 
+impl ColorCodes {
+    /// What to tell an output device of frames in `format`.
+    pub fn of(format: &FrameFormat) -> ColorCodes {
+        let colorspace = match (format.pixel(), format.matrix()) {
+            (PixelFormat::Rgb24, _) => raw::v4l2_colorspace_V4L2_COLORSPACE_SRGB,
+            (_, ColorMatrix::Bt601) => raw::v4l2_colorspace_V4L2_COLORSPACE_SMPTE170M,
+            (_, ColorMatrix::Bt709) => raw::v4l2_colorspace_V4L2_COLORSPACE_REC709,
+            (_, ColorMatrix::Bt2020) => raw::v4l2_colorspace_V4L2_COLORSPACE_BT2020,
+        };
+        let quantization = match format.range() {
+            _ if format.pixel() == PixelFormat::Rgb24 => raw::v4l2_quantization_V4L2_QUANTIZATION_FULL_RANGE,
+            ColorRange::Full => raw::v4l2_quantization_V4L2_QUANTIZATION_FULL_RANGE,
+            ColorRange::Limited => raw::v4l2_quantization_V4L2_QUANTIZATION_LIM_RANGE,
+        };
+        ColorCodes { colorspace, ycbcr_enc: raw::v4l2_ycbcr_encoding_V4L2_YCBCR_ENC_DEFAULT, quantization }
+    }
+}
+
 /// Where the rows of one plane of the picture lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Rows {
+pub(crate) struct Rows {
     /// Which memory plane.
     pub memory: usize,
     /// Bytes to the first row.
@@ -147,7 +172,7 @@ impl Negotiated {
     pub fn frame_format(&self) -> Result<FrameFormat> {
         let camera = self.camera_format()?;
         let format = FrameFormat::new(camera.pixel_format(), self.size.0, self.size.1)?;
-        let (range, matrix) = color(camera, self.colorspace, self.ycbcr_enc, self.quantization);
+        let (range, matrix) = color(camera, self.color);
         Ok(format.with_color(range, matrix))
     }
 
@@ -157,8 +182,8 @@ impl Negotiated {
         CameraFormat::from_fourcc(self.fourcc).ok_or_else(unknown)
     }
 
-    /// Where the planes' rows lie, in the order of `format`'s planes; not for MJPEG.
-    pub fn rows(&self, format: &FrameFormat) -> Result<Vec<Rows>> {
+    /// Where the planes' rows lie, in the order of `format`'s planes; not for MJPEG. The error says why they cannot.
+    pub fn rows(&self, format: &FrameFormat) -> Result<Vec<Rows>, String> {
         let separate = [*b"NM12", *b"YM12"].contains(&self.fourcc.0);
         let luma_stride = self.memory.first().map_or(0, |m| m.stride);
         let mut offset = 0;
@@ -171,7 +196,7 @@ impl Negotiated {
                 (false, PixelFormat::I420, 1 | 2) => luma_stride / 2,
                 _ => luma_stride,
             };
-            let refuse = |why| Err(Error::Camera(format!("{} of {:?}: {why}", self.fourcc, self.memory)));
+            let refuse = |why| Err(format!("{} of {:?}: {why}", self.fourcc, self.memory));
             let Some(m) = self.memory.get(memory) else { return refuse("it has too few memory planes") };
             let stride = of(m);
             if stride < plane.row_bytes() {
@@ -190,7 +215,7 @@ impl Negotiated {
 }
 
 /// Copies a picture's samples, row by row, from its memory planes. False when one is too short: then nothing was copied.
-pub(super) fn copy_rows<'a>(
+pub(crate) fn copy_rows<'a>(
     rows: &[Rows],
     memory: impl Fn(usize) -> &'a [u8],
     view: &mut ViewMut<'_>,
@@ -209,19 +234,26 @@ pub(super) fn copy_rows<'a>(
     true
 }
 
+/// The other way: a redacted frame's samples into the memory planes of an output device. What lies between rows is left.
+/// Panics when one is shorter than a picture.
+pub(crate) fn write_rows(rows: &[Rows], view: &View<'_>, memory: &mut [impl AsMut<[u8]>]) {
+    for (i, r) in rows.iter().enumerate() {
+        let memory = memory[r.memory].as_mut();
+        for y in 0..view.format().planes()[i].height {
+            let samples = view.row(i, y);
+            memory[r.offset + y as usize * r.stride..][..samples.len()].copy_from_slice(samples);
+        }
+    }
+}
+
 /// Whether every row is there.
-pub(super) fn is_whole<'a>(rows: &[Rows], memory: impl Fn(usize) -> &'a [u8]) -> bool {
+pub(crate) fn is_whole<'a>(rows: &[Rows], memory: impl Fn(usize) -> &'a [u8]) -> bool {
     rows.iter().all(|r| memory(r.memory).len() >= r.end)
 }
 
 /// Range and matrix by V4L2's rules for what a driver leaves at "default".
-fn color(
-    camera: CameraFormat,
-    colorspace: u32,
-    ycbcr_enc: u32,
-    quantization: u32,
-) -> (ColorRange, ColorMatrix) {
-    use v4l::v4l_sys as raw;
+fn color(camera: CameraFormat, codes: ColorCodes) -> (ColorRange, ColorMatrix) {
+    let ColorCodes { colorspace, ycbcr_enc, quantization } = codes;
     let matrix = match (ycbcr_enc, colorspace) {
         (raw::v4l2_ycbcr_encoding_V4L2_YCBCR_ENC_709 | raw::v4l2_ycbcr_encoding_V4L2_YCBCR_ENC_XV709, _) => {
             ColorMatrix::Bt709

@@ -7,12 +7,12 @@
 
 mod counters;
 mod devices;
-mod format;
+pub(crate) mod format;
 mod mjpeg;
 mod negotiate;
 mod order;
 mod picture;
-mod sys;
+pub(crate) mod sys;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -23,10 +23,10 @@ pub use counters::V4l2Counters;
 use counters::{Journal, Trouble};
 use devices::Home;
 pub use devices::{DeviceInfo, FormatInfo, devices};
-use format::Negotiated;
 pub use format::{CameraFormat, Fourcc};
+use format::{ColorCodes, Negotiated};
 use negotiate::settle;
-use order::Order;
+use order::{Order, Pace};
 use picture::Picture;
 pub use sys::FrameSize;
 use sys::{Device, Kind, Stream};
@@ -54,7 +54,8 @@ pub struct V4l2Config {
     pub device: PathBuf,
     /// Width and height in pixels, exactly; `None` for what the camera is set to.
     pub size: Option<(u32, u32)>,
-    /// Frames per second, or the nearest that the camera can do; `None` for what it is set to.
+    /// Frames per second, or the nearest that the camera can do; `None` for what it is set to. Of a camera that is faster,
+    /// the pictures between are given back unread.
     pub fps: Option<f64>,
     /// Acceptable formats, best first ([`CameraFormat::fourccs`]). The first that reaches `fps` is taken, or else the one
     /// that comes nearest. Empty: any, in the order of [`CameraFormat::ALL`].
@@ -81,6 +82,7 @@ pub struct V4l2Source {
     fps: Option<f64>,
     picture: Picture,
     order: Order,
+    pace: Pace,
     journal: Journal,
     /// When the last whole picture came, or the stream was started.
     alive: Instant,
@@ -102,6 +104,7 @@ impl V4l2Source {
         let format = settled.negotiated.frame_format()?.with_orientation(config.orientation);
         let stream = device.start(settled.kind, BUFFERS).map_err(io("starting the camera"))?;
         let picture = Picture::new(&settled.negotiated, &format, &stream)?;
+        let (pace, fps) = Pace::new(config.fps, settled.fps);
         let journal = Journal::new(format!("{} ({})", path.display(), identity.card));
         journal.counters.set_connected(true);
         let Negotiated { fourcc, size, .. } = settled.negotiated;
@@ -112,16 +115,17 @@ impl V4l2Source {
             identity.driver,
             size.0,
             size.1,
-            settled.fps.map_or("unknown".into(), |f| format!("{f:.3}"))
+            fps.map_or("unknown".into(), |f| format!("{f:.3}"))
         );
         let source = V4l2Source {
             stream: Some(stream),
             home: Home::of(path, &identity),
             fourcc,
             format,
-            fps: settled.fps,
+            fps,
             picture,
             order: Order::default(),
+            pace,
             journal,
             alive: Instant::now(),
             retry: (Instant::now(), RETRY.0),
@@ -129,7 +133,8 @@ impl V4l2Source {
         Ok((source, format))
     }
 
-    /// The rate that the camera granted, in frames per second; `None` when the driver does not tell.
+    /// The rate of the frames, in frames per second: what the camera granted, or what was wanted of a faster one. `None` when
+    /// the driver does not tell.
     pub fn fps(&self) -> Option<f64> {
         self.fps
     }
@@ -146,13 +151,24 @@ impl V4l2Source {
 
     /// Waits for one picture. An error means that the stream is of no more use.
     fn picture(&mut self, stream: &mut Stream, pool: &FramePool) -> std::io::Result<Captured> {
-        let Some(filled) = stream.dequeue(PATIENCE)? else {
-            self.journal.note(Trouble::Timeout, 1, String::new);
-            return self.stalled();
+        let end = Instant::now() + PATIENCE;
+        let (filled, placed) = loop {
+            let Some(filled) = stream.dequeue(PATIENCE)? else {
+                self.journal.note(Trouble::Timeout, 1, String::new);
+                return self.stalled();
+            };
+            let placed = self.order.place(filled.sequence, filled.captured, now());
+            self.journal.note(Trouble::Missed, placed.missed, String::new);
+            self.journal.note(Trouble::OddTime, placed.odd_time.into(), String::new);
+            if filled.damaged || !self.pace.is_early(placed.meta.captured) {
+                break (filled, placed);
+            }
+            filled.requeue()?;
+            self.alive = Instant::now();
+            if self.alive > end {
+                return Ok(Captured::Skipped);
+            }
         };
-        let placed = self.order.place(filled.sequence, filled.captured, now());
-        self.journal.note(Trouble::Missed, placed.missed, String::new);
-        self.journal.note(Trouble::OddTime, placed.odd_time.into(), String::new);
         let taken = self.picture.take(filled, placed.meta, pool)?;
         match taken {
             Ok(captured) => {
@@ -208,8 +224,9 @@ impl V4l2Source {
         let Some((path, device, identity)) = self.home.find() else {
             return Ok(Err(std::io::ErrorKind::NotFound.into()));
         };
-        let kind = identity.kind.unwrap_or(Kind::Single);
-        let negotiated = match device.set_format(kind, self.fourcc, self.format.size()) {
+        let kind = identity.capture.unwrap_or(Kind::Capture);
+        let negotiated = match device.set_format(kind, self.fourcc, self.format.size(), ColorCodes::default())
+        {
             Ok(negotiated) => negotiated,
             Err(e) => return Ok(Err(e)),
         };

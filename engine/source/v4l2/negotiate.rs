@@ -1,7 +1,7 @@
 //! Agreeing with a driver on format, size and rate. Drivers answer with what they can do: what came back is what counts.
 
 use super::V4l2Config;
-use super::format::{CameraFormat, Fourcc, Negotiated};
+use super::format::{CameraFormat, ColorCodes, Fourcc, Negotiated};
 use super::sys::{Device, Identity, Kind};
 use crate::error::{Error, Result};
 
@@ -15,7 +15,7 @@ pub(super) struct Settled {
 /// Chooses a format: the first that the camera grants in the wanted size and rate, or else the one with the best rate.
 pub(super) fn settle(device: &Device, identity: &Identity, config: &V4l2Config) -> Result<Settled> {
     let refuse = |why: String| Err(Error::Camera(format!("{}: {why}", config.device.display())));
-    let Some(kind) = identity.kind else {
+    let Some(kind) = identity.capture else {
         return refuse(format!("{} does not capture video", identity.card));
     };
     let offered = device.formats(kind);
@@ -61,7 +61,7 @@ fn attempt(device: &Device, kind: Kind, fourcc: Fourcc, config: &V4l2Config) -> 
         Some(size) => size,
         None => device.format(kind).map_err(io)?.size,
     };
-    let negotiated = device.set_format(kind, fourcc, size).map_err(io)?;
+    let negotiated = device.set_format(kind, fourcc, size, ColorCodes::default()).map_err(io)?;
     if negotiated.fourcc != fourcc {
         return refuse(format!("the driver sets {} instead", negotiated.fourcc));
     }
@@ -74,7 +74,7 @@ fn attempt(device: &Device, kind: Kind, fourcc: Fourcc, config: &V4l2Config) -> 
     }
     let format = negotiated.frame_format()?;
     if negotiated.camera_format()? != CameraFormat::Mjpeg {
-        negotiated.rows(&format)?;
+        negotiated.rows(&format).map_err(Error::Camera)?;
     }
     let fps = device.set_rate(kind, config.fps);
     Ok(Settled { kind, negotiated, fps })

@@ -1,5 +1,5 @@
 //! Numbers and times of frames, made dependable: numbers only grow, times strictly increase and are never made up from a
-//! clock that is off.
+//! clock that is off. And their pace, for cameras that know one rate alone.
 
 use std::time::Duration;
 
@@ -63,6 +63,35 @@ impl Order {
     }
 }
 
+/// Lets no more pictures through than are wanted, where a camera has no rate so slow.
+#[derive(Debug)]
+pub(super) struct Pace {
+    period: Option<Duration>,
+    /// When the next picture is wanted.
+    due: Timestamp,
+}
+
+impl Pace {
+    /// The pace, and the rate that frames will have. A camera that is a tenth faster than wanted is left alone.
+    pub fn new(wanted: Option<f64>, granted: Option<f64>) -> (Pace, Option<f64>) {
+        let slower = wanted.filter(|w| granted.is_some_and(|g| g > 1.1 * w));
+        let period = slower.and_then(|fps| Duration::try_from_secs_f64(1.0 / fps).ok());
+        (Pace { period, due: Timestamp::ZERO }, slower.or(granted))
+    }
+
+    /// Whether a picture comes too early to be wanted. Counts those that do not.
+    pub fn is_early(&mut self, captured: Timestamp) -> bool {
+        let Some(period) = self.period else { return false };
+        // A little before its time is good enough, or a jitter would cost a whole period.
+        if captured + period / 8 < self.due {
+            return true;
+        }
+        let missed = captured > self.due + period;
+        self.due = if missed { captured } else { self.due } + period;
+        false
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +115,27 @@ mod tests {
         assert_eq!(place(1, 6), (8, 0), "a repeated number");
         order.restart();
         assert_eq!(order.place(500, None, ms(7)).meta.sequence, 9);
+    }
+
+    #[test]
+    fn a_faster_camera_is_slowed_down_on_average() {
+        let count = |wanted, camera: u64| {
+            let (mut pace, fps) = Pace::new(Some(wanted), Some(camera as f64));
+            // Ten seconds from 5 s on, each picture up to 2 ms late.
+            let times = (0..10 * camera).map(|i| 5000 + 1000 * i / camera + i % 3);
+            (times.filter(|t| !pace.is_early(ms(*t))).count(), fps.unwrap())
+        };
+        let about = |(n, fps): (usize, f64), frames: usize, rate| n.abs_diff(frames) <= 1 && fps == rate;
+        assert!(about(count(2.0, 60), 20, 2.0));
+        assert!(about(count(25.0, 60), 250, 25.0));
+        assert!(about(count(30.0, 30), 300, 30.0));
+        assert!(about(count(30.0, 32), 320, 32.0));
+        assert!(about(count(30.0, 10), 100, 10.0));
+        let (mut pace, _) = Pace::new(Some(2.0), Some(30.0));
+        let early = [0, 100, 500, 5000, 5100, 5500].map(|t| pace.is_early(ms(t)));
+        assert_eq!(early, [false, true, false, false, true, false], "a gap is not made up for");
+        assert_eq!(Pace::new(None, Some(60.0)).1, Some(60.0));
+        assert_eq!(Pace::new(Some(2.0), None).1, None);
     }
 
     #[test]

@@ -20,7 +20,7 @@ impl Picture {
         if negotiated.camera_format()? == CameraFormat::Mjpeg {
             return Ok(Picture::Jpeg(Box::new(Mjpeg::new(format.size(), stream.capacity(0)))));
         }
-        let rows = negotiated.rows(format)?;
+        let rows = negotiated.rows(format).map_err(Error::Camera)?;
         if rows.iter().any(|r| stream.capacity(r.memory) < r.end) {
             return Err(Error::Camera("its buffers are smaller than a picture".into()));
         }

@@ -1,52 +1,70 @@
-//! The kernel's side of a camera: requests, mapped buffers, the queue. All unsafe code of this source is in this file; what
-//! leaves it is plain values, and bytes borrowed for as long as the driver leaves them alone.
+//! The kernel's side of a camera or an output device: requests here, mapped buffers in `buffers.rs`. All unsafe code for
+//! V4L2 is in these two files; what leaves them is plain values, and bytes borrowed for as long as the driver leaves them
+//! alone.
 #![allow(unsafe_code)]
 
+mod buffers;
+
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
-use std::ptr::{self, NonNull};
+use std::ptr;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
-use rustix::mm::{MapFlags, ProtFlags};
 use v4l::v4l_sys as raw;
 use v4l::v4l2::{self, vidioc};
 
-use super::format::{Fourcc, Memory, Negotiated};
-use crate::time::Timestamp;
+pub(crate) use buffers::{Filled, Playback, Stream};
 
-/// The most memory planes of a buffer.
-const MAX_PLANES: usize = raw::VIDEO_MAX_PLANES as usize;
+use super::format::{ColorCodes, Fourcc, Memory, Negotiated};
+
 /// More entries than this come from a driver that does not end its lists.
 const MAX_ENTRIES: u32 = 1024;
 
-/// Which of the two capture interfaces a device has.
+/// The kinds of video queues: pictures that come from the device or go to it, in one memory plane each or in several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// One memory plane for a picture.
-    Single,
-    /// One or more.
-    Multi,
+pub(crate) enum Kind {
+    Capture,
+    CapturePlanes,
+    Output,
+    OutputPlanes,
 }
 
 impl Kind {
     fn buffer_type(self) -> u32 {
         match self {
-            Kind::Single => raw::v4l2_buf_type_V4L2_BUF_TYPE_VIDEO_CAPTURE,
-            Kind::Multi => raw::v4l2_buf_type_V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE,
+            Kind::Capture => raw::v4l2_buf_type_V4L2_BUF_TYPE_VIDEO_CAPTURE,
+            Kind::CapturePlanes => raw::v4l2_buf_type_V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE,
+            Kind::Output => raw::v4l2_buf_type_V4L2_BUF_TYPE_VIDEO_OUTPUT,
+            Kind::OutputPlanes => raw::v4l2_buf_type_V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE,
         }
+    }
+
+    fn has_planes(self) -> bool {
+        matches!(self, Kind::CapturePlanes | Kind::OutputPlanes)
+    }
+
+    fn is_output(self) -> bool {
+        matches!(self, Kind::Output | Kind::OutputPlanes)
     }
 }
 
-/// What a device says of itself. `kind` is `None` when it does not capture video into mapped buffers.
+/// What a device says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Identity {
+pub(crate) struct Identity {
     pub driver: String,
     pub card: String,
     pub bus_info: String,
-    pub kind: Option<Kind>,
+    /// `None` when it does not capture video into mapped buffers.
+    pub capture: Option<Kind>,
+    /// `None` when no video can be put out to it.
+    pub output: Option<Kind>,
+    /// Mapped buffers can be used.
+    pub streams: bool,
+    /// Pictures can be put out with plain writing.
+    pub writes: bool,
 }
 
 /// Sizes of a format, in pixels.
@@ -102,7 +120,7 @@ macro_rules! requests {
 }
 
 /// An open device, not streaming.
-pub(super) struct Device {
+pub(crate) struct Device {
     fd: OwnedFd,
 }
 
@@ -133,13 +151,22 @@ impl Device {
         self.query_cap(&mut cap)?;
         let node = cap.capabilities & raw::V4L2_CAP_DEVICE_CAPS != 0;
         let caps = if node { cap.device_caps } else { cap.capabilities };
-        let kind = match caps {
-            _ if caps & raw::V4L2_CAP_STREAMING == 0 => None,
-            _ if caps & raw::V4L2_CAP_VIDEO_CAPTURE != 0 => Some(Kind::Single),
-            _ if caps & raw::V4L2_CAP_VIDEO_CAPTURE_MPLANE != 0 => Some(Kind::Multi),
-            _ => None,
+        let can = |capability| caps & capability != 0;
+        let streams = can(raw::V4L2_CAP_STREAMING);
+        let capture = match () {
+            () if !streams => None,
+            () if can(raw::V4L2_CAP_VIDEO_CAPTURE) => Some(Kind::Capture),
+            () if can(raw::V4L2_CAP_VIDEO_CAPTURE_MPLANE) => Some(Kind::CapturePlanes),
+            () => None,
         };
-        Ok(Identity { driver: text(&cap.driver), card: text(&cap.card), bus_info: text(&cap.bus_info), kind })
+        let output = match () {
+            () if can(raw::V4L2_CAP_VIDEO_OUTPUT) => Some(Kind::Output),
+            () if can(raw::V4L2_CAP_VIDEO_OUTPUT_MPLANE) => Some(Kind::OutputPlanes),
+            () => None,
+        };
+        let writes = can(raw::V4L2_CAP_READWRITE) && output == Some(Kind::Output);
+        let (driver, card, bus_info) = (text(&cap.driver), text(&cap.card), text(&cap.bus_info));
+        Ok(Identity { driver, card, bus_info, capture, output, streams, writes })
     }
 
     /// The formats on offer, each with the driver's description.
@@ -187,24 +214,34 @@ impl Device {
     }
 
     /// Asks for a format; what comes back may be another. Strides and sizes are left to the driver: it would keep old ones.
-    pub fn set_format(&self, kind: Kind, fourcc: Fourcc, size: (u32, u32)) -> io::Result<Negotiated> {
+    /// Of the colours, cameras say what they are, and output devices are told.
+    pub fn set_format(
+        &self,
+        kind: Kind,
+        fourcc: Fourcc,
+        size: (u32, u32),
+        color: ColorCodes,
+    ) -> io::Result<Negotiated> {
         let mut f = raw::v4l2_format { type_: kind.buffer_type(), ..Plain::zeroed() };
         let (pixelformat, field) = (u32::from_le_bytes(fourcc.0), raw::v4l2_field_V4L2_FIELD_NONE);
-        match kind {
-            Kind::Single => {
-                f.fmt.pix.width = size.0;
-                f.fmt.pix.height = size.1;
-                f.fmt.pix.pixelformat = pixelformat;
-                f.fmt.pix.field = field;
-                // Without it, the colour fields beyond `colorspace` are neither read nor written.
-                f.fmt.pix.priv_ = raw::V4L2_PIX_FMT_PRIV_MAGIC;
-            }
-            Kind::Multi => {
-                f.fmt.pix_mp.width = size.0;
-                f.fmt.pix_mp.height = size.1;
-                f.fmt.pix_mp.pixelformat = pixelformat;
-                f.fmt.pix_mp.field = field;
-            }
+        if kind.has_planes() {
+            f.fmt.pix_mp.width = size.0;
+            f.fmt.pix_mp.height = size.1;
+            f.fmt.pix_mp.pixelformat = pixelformat;
+            f.fmt.pix_mp.field = field;
+            f.fmt.pix_mp.colorspace = color.colorspace;
+            f.fmt.pix_mp.__bindgen_anon_1.ycbcr_enc = color.ycbcr_enc as u8;
+            f.fmt.pix_mp.quantization = color.quantization as u8;
+        } else {
+            f.fmt.pix.width = size.0;
+            f.fmt.pix.height = size.1;
+            f.fmt.pix.pixelformat = pixelformat;
+            f.fmt.pix.field = field;
+            f.fmt.pix.colorspace = color.colorspace;
+            f.fmt.pix.__bindgen_anon_1.ycbcr_enc = color.ycbcr_enc;
+            f.fmt.pix.quantization = color.quantization;
+            // Without it, the colour fields beyond `colorspace` are neither read nor written.
+            f.fmt.pix.priv_ = raw::V4L2_PIX_FMT_PRIV_MAGIC;
         }
         self.s_fmt(&mut f)?;
         Ok(negotiated(kind, &f))
@@ -214,7 +251,8 @@ impl Device {
     pub fn set_rate(&self, kind: Kind, fps: Option<f64>) -> Option<f64> {
         let mut p = raw::v4l2_streamparm { type_: kind.buffer_type(), ..Plain::zeroed() };
         self.g_parm(&mut p).ok()?;
-        // SAFETY: integers, valid in any case; for capture types the kernel fills this member.
+        // SAFETY: integers, valid in any case; the kernel fills this member for capture, and for output one of the same layout
+        // as far as it is used here.
         let can_set = unsafe { p.parm.capture.capability } & raw::V4L2_CAP_TIMEPERFRAME != 0;
         if let (true, Some(fps)) = (can_set, fps) {
             let (numerator, denominator) = (1000, (fps * 1000.0).round().clamp(1.0, 1e9) as u32);
@@ -226,217 +264,56 @@ impl Device {
         (t.numerator > 0 && t.denominator > 0).then(|| f64::from(t.denominator) / f64::from(t.numerator))
     }
 
-    /// Maps `count` buffers (the driver may give others), queues them and starts the camera.
-    pub fn start(self, kind: Kind, count: u32) -> io::Result<Stream> {
-        let memory = raw::v4l2_memory_V4L2_MEMORY_MMAP;
-        let mut r = raw::v4l2_requestbuffers { count, type_: kind.buffer_type(), memory, ..Plain::zeroed() };
-        self.reqbufs(&mut r)?;
-        if r.count < 2 {
-            return Err(io::Error::other("the driver has too little memory for two buffers"));
-        }
-        let mut stream = Stream { device: self, kind, buffers: Vec::with_capacity(r.count as usize) };
-        for index in 0..r.count {
-            let mappings = stream.device.map(kind, index)?;
-            stream.buffers.push(mappings);
-        }
-        for index in 0..r.count {
-            stream.device.with_buffer(kind, index, |device, b| device.qbuf(b))?;
-        }
-        stream.device.streamon(&mut kind.buffer_type().cast_signed())?;
-        Ok(stream)
-    }
-
-    fn map(&self, kind: Kind, index: u32) -> io::Result<Vec<Mapping>> {
-        let (b, planes) = self.with_buffer(kind, index, |device, b| device.querybuf(b))?;
-        match kind {
-            // SAFETY: a union of integers and pointers; for mapped buffers of this kind the kernel fills `offset`.
-            Kind::Single => Ok(vec![Mapping::new(&self.fd, b.length, unsafe { b.m.offset })?]),
-            Kind::Multi => {
-                let used = planes.iter().take(b.length as usize);
-                // SAFETY: as above, per plane.
-                used.map(|p| Mapping::new(&self.fd, p.length, unsafe { p.m.mem_offset })).collect()
-            }
+    /// Writes one picture; `None` when the device takes none now.
+    pub fn write(&self, picture: &[u8]) -> io::Result<Option<usize>> {
+        match rustix::io::retry_on_intr(|| rustix::io::write(&self.fd, picture)) {
+            Ok(written) => Ok(Some(written)),
+            Err(rustix::io::Errno::AGAIN) => Ok(None),
+            Err(e) => Err(e.into()),
         }
     }
 
-    /// One buffer request, with the structures it needs.
-    fn with_buffer(
-        &self,
-        kind: Kind,
-        index: u32,
-        request: impl FnOnce(&Device, &mut raw::v4l2_buffer) -> io::Result<()>,
-    ) -> io::Result<(raw::v4l2_buffer, [raw::v4l2_plane; MAX_PLANES])> {
-        let mut planes = [raw::v4l2_plane::zeroed(); MAX_PLANES];
-        let memory = raw::v4l2_memory_V4L2_MEMORY_MMAP;
-        let mut b = raw::v4l2_buffer { index, type_: kind.buffer_type(), memory, ..Plain::zeroed() };
-        if kind == Kind::Multi {
-            b.m.planes = planes.as_mut_ptr();
-            b.length = MAX_PLANES as u32;
-        }
-        request(self, &mut b)?;
-        Ok((b, planes))
-    }
-}
-
-/// A device that streams. Dropped, it stops; a device that is gone already is no reason to panic.
-pub(super) struct Stream {
-    device: Device,
-    kind: Kind,
-    buffers: Vec<Vec<Mapping>>,
-}
-
-/// A buffer that the driver has filled, and does not touch until it is requeued.
-pub(super) struct Filled<'a> {
-    stream: &'a Stream,
-    index: u32,
-    /// For each memory plane: where the picture starts and ends.
-    spans: [(usize, usize); MAX_PLANES],
-    /// The driver says that the picture may be damaged.
-    pub damaged: bool,
-    pub sequence: u32,
-    /// On the monotonic clock; `None` when the driver used another one, or none.
-    pub captured: Option<Timestamp>,
-}
-
-impl Stream {
-    /// The length of each memory plane of every buffer, at the least.
-    pub fn capacity(&self, plane: usize) -> usize {
-        self.buffers.iter().map(|b| b.get(plane).map_or(0, |m| m.len)).min().unwrap_or(0)
-    }
-
-    /// Waits for a filled buffer; `None` when none came in time. Another call may follow.
-    pub fn dequeue(&mut self, patience: Duration) -> io::Result<Option<Filled<'_>>> {
+    /// Waits until one of `events` has come, or an error; what has come, which is nothing when time is up.
+    pub fn wait(&self, events: PollFlags, patience: Duration) -> io::Result<PollFlags> {
         let timeout =
             Timespec { tv_sec: patience.as_secs().cast_signed(), tv_nsec: patience.subsec_nanos().into() };
-        let mut fds = [PollFd::new(&self.device.fd, PollFlags::IN)];
+        let mut fds = [PollFd::new(&self.fd, events)];
         match rustix::event::poll(&mut fds, Some(&timeout)) {
-            Ok(0) => return Ok(None),
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(e) => return Err(e.into()),
+            Ok(_) => Ok(fds[0].revents()),
+            Err(rustix::io::Errno::INTR) => Ok(PollFlags::empty()),
+            Err(e) => Err(e.into()),
         }
-        let broken = fds[0].revents().intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL);
-        let (b, planes) = match self.device.with_buffer(self.kind, 0, |device, b| device.dqbuf(b)) {
-            // A broken queue would be reported at once again and again.
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock && !broken => return Ok(None),
-            result => result?,
-        };
-        let mut spans = [(0, 0); MAX_PLANES];
-        match self.kind {
-            Kind::Single => spans[0] = (0, b.bytesused as usize),
-            Kind::Multi => {
-                for (span, p) in spans.iter_mut().zip(&planes).take(b.length as usize) {
-                    *span = (p.data_offset as usize, p.bytesused as usize);
-                }
-            }
-        }
-        let monotonic = b.flags & raw::V4L2_BUF_FLAG_TIMESTAMP_MASK == raw::V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC;
-        Ok(Some(Filled {
-            stream: self,
-            index: b.index,
-            spans,
-            damaged: b.flags & raw::V4L2_BUF_FLAG_ERROR != 0,
-            sequence: b.sequence,
-            captured: if monotonic { nanos(b.timestamp.tv_sec, b.timestamp.tv_usec) } else { None },
-        }))
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        // Fails when the device is gone, and then it has stopped.
-        let _ = self.device.streamoff(&mut self.kind.buffer_type().cast_signed());
-    }
-}
-
-impl Filled<'_> {
-    /// The picture's bytes in a memory plane; empty where there is none.
-    pub fn memory(&self, plane: usize) -> &[u8] {
-        let mapping = self.stream.buffers.get(self.index as usize).and_then(|b| b.get(plane));
-        let (start, end) = self.spans.get(plane).copied().unwrap_or((0, 0));
-        mapping.and_then(|m| m.bytes().get(start..end.min(m.len))).unwrap_or(&[])
-    }
-
-    /// Gives the buffer back to the driver.
-    pub fn requeue(self) -> io::Result<()> {
-        let Stream { device, kind, .. } = self.stream;
-        device.with_buffer(*kind, self.index, |device, b| device.qbuf(b)).map(|_| ())
-    }
-}
-
-/// A driver's buffer in our memory.
-struct Mapping {
-    start: NonNull<u8>,
-    len: usize,
-}
-
-// SAFETY: plain memory, owned by this value; nothing about it belongs to a thread.
-unsafe impl Send for Mapping {}
-
-impl Mapping {
-    fn new(fd: &OwnedFd, len: u32, offset: u32) -> io::Result<Mapping> {
-        let (len, protection) = (len as usize, ProtFlags::READ);
-        // SAFETY: a new mapping at an address of the kernel's choice, so no other memory is touched.
-        let start = unsafe {
-            rustix::mm::mmap(ptr::null_mut(), len, protection, MapFlags::SHARED, fd.as_fd(), offset.into())
-        }?;
-        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Mapping { start, len })
-    }
-
-    /// Private to this file: only [`Filled`] may read, while the driver does not write.
-    fn bytes(&self) -> &[u8] {
-        // SAFETY: `start` maps `len` readable bytes until drop. They are reached through a dequeued buffer only, which the
-        // driver leaves alone until `requeue` consumes it.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: mapped in `new`, and every borrow of it has ended.
-        let _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.len) };
     }
 }
 
 fn negotiated(kind: Kind, f: &raw::v4l2_format) -> Negotiated {
-    match kind {
-        Kind::Single => {
-            // SAFETY: a union of structures of integers: any bytes are a value, and for this type the kernel filled `pix`.
-            let (p, ycbcr_enc) = unsafe { (f.fmt.pix, f.fmt.pix.__bindgen_anon_1.ycbcr_enc) };
-            Negotiated {
-                fourcc: Fourcc(p.pixelformat.to_le_bytes()),
-                size: (p.width, p.height),
-                progressive: p.field == raw::v4l2_field_V4L2_FIELD_NONE,
-                memory: vec![Memory { stride: p.bytesperline as usize, len: p.sizeimage as usize }],
-                colorspace: p.colorspace,
-                ycbcr_enc,
-                quantization: p.quantization,
-            }
+    if kind.has_planes() {
+        // SAFETY: a union of structures of integers: any bytes are a value, and for this type the kernel filled `pix_mp`.
+        let (p, ycbcr_enc) = unsafe { (f.fmt.pix_mp, f.fmt.pix_mp.__bindgen_anon_1.ycbcr_enc) };
+        let planes = p.plane_fmt;
+        let memory = |p: &raw::v4l2_plane_pix_format| {
+            let (stride, len) = (p.bytesperline, p.sizeimage);
+            Memory { stride: stride as usize, len: len as usize }
+        };
+        let (ycbcr_enc, quantization) = (ycbcr_enc.into(), p.quantization.into());
+        Negotiated {
+            fourcc: Fourcc(p.pixelformat.to_le_bytes()),
+            size: (p.width, p.height),
+            progressive: p.field == raw::v4l2_field_V4L2_FIELD_NONE,
+            memory: planes.iter().take(p.num_planes.into()).map(memory).collect(),
+            color: ColorCodes { colorspace: p.colorspace, ycbcr_enc, quantization },
         }
-        Kind::Multi => {
-            // SAFETY: as above, with `pix_mp`.
-            let (p, ycbcr_enc) = unsafe { (f.fmt.pix_mp, f.fmt.pix_mp.__bindgen_anon_1.ycbcr_enc) };
-            let planes = p.plane_fmt;
-            let memory = |p: &raw::v4l2_plane_pix_format| {
-                let (stride, len) = (p.bytesperline, p.sizeimage);
-                Memory { stride: stride as usize, len: len as usize }
-            };
-            Negotiated {
-                fourcc: Fourcc(p.pixelformat.to_le_bytes()),
-                size: (p.width, p.height),
-                progressive: p.field == raw::v4l2_field_V4L2_FIELD_NONE,
-                memory: planes.iter().take(p.num_planes.into()).map(memory).collect(),
-                colorspace: p.colorspace,
-                ycbcr_enc: ycbcr_enc.into(),
-                quantization: p.quantization.into(),
-            }
+    } else {
+        // SAFETY: as above, with `pix`.
+        let (p, ycbcr_enc) = unsafe { (f.fmt.pix, f.fmt.pix.__bindgen_anon_1.ycbcr_enc) };
+        Negotiated {
+            fourcc: Fourcc(p.pixelformat.to_le_bytes()),
+            size: (p.width, p.height),
+            progressive: p.field == raw::v4l2_field_V4L2_FIELD_NONE,
+            memory: vec![Memory { stride: p.bytesperline as usize, len: p.sizeimage as usize }],
+            color: ColorCodes { colorspace: p.colorspace, ycbcr_enc, quantization: p.quantization },
         }
     }
-}
-
-fn nanos(seconds: impl TryInto<u64>, micros: impl TryInto<u64>) -> Option<Timestamp> {
-    let (seconds, micros) = (seconds.try_into().ok()?, micros.try_into().ok()?);
-    Some(Timestamp::from_nanos(seconds.checked_mul(1_000_000_000)?.checked_add(micros.checked_mul(1000)?)?))
 }
 
 /// A text field of the kernel: up to its first zero byte.

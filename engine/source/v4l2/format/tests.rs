@@ -6,16 +6,8 @@ use crate::time::Timestamp;
 
 fn negotiated(fourcc: &[u8; 4], size: (u32, u32), memory: &[(usize, usize)]) -> Negotiated {
     let memory = memory.iter().map(|&(stride, len)| Memory { stride, len }).collect();
-    let (colorspace, ycbcr_enc, quantization) = (0, 0, 0);
-    Negotiated {
-        fourcc: Fourcc(*fourcc),
-        size,
-        progressive: true,
-        memory,
-        colorspace,
-        ycbcr_enc,
-        quantization,
-    }
+    let color = ColorCodes::default();
+    Negotiated { fourcc: Fourcc(*fourcc), size, progressive: true, memory, color }
 }
 
 /// The frame that is made of memory planes, row by row; `None` when nothing was copied.
@@ -103,7 +95,7 @@ fn impossible_layouts_are_refused() {
         (negotiated(b"NM12", (6, 4), &[(6, 60)]), "too few memory planes"),
         (negotiated(b"NV12", (6, 4), &[]), "too few memory planes"),
     ] {
-        let error = n.rows(&n.frame_format().unwrap()).unwrap_err().to_string();
+        let error = n.rows(&n.frame_format().unwrap()).unwrap_err();
         assert!(error.contains(why), "{error}");
     }
     assert!(negotiated(b"NV21", (6, 4), &[(6, 60)]).frame_format().is_err());
@@ -114,7 +106,8 @@ fn colours_follow_the_defaults_of_v4l2() {
     use ColorMatrix::{Bt601, Bt709, Bt2020};
     use ColorRange::{Full, Limited};
     use v4l::v4l_sys::*;
-    let of = |colorspace, enc, quantization| color(CameraFormat::Yuyv, colorspace, enc, quantization);
+    let codes = |colorspace, ycbcr_enc, quantization| ColorCodes { colorspace, ycbcr_enc, quantization };
+    let of = |colorspace, enc, range| color(CameraFormat::Yuyv, codes(colorspace, enc, range));
     assert_eq!(of(0, 0, 0), (Limited, Bt601));
     assert_eq!(of(v4l2_colorspace_V4L2_COLORSPACE_SRGB, 0, 0), (Limited, Bt601), "most webcams");
     assert_eq!(of(v4l2_colorspace_V4L2_COLORSPACE_SMPTE170M, 0, 0), (Limited, Bt601));
@@ -125,9 +118,48 @@ fn colours_follow_the_defaults_of_v4l2() {
     assert_eq!(of(rec709, enc601, 0), (Limited, Bt601), "what is said wins over the default");
     assert_eq!(of(rec709, 0, v4l2_quantization_V4L2_QUANTIZATION_FULL_RANGE), (Full, Bt709));
     let srgb = v4l2_colorspace_V4L2_COLORSPACE_SRGB;
-    assert_eq!(color(CameraFormat::Mjpeg, srgb, 0, 0), (Full, Bt601), "JPEG, whatever else is said");
+    assert_eq!(color(CameraFormat::Mjpeg, codes(srgb, 0, 0)), (Full, Bt601), "JPEG, whatever else is said");
     let limited = v4l2_quantization_V4L2_QUANTIZATION_LIM_RANGE;
-    assert_eq!(color(CameraFormat::Mjpeg, srgb, 0, limited), (Limited, Bt601), "unless it is said outright");
+    let jpeg = color(CameraFormat::Mjpeg, codes(srgb, 0, limited));
+    assert_eq!(jpeg, (Limited, Bt601), "unless it is said outright");
+}
+
+#[test]
+fn output_devices_are_told_the_colours_that_are_read_from_cameras() {
+    for matrix in [ColorMatrix::Bt601, ColorMatrix::Bt709, ColorMatrix::Bt2020] {
+        for range in [ColorRange::Limited, ColorRange::Full] {
+            let format = FrameFormat::new(PixelFormat::Nv12, 6, 4).unwrap().with_color(range, matrix);
+            assert_eq!(color(CameraFormat::Nv12, ColorCodes::of(&format)), (range, matrix));
+        }
+    }
+}
+
+#[test]
+fn rows_are_written_where_they_are_read() {
+    for (fourcc, memory) in [
+        (b"NV12", &[(10, 60)][..]),
+        (b"YU12", &[(10, 60)]),
+        (b"YM12", &[(10, 40), (4, 40), (7, 40)]),
+        (b"YUYV", &[(20, 80)]),
+    ] {
+        let n = negotiated(fourcc, (6, 4), memory);
+        let format = n.frame_format().unwrap();
+        let rows = n.rows(&format).unwrap();
+        let before: Vec<_> = memory.iter().enumerate().map(|(i, m)| bytes(m.1, i)).collect();
+        let mut after: Vec<_> = memory.iter().map(|m| vec![0; m.1]).collect();
+        let pool = FramePool::new(format, 1);
+        let meta = FrameMeta { sequence: 0, captured: Timestamp::ZERO };
+        pool.fill(meta, |view| {
+            copy_rows(&rows, |i| &before[i], view);
+            write_rows(&rows, &view.as_view(), &mut after);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(copied(&n, &after), copied(&n, &before), "{n:?}");
+        let written: usize = after.iter().flatten().filter(|b| **b != 0).count();
+        let samples: usize = format.planes().iter().map(|p| p.row_bytes() * p.height as usize).sum();
+        assert!(written <= samples, "nothing between the rows: {written} of {samples}");
+    }
 }
 
 #[test]
