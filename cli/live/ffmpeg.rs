@@ -74,6 +74,8 @@ impl Place {
         }
         let path = PathBuf::from(address);
         if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("m3u8")) {
+            // ffmpeg names the segments in the list as they are named to it, but for a folder.
+            let path = std::path::absolute(&path).map_err(|e| Failure::new(format!("{address}: {e}")))?;
             return Ok(Place::List { path });
         }
         match Container::of(&path) {
