@@ -1,6 +1,6 @@
 //! The real binary, live: pushed to a server, written to files and lists, served over RTSP; redacted everywhere, whatever
 //! happens to the children.
-#![allow(missing_docs, clippy::print_stderr)]
+#![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs)]
 
 mod common;
 
