@@ -119,6 +119,7 @@ Targets (--to, repeatable; every one gets the same redacted frames):
                                  any address or file that ffmpeg can write
   rtsp-server://127.0.0.1:8554/cam
                                  an RTSP server that recorders pull from (builds with the feature rtsp-server)
+  Users of this machine can read addresses, and the passwords in them, in the list of its programs.
 
 Examples:
   milkglass live --from /dev/video0 --size 1280x720 --fps 30 --to http://127.0.0.1:8080

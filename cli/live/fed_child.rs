@@ -1,8 +1,8 @@
 //! A target behind a sandboxed child that is given redacted frames through its stdin, and nothing else: network code in C
 //! runs in such children. A slow one loses frames, a dead or hanging one is started again; the camera waits for neither.
 
-use std::io::{self, Write};
-use std::process::{ChildStdin, Command, Stdio};
+use std::io::{self, Read, Write};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use milkglass::{FrameSink, RedactedFrame, Timestamp, Yuv420};
@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::fare::Fare;
 use super::target::Stream;
 use crate::clip::Limits;
-use crate::clip::child::Running;
+use crate::clip::child::{Running, TimedPipe};
 use crate::clip::nut::{VideoStream, Writer};
 use crate::outcome::Failure;
 
@@ -24,6 +24,8 @@ const STALL: Duration = Duration::from_secs(10);
 const SETTLED: Duration = Duration::from_secs(5);
 /// Pauses before the next start.
 const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// A child that has not dropped its frames by then is killed.
+const FORGETTING: Duration = Duration::from_millis(200);
 /// At the end: for the frame that is on its way, and for the child to close what it writes.
 const LAST_FRAME: Duration = Duration::from_millis(100);
 const CLOSING: Duration = Duration::from_millis(700);
@@ -36,6 +38,11 @@ pub trait Recipe: Send {
     /// Bytes that the child reads before the frames.
     fn preamble(&self) -> &[u8] {
         &[]
+    }
+
+    /// Whether the child answers an empty frame with a byte on its stdout, once it has dropped all frames before it.
+    fn forgets(&self) -> bool {
+        false
     }
 
     /// The child's own words, without secrets.
@@ -67,6 +74,8 @@ pub struct FedChild {
 struct Feeding {
     child: Running,
     pipe: ChildStdin,
+    /// Where it says that it has forgotten, if it can.
+    answers: Option<TimedPipe<ChildStdout>>,
     frames: Writer<Vec<u8>>,
     /// Bytes of `frames` that the pipe has taken.
     sent: usize,
@@ -83,7 +92,7 @@ impl FedChild {
         let (width, height) = stream.format.size();
         FedChild {
             recipe,
-            limits: Limits::default(),
+            limits: Limits { stall: FORGETTING, ..Limits::default() },
             stream: VideoStream {
                 width: width.next_multiple_of(2),
                 height: height.next_multiple_of(2),
@@ -106,10 +115,13 @@ impl FedChild {
         let mut child =
             Running::spawn(&mut command, "target's child", &self.limits).map_err(|e| e.to_string())?;
         let pipe = child.stdin_that_never_waits().map_err(|e| e.to_string())?;
+        let answers = self.recipe.forgets().then(|| child.stdout());
+        let answers = answers.transpose().map_err(|e| e.to_string())?;
         let frames =
             Writer::open(self.recipe.preamble().to_vec(), &self.stream).map_err(|e| e.to_string())?;
         let now = Instant::now();
-        Ok(Feeding { child, pipe, frames, sent: 0, begun: now, moved: now, first: None, last_pts: -1 })
+        let (sent, first, last_pts) = (0, None, -1);
+        Ok(Feeding { child, pipe, answers, frames, sent, begun: now, moved: now, first, last_pts })
     }
 
     /// The child is of no use any more: it ends, and another one is due after a pause.
@@ -170,9 +182,13 @@ impl FrameSink for FedChild {
         Ok(())
     }
 
-    /// Frames wait in the pipe and in the child, and only its end is a proof that they are gone.
+    /// Frames wait in the pipe and in the child. Unless it says that they are gone, only its end is a proof.
     fn forget(&mut self) {
-        if let Some(feeding) = self.feeding.take() {
+        if let Some(mut feeding) = self.feeding.take() {
+            if feeding.has_forgotten() {
+                self.feeding = Some(feeding);
+                return;
+            }
             drop(feeding);
             self.due = Instant::now();
             self.pause = BACK_OFF.0;
@@ -247,6 +263,17 @@ impl Feeding {
         self.frames.output_mut().clear();
         self.sent = 0;
         Ok(true)
+    }
+
+    fn has_forgotten(&mut self) -> bool {
+        let until = Instant::now() + FORGETTING;
+        // The rest of a frame must be read before the child can know where the next one begins.
+        if self.answers.is_none() || !self.drain(until).unwrap_or(false) {
+            return false;
+        }
+        self.last_pts += 1;
+        let told = self.frames.begin_frame(self.last_pts, 0).is_ok() && self.drain(until).unwrap_or(false);
+        told && self.answers.as_mut().is_some_and(|answers| answers.read_exact(&mut [0]).is_ok())
     }
 
     fn settled(&self) -> bool {

@@ -364,6 +364,20 @@ fn a_pushed_stream_is_redacted_and_comes_back_when_its_child_is_killed() {
 }
 
 #[test]
+fn rtmp_and_srt_are_pushed_too() {
+    let (rtmp, srt) = (format!("rtmp://127.0.0.1:{}/live/{SECRET}", free_port()), free_port());
+    let listening = format!("srt://127.0.0.1:{srt}?mode=listener&passphrase={SECRET}");
+    let mut servers = [
+        Watcher::of(&["-listen", "1", "-f", "flv", "-i", &rtmp]),
+        Watcher::of(&["-f", "mpegts", "-i", &listening]),
+    ];
+    let srt = format!("srt://127.0.0.1:{srt}?passphrase={SECRET}");
+    let live = Live::zone("640:360", TempDir::new().unwrap(), &["--to", &rtmp, "--to", &srt]);
+    servers.iter_mut().for_each(|server| redacted(&server.pictures(30), 30));
+    live.end();
+}
+
+#[test]
 fn neither_a_dead_host_nor_a_stopped_child_keeps_anybody_waiting() {
     let (dead, hole) = (free_port(), TcpListener::bind("127.0.0.1:0").unwrap());
     // One refuses; the other one takes the connection and never answers.
@@ -561,6 +575,28 @@ mod rtsp_server {
         live.signal("USR2");
         live.says("privacy mode is off");
         until("pictures", || (!is_blank(&pictures_again(&address, 1)[0])).then_some(()));
+        live.end();
+    }
+
+    #[test]
+    fn clients_stay_connected_through_privacy_mode() {
+        let at = format!("127.0.0.1:{}/cam", free_port());
+        let address = format!("rtsp://{at}");
+        let live = Live::zone("640:360", TempDir::new().unwrap(), &["--to", &format!("rtsp-server://{at}")]);
+        served(&address);
+        let server = live.child("__rtsp-server", None);
+        let mut clients = [client(&address), client(&address)];
+        for _ in 0..3 {
+            clients.iter_mut().for_each(|c| redacted(&c.pictures(30), 30));
+            live.signal("USR1");
+            until("blank pictures", || clients.iter_mut().all(|c| is_blank(&c.pictures(1)[0])).then_some(()));
+            for client in &mut clients {
+                assert!(client.pictures(30).iter().all(|p| is_blank(p)), "it does not stay blank");
+            }
+            live.signal("USR2");
+            until("pictures", || clients.iter_mut().all(|c| !is_blank(&c.pictures(1)[0])).then_some(()));
+        }
+        assert_eq!(live.child("__rtsp-server", None), server);
         live.end();
     }
 

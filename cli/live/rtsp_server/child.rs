@@ -162,6 +162,15 @@ fn request_keyframe(source: &AppSrc) {
     source.send_event(gst::event::CustomDownstream::new(unit.build()));
 }
 
+/// Drops all frames that the pipeline holds: in its queues, in the encoder, and before the sockets.
+fn forget(source: &Source) {
+    if let Some(source) = lock(source).as_ref() {
+        source.send_event(gst::event::FlushStart::new());
+        source.send_event(gst::event::FlushStop::new(false));
+        request_keyframe(source);
+    }
+}
+
 /// Frames from `input` to the pipeline, if there is one; to nowhere otherwise.
 fn forward(input: impl Read, source: &Source) -> Result<(), NutError> {
     let mut frames = Reader::open(input, 1 << 30)?;
@@ -169,6 +178,11 @@ fn forward(input: impl Read, source: &Source) -> Result<(), NutError> {
     // What is added to a capture time to get the pipeline's, for the source it belongs to.
     let mut offset: Option<(AppSrc, i128)> = None;
     while let Some(frame) = frames.next_frame()? {
+        if frame.len == 0 {
+            forget(source);
+            io::stdout().write_all(&[0]).and_then(|()| io::stdout().flush())?;
+            continue;
+        }
         let captured = i128::from(frame.pts) * 1_000_000_000 / i128::from(CLOCK);
         let mut buffer = gst::Buffer::with_size(layout.len).map_err(|e| io::Error::other(e.to_string()))?;
         let fresh = buffer.get_mut().ok_or_else(|| io::Error::other("a shared buffer"))?;

@@ -129,7 +129,14 @@ impl RtspServer {
 
 impl Recipe for RtspServer {
     fn command(&mut self) -> Result<Command, Failure> {
-        Ok(self.caged())
+        let mut command = self.caged();
+        command.stdout(Stdio::piped());
+        Ok(command)
+    }
+
+    /// Recorders stay connected when privacy mode begins.
+    fn forgets(&self) -> bool {
+        true
     }
 
     fn preamble(&self) -> &[u8] {
