@@ -1,6 +1,8 @@
 # Two commands do everything on a Debian bookworm with git, make and rustup's toolchain: `make demo` and `make test`.
 
 CARGO ?= cargo
+# Everything that can be built, so that nothing is built twice; `features` looks at the rest.
+ALL := --workspace --features milkglass-cli/rtsp-server
 RUNTIME := target/onnxruntime/libonnxruntime.so.1
 DENY := target/tools/cargo-deny
 RESULT := target/demo/people.redacted.mp4
@@ -36,13 +38,15 @@ runtime:
 
 lint:
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy $(ALL) --all-targets -- -D warnings
 
 unit:
-	$(CARGO) test --workspace
+	$(CARGO) test $(ALL)
 
-# The bare engine, as an integrator with a detector of their own builds it, and the same with cameras.
+# The program without GStreamer, the bare engine, as an integrator with a detector of their own builds it, and the same
+# with cameras.
 features:
+	$(CARGO) clippy --package milkglass-cli --all-targets -- -D warnings
 	$(CARGO) clippy --package milkglass --no-default-features --all-targets -- -D warnings
 	$(CARGO) test --package milkglass --no-default-features
 	$(CARGO) clippy --package milkglass --no-default-features --features v4l2 --all-targets -- -D warnings
@@ -54,7 +58,7 @@ test-v4l2: setup-v4l2
 	tests/v4l2/run.sh arm64
 
 deny: $(DENY)
-	$(DENY) --log-level error check licenses bans sources
+	$(DENY) --log-level error --all-features check licenses bans sources
 
 $(DENY):
 	@.ci/cargo-deny.sh $@
