@@ -7,7 +7,7 @@ RUNTIME := target/onnxruntime/libonnxruntime.so.1
 DENY := target/tools/cargo-deny
 RESULT := target/demo/people.redacted.mp4
 
-.PHONY: help demo test lint unit features test-v4l2 deny setup setup-v4l2 runtime models
+.PHONY: help demo test lint unit features test-v4l2 deny setup setup-tests runtime models
 
 help:
 	@echo "make demo    install what is missing, build, redact examples/people.mp4"
@@ -22,15 +22,15 @@ demo: setup runtime
 	@echo
 	@echo "The redacted clip is $(RESULT). The same for your own: target/release/milkglass redact CLIP -o RESULT.mp4"
 
-test: setup setup-v4l2 runtime lint unit features test-v4l2 deny
+test: setup setup-tests runtime lint unit features test-v4l2 deny
 
 # Tools and libraries from Debian; asks before it uses sudo.
 setup:
 	@.ci/setup.sh
 
-# The emulated machines, and what builds for arm64.
-setup-v4l2:
-	@.ci/setup.sh v4l2
+# Emulated machines and what builds for arm64, GStreamer, a browser, systemd's checks.
+setup-tests:
+	@.ci/setup.sh tests
 
 # Inference is several times slower without it, but works: the pure-Rust backend takes over.
 runtime:
@@ -53,7 +53,7 @@ features:
 	$(CARGO) test --package milkglass --no-default-features --features v4l2
 
 # A real V4L2 driver, vivid, and the real command in emulated machines of both architectures.
-test-v4l2: setup-v4l2
+test-v4l2: setup setup-tests
 	tests/v4l2/run.sh amd64
 	tests/v4l2/run.sh arm64
 
