@@ -112,9 +112,16 @@ fn listen(args: &RtspServerArgs, password: &str, source: &Source) -> Result<rtsp
     let current = Arc::clone(source);
     factory.connect_media_configure(move |_, media| {
         let found = media.element().downcast::<gst::Bin>().ok().and_then(|bin| bin.by_name(SOURCE));
-        *lock(&current) = found.and_then(|element| element.downcast().ok());
-        let current = Arc::clone(&current);
-        media.connect_unprepared(move |_| *lock(&current) = None);
+        let Some(own) = found.and_then(|element| element.downcast::<AppSrc>().ok()) else { return };
+        let (weak, current) = (own.downgrade(), Arc::clone(&current));
+        *lock(&current) = Some(own);
+        media.connect_unprepared(move |_| {
+            // The next client's pipeline may have been made before this one has ended.
+            let mut current = lock(&current);
+            if current.as_ref().map(AppSrc::downgrade) == Some(weak.clone()) {
+                *current = None;
+            }
+        });
     });
 
     let server = rtsp::RTSPServer::new();
@@ -142,8 +149,10 @@ fn listen(args: &RtspServerArgs, password: &str, source: &Source) -> Result<rtsp
     server.connect_client_connected(move |_, client| {
         let source = Arc::clone(&source);
         client.connect_play_request(move |_, _| {
-            if let Some(source) = lock(&source).as_ref() {
-                request_keyframe(source);
+            // The lock is not held while GStreamer works.
+            let current = lock(&source).clone();
+            if let Some(source) = current {
+                request_keyframe(&source);
             }
         });
     });
@@ -164,10 +173,11 @@ fn request_keyframe(source: &AppSrc) {
 
 /// Drops all frames that the pipeline holds: in its queues, in the encoder, and before the sockets.
 fn forget(source: &Source) {
-    if let Some(source) = lock(source).as_ref() {
+    let current = lock(source).clone();
+    if let Some(source) = current {
         source.send_event(gst::event::FlushStart::new());
         source.send_event(gst::event::FlushStop::new(false));
-        request_keyframe(source);
+        request_keyframe(&source);
     }
 }
 
@@ -193,6 +203,10 @@ fn forward(input: impl Read, source: &Source) -> Result<(), NutError> {
             }
         }
         let Some(current) = lock(source).clone() else { continue };
+        // Until it plays, the pipeline's time is not its own, and a frame may be shown hours later.
+        if current.current_state() != gst::State::Playing {
+            continue;
+        }
         let Some(now) = current.current_running_time().map(|t| i128::from(t.nseconds())) else { continue };
         let kept = offset
             .take()

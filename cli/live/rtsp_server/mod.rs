@@ -71,7 +71,8 @@ fn password(file: &Path) -> Result<String, Failure> {
     Ok(password.into())
 }
 
-/// The pipeline of all clients, in GStreamer's words.
+/// The pipeline of all clients, in GStreamer's words. The encoder repeats its headers before each keyframe; the payloader
+/// would do so before each slice, and cut the frame in two.
 fn launch(stream: &Stream) -> String {
     let (width, height) = stream.format.size();
     let (width, height) = (width.next_multiple_of(2), height.next_multiple_of(2));
@@ -88,8 +89,8 @@ fn launch(stream: &Stream) -> String {
     format!(
         "( appsrc name={source} is-live=true format=time max-buffers=2 max-bytes=0 leaky-type=downstream \
          caps=video/x-raw,format=I420,width={width},height={height},framerate={}/{},colorimetry=(string){range}:{rest} \
-         ! x264enc tune=zerolatency speed-preset=veryfast pass=qual quantizer=23 bitrate={} vbv-buf-capacity=1000 \
-         key-int-max={} ! rtph264pay name=pay0 pt=96 config-interval=-1 aggregate-mode=zero-latency )",
+         ! x264enc aud=false tune=zerolatency speed-preset=veryfast pass=qual quantizer=23 bitrate={} vbv-buf-capacity=1000 \
+         key-int-max={} ! video/x-h264,stream-format=byte-stream ! rtph264pay name=pay0 pt=96 config-interval=0 aggregate-mode=zero-latency )",
         stream.rate.0,
         stream.rate.1,
         (bit_rate(stream) / 1000.0).ceil(),
