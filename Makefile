@@ -1,11 +1,13 @@
 # Two commands do everything on a Debian bookworm with git, make and rustup's toolchain: `make demo` and `make test`.
 
 CARGO ?= cargo
+# Everything that can be built, so that nothing is built twice; `features` looks at the rest.
+ALL := --workspace --features milkglass-cli/rtsp-server
 RUNTIME := target/onnxruntime/libonnxruntime.so.1
 DENY := target/tools/cargo-deny
 RESULT := target/demo/people.redacted.mp4
 
-.PHONY: help demo test lint unit features test-v4l2 deny setup setup-v4l2 runtime models
+.PHONY: help demo test lint unit features test-v4l2 deny setup setup-tests runtime models
 
 help:
 	@echo "make demo    install what is missing, build, redact examples/people.mp4"
@@ -20,15 +22,15 @@ demo: setup runtime
 	@echo
 	@echo "The redacted clip is $(RESULT). The same for your own: target/release/milkglass redact CLIP -o RESULT.mp4"
 
-test: setup setup-v4l2 runtime lint unit features test-v4l2 deny
+test: setup setup-tests runtime lint unit features test-v4l2 deny
 
 # Tools and libraries from Debian; asks before it uses sudo.
 setup:
 	@.ci/setup.sh
 
-# The emulated machines, and what builds for arm64.
-setup-v4l2:
-	@.ci/setup.sh v4l2
+# Emulated machines and what builds for arm64, GStreamer, a browser, systemd's checks.
+setup-tests:
+	@.ci/setup.sh tests
 
 # Inference is several times slower without it, but works: the pure-Rust backend takes over.
 runtime:
@@ -36,25 +38,27 @@ runtime:
 
 lint:
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy $(ALL) --all-targets -- -D warnings
 
 unit:
-	$(CARGO) test --workspace
+	$(CARGO) test $(ALL)
 
-# The bare engine, as an integrator with a detector of their own builds it, and the same with cameras.
+# The program without GStreamer, the bare engine, as an integrator with a detector of their own builds it, and the same
+# with cameras.
 features:
+	$(CARGO) clippy --package milkglass-cli --all-targets -- -D warnings
 	$(CARGO) clippy --package milkglass --no-default-features --all-targets -- -D warnings
 	$(CARGO) test --package milkglass --no-default-features
 	$(CARGO) clippy --package milkglass --no-default-features --features v4l2 --all-targets -- -D warnings
 	$(CARGO) test --package milkglass --no-default-features --features v4l2
 
 # A real V4L2 driver, vivid, and the real command in emulated machines of both architectures.
-test-v4l2: setup-v4l2
+test-v4l2: setup setup-tests
 	tests/v4l2/run.sh amd64
 	tests/v4l2/run.sh arm64
 
 deny: $(DENY)
-	$(DENY) --log-level error check licenses bans sources
+	$(DENY) --log-level error --all-features check licenses bans sources
 
 $(DENY):
 	@.ci/cargo-deny.sh $@

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that building, testing and the demo need, or with the argument v4l2 those of the tests in
-# emulated machines, if they are missing. Asks before it uses sudo; as root, or with CI=true, it does not ask.
+# Installs the Debian packages that the program and the demo need, or with the argument `tests` those of the tests: emulated
+# machines, the feature rtsp-server, real clients. Only what is missing. Asks before it uses sudo; as root, or with CI=true,
+# it does not ask.
 set -euo pipefail
 
 missing=()
@@ -8,7 +9,7 @@ need() { # COMMAND PACKAGE
   command -v "$1" >/dev/null 2>&1 || missing+=("$2")
 }
 case ${1:-} in
-  v4l2)
+  tests)
     # Some are on a user's path only as root.
     PATH=$PATH:/usr/sbin:/sbin
     need qemu-system-x86_64 qemu-system-x86
@@ -16,6 +17,15 @@ case ${1:-} in
     need cpio cpio
     need xz xz-utils
     need modprobe kmod
+    need chromium chromium
+    need systemd-analyze systemd
+    need pkg-config pkg-config
+    need gst-launch-1.0 gstreamer1.0-tools
+    pkg-config --exists gstreamer-rtsp-server-1.0 gstreamer-app-1.0 2>/dev/null || missing+=(libgstrtspserver-1.0-dev)
+    # What the server encodes with, and what clients read it with.
+    for part in base good bad ugly; do
+      dpkg -s gstreamer1.0-plugins-$part >/dev/null 2>&1 || missing+=(gstreamer1.0-plugins-$part)
+    done
     need aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
     [ -e /usr/aarch64-linux-gnu/include/stdio.h ] || missing+=(libc6-dev-arm64-cross)
     # Rust's standard library for arm64: from rustup where that has it, else from this package.

@@ -51,6 +51,10 @@ pub enum Command {
     /// A child in its sandbox; not for people.
     #[command(name = "__child", hide = true, disable_help_flag = true)]
     Child(ChildArgs),
+    /// The RTSP server in its sandbox; not for people.
+    #[cfg(feature = "rtsp-server")]
+    #[command(name = crate::live::rtsp_server::SUBCOMMAND, hide = true, disable_help_flag = true)]
+    RtspServer(RtspServerArgs),
 }
 
 const REDACT_HELP: &str = "\
@@ -115,6 +119,7 @@ Targets (--to, repeatable; every one gets the same redacted frames):
                                  any address or file that ffmpeg can write
   rtsp-server://127.0.0.1:8554/cam
                                  an RTSP server that recorders pull from (builds with the feature rtsp-server)
+  Users of this machine can read addresses, and the passwords in them, in the list of its programs.
 
 Examples:
   milkglass live --from /dev/video0 --size 1280x720 --fps 30 --to http://127.0.0.1:8080
@@ -268,4 +273,19 @@ pub struct ChildArgs {
     /// Limits and the program.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub args: Vec<std::ffi::OsString>,
+}
+
+/// The child of `live --to rtsp-server://...`
+#[cfg(feature = "rtsp-server")]
+#[derive(Args, Debug)]
+pub struct RtspServerArgs {
+    /// Where to listen.
+    pub address: std::net::SocketAddr,
+    /// The path that is served.
+    pub path: String,
+    /// The pipeline, in GStreamer's words.
+    pub launch: String,
+    /// Only tell whether GStreamer has what is needed.
+    #[arg(long)]
+    pub check: bool,
 }

@@ -38,6 +38,10 @@ pub fn run() -> ExitCode {
     if let Command::Child(child) = &cli.command {
         return ExitCode::from(clip::sandbox::child_main(&child.args));
     }
+    #[cfg(feature = "rtsp-server")]
+    if let Command::RtspServer(args) = &cli.command {
+        return live::rtsp_server::child::run(args);
+    }
     // A camera runs unwatched: its log says what it does.
     let verbose = cli.verbose + u8::from(matches!(cli.command, Command::Live(_)));
     let ran = progress::start(cli.quiet, verbose).and_then(|()| match &cli.command {
@@ -50,7 +54,10 @@ pub fn run() -> ExitCode {
             .map(|()| Exit::Done)
             .map_err(|e| Failure::new(e.to_string())),
         Command::Doctor(args) => doctor::run(args),
+        // Both have been told apart above.
         Command::Child(_) => Ok(Exit::Failed),
+        #[cfg(feature = "rtsp-server")]
+        Command::RtspServer(_) => Ok(Exit::Failed),
     });
     match ran {
         Ok(exit) => exit.into(),

@@ -25,6 +25,8 @@ mod engine;
 mod error;
 mod frame;
 mod geometry;
+#[cfg(feature = "models")]
+mod kernels;
 mod pipeline;
 mod policy;
 mod redact;

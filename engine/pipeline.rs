@@ -24,13 +24,19 @@ use std::time::{Duration, Instant};
 use crate::detect::{Class, Detection, Detector};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::frame::{DetectJob, FrameFormat, FrameMeta, FramePool, Outcome, RawFrame};
+use crate::frame::{DetectJob, FrameFormat, FrameMeta, FramePool, Outcome, RawFrame, RedactedFrame};
 use crate::policy::{Policy, PolicyError};
 use crate::sink::FrameSink;
 use crate::source::{Captured, FrameSource};
 use crate::stats::Stats;
 use crate::time::Timestamp;
-use outbox::Outbox;
+
+type Outbox = outbox::Outbox<Arc<RedactedFrame>>;
+
+/// What [`outbox`] is made of; tests/threads.rs puts a model in its place.
+mod sync {
+    pub use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+}
 
 /// Runs of a detector at the start, to learn how long it takes.
 const MEASURED_RUNS: u32 = 3;

@@ -8,6 +8,7 @@ use super::child::Running;
 use super::decode::{clock, decimal};
 use super::encode::Container;
 use super::probe::ClipInfo;
+use super::sandbox::Access;
 use super::tools::{Tools, file_url, reading};
 use super::{ClipError, Limits};
 
@@ -57,7 +58,7 @@ pub fn copy_sound(
     args.extend(["-fflags", "+bitexact", "-flags:a", "+bitexact", "-f", "nut"].map(OsString::from));
     args.push(file_url(sound));
 
-    let mut child = Running::spawn(tools.ffmpeg(true).args(args), "sound reader", limits)?;
+    let mut child = Running::spawn(tools.ffmpeg(Access::WritesFiles).args(args), "sound reader", limits)?;
     // A copy shows no progress that could be watched, so its patience is that of many silent reads.
     let end = child.wait(limits.stall * 20)?;
     if let Some(reason) = end.killed() {

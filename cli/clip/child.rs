@@ -22,7 +22,7 @@ const LINES: usize = 24;
 const LINE: usize = 300;
 
 /// A child that is killed when dropped.
-pub(super) struct Running {
+pub(crate) struct Running {
     child: Child,
     name: &'static str,
     limits: Limits,
@@ -30,7 +30,7 @@ pub(super) struct Running {
 }
 
 /// How a child ended.
-pub(super) struct End {
+pub(crate) struct End {
     pub status: ExitStatus,
     pub log: Log,
 }
@@ -55,6 +55,11 @@ impl Running {
     pub fn stdin(&mut self) -> io::Result<TimedPipe<ChildStdin>> {
         let pipe = self.child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
         TimedPipe::new(pipe, &self.limits)
+    }
+
+    /// The child's stdin without a time limit: writes that would wait fail with `WouldBlock`. To be taken once.
+    pub fn stdin_that_never_waits(&mut self) -> io::Result<ChildStdin> {
+        self.stdin().map(|timed| timed.pipe)
     }
 
     /// Id of the process, for tests that kill it.
@@ -149,7 +154,7 @@ impl End {
 
 /// What a child said on stderr, sorted and bounded.
 #[derive(Debug, Default)]
-pub(super) struct Log {
+pub(crate) struct Log {
     /// Lines of level error and worse, the first few and the last few.
     pub errors: Vec<String>,
     /// Number of lines of level error and worse.
@@ -236,7 +241,7 @@ fn filter_input(line: &str) -> Option<(u32, u32)> {
 
 /// A pipe whose reads and writes fail with `TimedOut` when nothing moves for too long, and that watches the cancel
 /// flag meanwhile.
-pub(super) struct TimedPipe<P> {
+pub(crate) struct TimedPipe<P> {
     pipe: P,
     limits: Limits,
 }

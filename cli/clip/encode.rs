@@ -13,6 +13,7 @@ use super::child::{End, Running, TimedPipe};
 use super::decode::range;
 use super::nut::{NutError, VideoStream, Writer};
 use super::probe::ClipInfo;
+use super::sandbox::Access;
 use super::tools::{Tools, file_url};
 use super::{ClipError, Limits};
 
@@ -178,7 +179,7 @@ impl Encoder {
             fourcc: *b"I420",
         };
 
-        let mut command = tools.ffmpeg(true);
+        let mut command = tools.ffmpeg(Access::WritesFiles);
         command
             .args(arguments(partial, container, info, &codec, &clock, sound, limits))
             .stdin(Stdio::piped());

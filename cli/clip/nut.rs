@@ -458,6 +458,11 @@ impl<W: Write> Writer<W> {
         Ok(writer)
     }
 
+    /// Where the bytes go.
+    pub fn output_mut(&mut self) -> &mut W {
+        &mut self.output
+    }
+
     /// Begins a frame of `len` bytes, which must follow through [`Writer::write`].
     pub fn begin_frame(&mut self, pts: i64, len: u64) -> Result<()> {
         if self.left != 0 {

@@ -19,17 +19,44 @@ pub const SUBCOMMAND: &str = "__child";
 /// What the launcher writes to stderr when the kernel grants no network namespace.
 pub(super) const NO_NAMESPACE: &str = "[sandbox] no network namespace";
 
-/// What a child may still do.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Cage {
-    /// Bytes of address space.
-    pub address_space: u64,
-    /// Whether it may write files; pipes are always allowed.
-    pub writes_files: bool,
+/// What a child may reach beside its pipes; never more than one thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Files, to read them.
+    Reads,
+    /// Files, to read and write them.
+    WritesFiles,
+    /// The network, and files to read them.
+    Network,
 }
 
+impl Access {
+    const ALL: [Access; 3] = [Access::Reads, Access::WritesFiles, Access::Network];
+
+    /// The word for it in the launcher's arguments.
+    fn word(self) -> &'static str {
+        match self {
+            Access::Reads => "reads",
+            Access::WritesFiles => "writes",
+            Access::Network => "network",
+        }
+    }
+}
+
+/// What a child may still do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cage {
+    /// Bytes of address space.
+    pub address_space: u64,
+    /// What it may reach.
+    pub access: Access,
+}
+
+/// Our own executable. The link stays right even when the file is replaced while we run.
+pub(crate) const OURSELVES: &str = "/proc/self/exe";
+
 /// `program` inside the cage, or bare when there is no launcher (only tests do without).
-pub(super) fn command(launcher: Option<&Path>, cage: Cage, program: &Path) -> Command {
+pub(crate) fn command(launcher: Option<&Path>, cage: Cage, program: &Path) -> Command {
     let mut command = match launcher {
         None => Command::new(program),
         Some(launcher) => {
@@ -37,7 +64,7 @@ pub(super) fn command(launcher: Option<&Path>, cage: Cage, program: &Path) -> Co
             command.arg(SUBCOMMAND);
             command.arg(std::process::id().to_string());
             command.arg(cage.address_space.to_string());
-            command.arg(if cage.writes_files { "writes" } else { "reads" });
+            command.arg(cage.access.word());
             command.arg(program);
             command
         }
@@ -54,20 +81,22 @@ pub(super) fn command(launcher: Option<&Path>, cage: Cage, program: &Path) -> Co
 
 /// The launcher: `args` are what follows [`SUBCOMMAND`]. Returns only when it failed, with the exit code.
 pub fn child_main(args: &[OsString]) -> u8 {
-    let [parent, address_space, writes, program, rest @ ..] = args else {
+    let [parent, address_space, access, program, rest @ ..] = args else {
         return fail("this subcommand is for milkglass itself");
     };
-    let (Some(parent), Some(address_space)) = (number(parent), number(address_space)) else {
+    let access = Access::ALL.into_iter().find(|known| access == known.word());
+    let (Some(parent), Some(address_space), Some(access)) = (number(parent), number(address_space), access)
+    else {
         return fail("unreadable limits");
     };
-    if let Err(error) = enter(parent, address_space, writes == "writes") {
+    if let Err(error) = enter(parent, address_space, access) {
         return fail(&error);
     }
     let error = Command::new(program).args(rest).exec();
     fail(&format!("{}: {error}", Path::new(program).display()))
 }
 
-fn enter(parent: u64, address_space: u64, writes_files: bool) -> Result<(), String> {
+fn enter(parent: u64, address_space: u64, access: Access) -> Result<(), String> {
     let step =
         |what: &str, result: rustix::io::Result<()>| result.map_err(|error| format!("{what}: {error}"));
     step("death signal", set_parent_process_death_signal(Some(Signal::KILL)))?;
@@ -76,7 +105,7 @@ fn enter(parent: u64, address_space: u64, writes_files: bool) -> Result<(), Stri
         return Err("the parent is gone".to_owned());
     }
     step("no_new_privs", set_no_new_privs(true))?;
-    if !unshare_network() {
+    if access != Access::Network && !unshare_network() {
         // Not fatal: the protocol list of the command line opens no network either.
         write_line(NO_NAMESPACE);
     }
@@ -86,7 +115,7 @@ fn enter(parent: u64, address_space: u64, writes_files: bool) -> Result<(), Stri
     };
     limit(Resource::Core, 0)?;
     limit(Resource::As, address_space)?;
-    if !writes_files {
+    if access != Access::WritesFiles {
         limit(Resource::Fsize, 0)?;
     }
     Ok(())

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::child::{End, Running};
-use super::sandbox::{self, Cage};
+use super::sandbox::{self, Access, Cage, OURSELVES};
 use super::{ClipError, Limits};
 
 /// Oldest version that is supported: Debian bookworm's.
@@ -39,9 +39,8 @@ impl Tools {
     /// version. Children are started through this very executable, which must hand
     /// [`sandbox::SUBCOMMAND`] to [`sandbox::child_main`].
     pub fn find(limits: Limits) -> Result<Self, ClipError> {
-        // The link stays right even when the file is replaced while we run.
         let folder = std::env::var_os("MILKGLASS_FFMPEG").map(PathBuf::from);
-        Self::find_in(folder.as_deref(), Some(PathBuf::from("/proc/self/exe")), limits)
+        Self::find_in(folder.as_deref(), Some(PathBuf::from(OURSELVES)), limits)
     }
 
     /// The same, with the folder and the launcher given. Without a launcher children run without a cage: for tests.
@@ -60,11 +59,11 @@ impl Tools {
     }
 
     /// Whether this `ffmpeg` has the encoder. Asked once for all.
-    pub(super) fn has_encoder(&self, name: &str) -> Result<bool, ClipError> {
+    pub(crate) fn has_encoder(&self, name: &str) -> Result<bool, ClipError> {
         let list = match self.encoders.get() {
             Some(list) => list,
             None => {
-                let mut command = self.ffmpeg(false);
+                let mut command = self.ffmpeg(Access::Reads);
                 command.args(["-hide_banner", "-encoders"]);
                 let (text, _) = self.output(&mut command, "ffmpeg")?;
                 self.encoders.get_or_init(|| String::from_utf8_lossy(&text).into_owned())
@@ -74,17 +73,17 @@ impl Tools {
     }
 
     /// `ffmpeg` in its cage, without arguments.
-    pub(super) fn ffmpeg(&self, writes_files: bool) -> Command {
-        self.caged(&self.ffmpeg, writes_files)
+    pub(crate) fn ffmpeg(&self, access: Access) -> Command {
+        self.caged(&self.ffmpeg, access)
     }
 
     /// `ffprobe` in its cage, without arguments.
     pub(super) fn ffprobe(&self) -> Command {
-        self.caged(&self.ffprobe, false)
+        self.caged(&self.ffprobe, Access::Reads)
     }
 
-    fn caged(&self, program: &Path, writes_files: bool) -> Command {
-        let cage = Cage { address_space: self.limits.address_space, writes_files };
+    fn caged(&self, program: &Path, access: Access) -> Command {
+        let cage = Cage { address_space: self.limits.address_space, access };
         let mut command = sandbox::command(self.launcher.as_deref(), cage, program);
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command
@@ -109,7 +108,7 @@ impl Tools {
     }
 
     fn checked_version(&self, tool: &'static str) -> Result<String, ClipError> {
-        let mut command = if tool == "ffmpeg" { self.ffmpeg(false) } else { self.ffprobe() };
+        let mut command = if tool == "ffmpeg" { self.ffmpeg(Access::Reads) } else { self.ffprobe() };
         let mut short = self.clone();
         short.limits.stall = Duration::from_secs(20);
         let (text, end) = short.output(command.arg("-version"), tool)?;
@@ -135,7 +134,7 @@ pub(super) fn reading(input: &Path) -> Vec<OsString> {
 }
 
 /// A name that is never taken for an option, a protocol or a pattern.
-pub(super) fn file_url(path: &Path) -> OsString {
+pub(crate) fn file_url(path: &Path) -> OsString {
     let mut url = OsString::from("file:");
     url.push(path);
     url

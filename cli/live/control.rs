@@ -96,7 +96,9 @@ impl Control {
     /// # Errors
     /// Why it ended by itself, if it did.
     pub fn stop(&self) -> Result<Stats, Failure> {
-        match lock(&self.pipeline).take() {
+        // The lock is not held meanwhile: a target that ends may still ask for figures.
+        let pipeline = lock(&self.pipeline).take();
+        match pipeline {
             Some(pipeline) => {
                 pipeline.stop();
                 Ok(pipeline.join()?)
@@ -110,7 +112,7 @@ impl Control {
 pub fn describe(status: &Status) -> String {
     let text = match status.state {
         State::Starting => "starting: everything is covered until the first detection",
-        State::Covered => "running: faces, persons and zones are covered",
+        State::Covered => "running: what the policy names is covered",
         State::Degraded => "degraded: the picture is covered whole, detection does not keep up or fails",
         State::Privacy => "privacy mode: everything is covered",
         State::NoCamera => "no camera: nothing is shown until it is back",

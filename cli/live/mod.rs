@@ -3,8 +3,14 @@
 mod camera;
 mod control;
 mod devices;
+mod fare;
+mod fed_child;
+mod ffmpeg;
+mod http;
 mod privacy;
 mod raw;
+#[cfg(feature = "rtsp-server")]
+pub mod rtsp_server;
 mod target;
 
 use std::sync::Arc;
@@ -12,6 +18,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use milkglass::{Detector, Pipeline, Setup, State, Status};
+use rustix::process::DumpableBehavior;
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
@@ -32,6 +39,9 @@ const HANGS: Duration = Duration::from_secs(10);
 
 /// Runs the command until the camera's stream or the program is ended.
 pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
+    // Raw frames lie in our memory: no core dump may hold them, and no child of ours may look there.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(|e| Failure::new(format!("this program cannot close its memory to others: {e}")))?;
     let targets = args.to.iter().map(|to| to.parse()).collect::<Result<Vec<Target>, _>>()?;
     let targets = Target::check(targets, args)?;
     let signals = signals()?;

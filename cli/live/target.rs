@@ -9,6 +9,8 @@ use std::sync::Arc;
 use milkglass::{FrameFormat, FrameSink, V4l2Output, Y4mSink};
 
 use super::control::Control;
+use super::ffmpeg;
+use super::http::HttpSink;
 use super::raw::Nv12Sink;
 use crate::args::LiveArgs;
 use crate::outcome::Failure;
@@ -98,27 +100,48 @@ impl Target {
     /// Opens it. A target whose other end is not there yet is none that fails: it keeps trying.
     pub fn open(
         &self,
-        _args: &LiveArgs,
+        args: &LiveArgs,
         stream: &Stream,
-        _control: &Arc<Control>,
+        control: &Arc<Control>,
     ) -> Result<Box<dyn FrameSink>, Failure> {
         let out = || BufWriter::with_capacity(1 << 20, stdout());
         match self {
             Target::Y4m => Ok(Box::new(Y4mSink::new(out(), &stream.format, stream.rate)?)),
             Target::Nv12 => Ok(Box::new(Nv12Sink::new(out()))),
+            Target::Http(at) => Ok(Box::new(HttpSink::open(at, args, control)?)),
             Target::V4l2(device) => Ok(Box::new(V4l2Output::open(device, &stream.format, stream.fps())?)),
-            other => Err(Failure::new(format!("{other}: not in this build"))),
+            Target::Ffmpeg(address) => Ok(Box::new(ffmpeg::open(address, &args.encoder, stream)?)),
+            #[cfg(feature = "rtsp-server")]
+            Target::RtspServer(at) => {
+                Ok(Box::new(super::rtsp_server::open(at, args.token_file.as_deref(), stream)?))
+            }
+            #[cfg(not(feature = "rtsp-server"))]
+            Target::RtspServer(_) => {
+                Err(Failure::new(format!("{self}: this program was built without the feature rtsp-server")))
+            }
         }
     }
 }
 
-/// An address without user, password and query, which may hold keys.
+/// An address without user, password and query, which may hold keys, and without an RTMP stream key.
 pub fn without_secrets(url: &str) -> String {
+    let key = stream_key(url);
+    if !key.is_empty() {
+        return format!("{}...", without_secrets(&url[..url.len() - key.len()]));
+    }
     let Some((scheme, rest)) = url.split_once("://") else { return url.into() };
     let rest = rest.split(['?', '#']).next().unwrap_or_default();
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     format!("{scheme}://{host}{path}")
+}
+
+/// What follows the name of the application in an RTMP address: whoever knows it can publish. Empty for others.
+pub fn stream_key(url: &str) -> &str {
+    let Some((_, rest)) = url.split_once("://").filter(|(scheme, _)| scheme.starts_with("rtmp")) else {
+        return "";
+    };
+    rest.splitn(3, '/').nth(2).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -146,5 +169,6 @@ mod tests {
         assert_eq!(shown("rtsp://me:secret@host:8554/cam?key=secret"), "rtsp://host:8554/cam");
         assert_eq!(shown("srt://host:9000?passphrase=secret"), "srt://host:9000");
         assert_eq!(shown("rtmp://a@b:secret@host/app"), "rtmp://host/app");
+        assert_eq!(shown("rtmps://host/live2/secret?more=secret"), "rtmps://host/live2/...");
     }
 }

@@ -4,6 +4,7 @@
 //! Review this file line by line.
 
 mod format;
+mod free_list;
 mod pool;
 mod view;
 
@@ -22,6 +23,11 @@ use crate::redact::{self, Mosaics};
 use crate::time::Timestamp;
 use crate::track::Cover;
 use pool::Lease;
+
+/// What [`free_list`] is made of; tests/threads.rs puts a model in its place.
+mod sync {
+    pub use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+}
 
 /// What is known of a frame beside its pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

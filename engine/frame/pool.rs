@@ -1,9 +1,10 @@
 //! A fixed set of buffers: the back-pressure of the whole engine. Nothing here grows.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::format::{FrameFormat, ROW_ALIGNMENT};
+use super::free_list::FreeList;
 use super::view::{View, ViewMut};
 use super::{FrameMeta, RawFrame, RedactedFrame};
 use crate::error::Result;
@@ -19,8 +20,7 @@ pub struct FramePool {
 struct Shared {
     format: FrameFormat,
     count: usize,
-    free: Mutex<Vec<Bytes>>,
-    returned: Condvar,
+    free: FreeList<Bytes>,
 }
 
 /// Memory of one frame, aligned without unsafe code by starting a little later.
@@ -42,10 +42,8 @@ pub(crate) struct Spare(Lease);
 impl FramePool {
     /// `count` buffers of `format`, allocated at once; memory is never asked for again.
     pub fn new(format: FrameFormat, count: usize) -> Self {
-        let free = (0..count).map(|_| Bytes::new(format.buffer_len())).collect();
-        FramePool {
-            shared: Arc::new(Shared { format, count, free: Mutex::new(free), returned: Condvar::new() }),
-        }
+        let free = FreeList::new((0..count).map(|_| Bytes::new(format.buffer_len())));
+        FramePool { shared: Arc::new(Shared { format, count, free }) }
     }
 
     /// The format of every frame of this pool.
@@ -60,14 +58,12 @@ impl FramePool {
 
     /// Buffers that nobody uses now.
     pub fn free(&self) -> usize {
-        self.shared.lock().len()
+        self.shared.free.len()
     }
 
     /// Waits until a buffer is free, at most `patience`; true when one is. For sources that can wait, such as files.
     pub fn wait(&self, patience: Duration) -> bool {
-        let free = self.shared.lock();
-        let waited = self.shared.returned.wait_timeout_while(free, patience, |free| free.is_empty());
-        !waited.unwrap_or_else(PoisonError::into_inner).0.is_empty()
+        self.shared.free.wait(patience)
     }
 
     /// Fills a free buffer with a raw picture; `None` when no buffer is free (skip the picture and count it).
@@ -107,15 +103,8 @@ impl FramePool {
     }
 
     fn take(&self) -> Option<Lease> {
-        let bytes = self.shared.lock().pop()?;
+        let bytes = self.shared.free.take()?;
         Some(Lease { bytes, shared: Arc::clone(&self.shared), raw: false })
-    }
-}
-
-impl Shared {
-    /// Every state of the list is a good one, so a poisoned lock is no reason to lose buffers.
-    fn lock(&self) -> MutexGuard<'_, Vec<Bytes>> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -165,7 +154,6 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.scrub();
         let bytes = std::mem::replace(&mut self.bytes, Bytes { memory: Vec::new(), start: 0 });
-        self.shared.lock().push(bytes);
-        self.shared.returned.notify_one();
+        self.shared.free.give(bytes);
     }
 }

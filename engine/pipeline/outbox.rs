@@ -1,41 +1,42 @@
 //! The queue between the redact thread and one target: two frames, the oldest dropped, never waits.
+//!
+//! tests/threads.rs runs this very file under every interleaving of a few threads, hence `super::sync`.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::frame::RedactedFrame;
+use super::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Frames that wait for one target.
 const CAPACITY: usize = 2;
 
-#[derive(Default)]
-pub(super) struct Outbox {
-    state: Mutex<Waiting>,
+/// Frames, or rather shares of them, that wait for a target.
+pub(super) struct Outbox<F> {
+    state: Mutex<Waiting<F>>,
     changed: Condvar,
 }
 
-#[derive(Default)]
-struct Waiting {
-    frames: VecDeque<Arc<RedactedFrame>>,
+struct Waiting<F> {
+    frames: VecDeque<F>,
     forget: bool,
     closed: bool,
     dropped: u64,
 }
 
 /// What a target has to do next: forget what it keeps, then show a frame.
-pub(super) struct Taken {
+pub(super) struct Taken<F> {
     pub forget: bool,
-    pub frame: Option<Arc<RedactedFrame>>,
+    pub frame: Option<F>,
 }
 
-impl Outbox {
-    pub fn new() -> Outbox {
-        let state = Waiting { frames: VecDeque::with_capacity(CAPACITY), ..Waiting::default() };
+impl<F: Clone> Outbox<F> {
+    pub fn new() -> Outbox<F> {
+        let frames = VecDeque::with_capacity(CAPACITY);
+        let state = Waiting { frames, forget: false, closed: false, dropped: 0 };
         Outbox { state: Mutex::new(state), changed: Condvar::new() }
     }
 
     /// Adds a frame; the oldest makes room.
-    pub fn put(&self, frame: &Arc<RedactedFrame>) {
+    pub fn put(&self, frame: &F) {
         let mut state = self.lock();
         if state.closed {
             return;
@@ -44,7 +45,7 @@ impl Outbox {
             state.frames.pop_front();
             state.dropped += 1;
         }
-        state.frames.push_back(Arc::clone(frame));
+        state.frames.push_back(frame.clone());
         self.changed.notify_one();
     }
 
@@ -63,9 +64,9 @@ impl Outbox {
     }
 
     /// Waits for something to do; `None` at the end.
-    pub fn take(&self) -> Option<Taken> {
+    pub fn take(&self) -> Option<Taken<F>> {
         let waiting = self.lock();
-        let idle = |s: &mut Waiting| s.frames.is_empty() && !s.forget && !s.closed;
+        let idle = |s: &mut Waiting<F>| s.frames.is_empty() && !s.forget && !s.closed;
         let mut state = self.changed.wait_while(waiting, idle).unwrap_or_else(PoisonError::into_inner);
         let forget = std::mem::take(&mut state.forget);
         let frame = state.frames.pop_front();
@@ -78,7 +79,7 @@ impl Outbox {
     }
 
     /// Every state is a good one, so a poisoned lock is no reason to stop.
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, Waiting<F>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

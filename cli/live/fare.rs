@@ -1,0 +1,122 @@
+//! How a target fares, for the log: a line for each change, not more than one in ten seconds, with the frames lost since.
+
+use std::time::{Duration, Instant};
+
+use log::Level;
+
+/// Least time between two lines.
+const QUIET: Duration = Duration::from_secs(10);
+/// Least time between two lines that say the same.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// What is the case, what was told last, and the frames lost since.
+pub struct Fare {
+    name: String,
+    now: Now,
+    told: Now,
+    told_at: Option<Instant>,
+    lost: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Now {
+    Starts,
+    Works,
+    Down,
+}
+
+impl Fare {
+    /// `name` is what the log calls the target.
+    pub fn new(name: String) -> Fare {
+        Fare { name, now: Now::Starts, told: Now::Starts, told_at: None, lost: 0 }
+    }
+
+    /// What the log calls the target.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A frame was lost to it.
+    pub fn lost(&mut self) {
+        self.lost += 1;
+    }
+
+    /// It takes frames.
+    pub fn works(&mut self) {
+        self.now = Now::Works;
+        if self.told == Now::Starts {
+            // As expected, so no news; nobody waited for what was lost until now.
+            self.told = Now::Works;
+            self.lost = 0;
+        }
+        self.tell("");
+    }
+
+    /// It ended, hangs, or cannot be started.
+    pub fn down(&mut self, reason: &str) {
+        self.now = Now::Down;
+        self.tell(reason);
+    }
+
+    fn tell(&mut self, reason: &str) {
+        if let Some((level, line)) = self.line(reason) {
+            log::log!(level, "{line}");
+            (self.told, self.told_at, self.lost) = (self.now, Some(Instant::now()), 0);
+        }
+    }
+
+    fn line(&self, reason: &str) -> Option<(Level, String)> {
+        let quiet = self.told_at.map_or(Duration::MAX, |at| at.elapsed());
+        let news = self.told != self.now;
+        let Fare { name, lost, .. } = self;
+        match self.now {
+            _ if quiet < QUIET => None,
+            Now::Down if news || quiet >= AGAIN => {
+                Some((Level::Warn, format!("{name}: {reason}; it is tried again; {lost} frames were lost")))
+            }
+            Now::Works if news => {
+                Some((Level::Info, format!("{name}: works again; {lost} frames were lost")))
+            }
+            Now::Works if *lost > 0 => {
+                Some((Level::Warn, format!("{name}: too slow; {lost} frames were lost")))
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_changes_and_losses_are_told_and_not_too_often() {
+        let mut fare = Fare::new("cam".into());
+        fare.lost();
+        fare.works();
+        assert_eq!(fare.told_at, None, "that it came up is no news");
+        assert_eq!(fare.line(""), None, "nor are frames of its start");
+
+        fare.lost();
+        assert!(
+            fare.line("")
+                .is_some_and(|(level, line)| level == Level::Warn && line.contains("slow; 1 frames"))
+        );
+        fare.down("refused");
+        assert!(fare.told_at.is_some() && fare.lost == 0);
+        fare.lost();
+        fare.works();
+        assert_eq!(fare.told, Now::Down, "too soon after the line before");
+
+        let long_ago = |fare: &mut Fare, time| fare.told_at = Instant::now().checked_sub(time);
+        long_ago(&mut fare, QUIET);
+        assert!(
+            fare.line("")
+                .is_some_and(|(level, line)| level == Level::Info && line.contains("works again; 1"))
+        );
+        fare.now = Now::Down;
+        assert_eq!(fare.line("refused"), None, "the same is not told every ten seconds");
+        long_ago(&mut fare, AGAIN);
+        assert!(fare.line("refused").is_some_and(|(_, line)| line.contains("cam: refused")));
+    }
+}

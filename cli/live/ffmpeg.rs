@@ -1,0 +1,395 @@
+//! Targets that ffmpeg writes: streams that are pushed to a server, files, and HLS lists.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use milkglass::{ColorMatrix, ColorRange, Yuv420};
+
+use super::fed_child::{CLOCK, FedChild, Recipe};
+use super::target::{Stream, stream_key, without_secrets};
+use crate::clip::sandbox::Access;
+use crate::clip::tools::file_url;
+use crate::clip::{Container, Limits, Tools};
+use crate::outcome::Failure;
+
+/// Time between two frames from which a player can begin, in seconds.
+const KEYFRAMES: f64 = 2.0;
+/// Most bits that are spent on a pixel of a live stream: 4 Mbit/s for 1280x720 at 30 frames/s.
+const BITS_PER_PIXEL: f64 = 0.15;
+/// Segments in an HLS list: with two seconds each, what a player needs and hardly more.
+const SEGMENTS: &str = "6";
+
+/// Opens a target for `address`, a URL or the name of a file. A server that is not there yet is no error: it is tried again.
+///
+/// # Errors
+/// No ffmpeg, no such encoder, a file that exists or cannot be written.
+pub fn open(address: &str, encoder: &str, stream: &Stream) -> Result<FedChild, Failure> {
+    let place = Place::of(address)?;
+    let name = without_secrets(address);
+    let about = |f: Failure| f.about(Path::new(&name));
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if encoder.is_empty() || encoder.starts_with('-') || !encoder.chars().all(plain) {
+        return Err(Failure::new(format!("'{encoder}' is not the name of an encoder")));
+    }
+    let tools = Tools::find(Limits::default()).map_err(|e| about(e.into()))?;
+    if !tools.has_encoder(encoder).map_err(|e| about(e.into()))? {
+        return Err(Failure::new(format!(
+            "{name}: the installed ffmpeg has no encoder {encoder}: choose another with --encoder ('ffmpeg -encoders' \
+             lists them)"
+        )));
+    }
+    let ready = place.prepare().map_err(about)?;
+    let (secrets, shown) = (secrets(address), (address.to_owned(), name.clone()));
+    let recipe = Ffmpeg { tools, place, encoder: encoder.into(), stream: *stream, ready, secrets, shown };
+    Ok(FedChild::new(name, Box::new(recipe), stream))
+}
+
+/// What an address stands for.
+enum Place {
+    /// A server: its address, the container, the protocols needed to reach it, options of the container.
+    Server { url: String, format: &'static str, protocols: &'static str, options: &'static [&'static str] },
+    /// A file, and further ones with a number after each restart.
+    File { path: PathBuf, container: Container },
+    /// An HLS list, its segments beside it.
+    List { path: PathBuf },
+}
+
+impl Place {
+    fn of(address: &str) -> Result<Place, Failure> {
+        let server = |format, protocols, options| {
+            Ok(Place::Server { url: address.into(), format, protocols, options })
+        };
+        if let Some((scheme, _)) = address.split_once("://") {
+            return match scheme {
+                // Over TCP: a lossy push would harm everybody who watches.
+                "rtsp" => server("rtsp", "rtsp,tcp", &["-rtsp_transport", "tcp"]),
+                "rtsps" => server("rtsp", "rtsps,tls,tcp", &["-rtsp_transport", "tcp"]),
+                "rtmp" => server("flv", "rtmp,tcp", &["-flvflags", "no_duration_filesize"]),
+                "rtmps" => server("flv", "rtmps,tls,tcp", &["-flvflags", "no_duration_filesize"]),
+                "srt" => server("mpegts", "srt", &["-muxdelay", "0", "-muxpreload", "0"]),
+                other => Err(Failure::new(format!("{other}://...: no address that frames can be sent to"))),
+            };
+        }
+        let path = PathBuf::from(address);
+        if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("m3u8")) {
+            // ffmpeg names the segments in the list as they are named to it, but for a folder.
+            let path = std::path::absolute(&path).map_err(|e| Failure::new(format!("{address}: {e}")))?;
+            return Ok(Place::List { path });
+        }
+        match Container::of(&path) {
+            Ok(container @ (Container::Mp4 | Container::Mov | Container::Matroska | Container::MpegTs)) => {
+                Ok(Place::File { path, container })
+            }
+            _ => Err(Failure::new(format!(
+                "{address}: no target; a file ends in .mp4, .mov, .mkv, .ts or .m3u8 (`milkglass live --help` lists the \
+                 targets)"
+            ))),
+        }
+    }
+
+    /// Everything that can be wrong before the first frame. Returns the file that was made.
+    fn prepare(&self) -> Result<Option<PathBuf>, Failure> {
+        match self {
+            Place::Server { .. } => Ok(None),
+            Place::File { path, .. } => match new_file(path) {
+                Ok(()) => Ok(Some(path.clone())),
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(Failure::new(
+                    "it exists and is not overwritten: choose another name, or move it out of the way",
+                )),
+                Err(e) => Err(Failure::new(e.to_string())),
+            },
+            Place::List { path } => {
+                if path.exists() && !is_list(path) {
+                    return Err(Failure::new(
+                        "it exists and is no HLS list: choose another name, or move it out of the way",
+                    ));
+                }
+                tempfile::tempfile_in(folder(path)).map(|_| None).map_err(|e| Failure::new(e.to_string()))
+            }
+        }
+    }
+}
+
+struct Ffmpeg {
+    tools: Tools,
+    place: Place,
+    encoder: String,
+    stream: Stream,
+    /// The file that the next or current child writes.
+    ready: Option<PathBuf>,
+    secrets: Vec<String>,
+    /// The address, and the form that may be shown.
+    shown: (String, String),
+}
+
+impl Recipe for Ffmpeg {
+    fn command(&mut self) -> Result<Command, Failure> {
+        let access = match self.place {
+            Place::Server { .. } => Access::Network,
+            Place::File { .. } | Place::List { .. } => Access::WritesFiles,
+        };
+        let mut command = self.tools.ffmpeg(access);
+        // Everything about the frames is in the stream's headers: none needs to be held back to find it out.
+        words(&mut command, "-nostdin -hide_banner -nostats -loglevel level+error -y");
+        words(&mut command, "-protocol_whitelist pipe -fflags nobuffer -fpsprobesize 0 -f nut -i pipe:0");
+        words(&mut command, "-map 0:v:0 -map_metadata -1 -map_chapters -1");
+        command.args(["-vf", &colors(&self.stream), "-fps_mode", "passthrough"]);
+        command.args(["-enc_time_base", &format!("1:{CLOCK}"), "-c:v", &self.encoder]);
+        command.args(quality(&self.encoder, &self.stream, matches!(self.place, Place::File { .. })));
+        words(&mut command, "-pix_fmt yuv420p -fflags +bitexact -flags:v +bitexact -flush_packets 1");
+        match &self.place {
+            Place::Server { url, format, protocols, options } => {
+                command.args(["-protocol_whitelist", protocols]).args(*options).args(["-f", format, url]);
+            }
+            Place::File { path, container } => {
+                let path = match self.ready.take() {
+                    Some(path) => path,
+                    None => next_file(path)?,
+                };
+                words(&mut command, "-protocol_whitelist file");
+                // A power cut leaves a file that plays up to its last seconds.
+                words(
+                    &mut command,
+                    match container {
+                        Container::Mp4 | Container::Mov => {
+                            "-movflags +frag_keyframe+empty_moov+default_base_moof -write_tmcd 0"
+                        }
+                        Container::Matroska => "-cluster_time_limit 2000",
+                        _ => "-muxdelay 0 -muxpreload 0",
+                    },
+                );
+                command.args(["-f", &container.to_string()]).arg(file_url(&path));
+                self.ready = Some(path);
+            }
+            Place::List { path } => {
+                words(&mut command, "-protocol_whitelist file -f hls -hls_flags delete_segments+temp_file");
+                // Numbers from the clock never go back, whoever starts anew.
+                words(&mut command, "-hls_start_number_source epoch -hls_list_size");
+                command.args([SEGMENTS, "-hls_time", &KEYFRAMES.to_string(), "-hls_segment_filename"]);
+                command
+                    .arg(file_url(&path.with_file_name(format!("{}%d.ts", stem(path).replace('%', "%%")))));
+                command.arg(file_url(path));
+            }
+        }
+        Ok(command)
+    }
+
+    fn plain(&self, words: &str) -> String {
+        plain(words, &self.shown.0, &self.shown.1, &self.secrets)
+    }
+
+    fn tidy(&mut self, forget: bool) {
+        match &self.place {
+            Place::Server { .. } => {}
+            // A child that died before its first byte leaves an empty file.
+            Place::File { .. } => {
+                if let Some(path) = self.ready.take()
+                    && path.metadata().is_ok_and(|m| m.len() == 0)
+                {
+                    remove(&path);
+                }
+            }
+            // Players begin with the oldest segment of the list.
+            Place::List { path } => {
+                if forget {
+                    remove(path);
+                    segments(path).iter().for_each(|segment| remove(segment));
+                }
+            }
+        }
+    }
+}
+
+/// A message with the address in the form that may be shown; none if it holds a secret even so.
+fn plain(words: &str, address: &str, shown: &str, secrets: &[String]) -> String {
+    let plain = words.replace(address, shown);
+    if secrets.iter().any(|secret| plain.contains(secret)) {
+        return "ffmpeg failed; its message is not shown, for it holds a part of the address".into();
+    }
+    plain
+}
+
+/// Quality and speed: for files the encoder may look ahead, everywhere else a frame leaves as soon as it has come.
+fn quality(encoder: &str, stream: &Stream, looks_ahead: bool) -> Vec<String> {
+    let bits = bit_rate(stream).to_string();
+    let mut args = vec!["-g".into(), keyframe_every(stream).to_string()];
+    let mut add = |words: &[&str]| args.extend(words.iter().map(|w| (*w).to_owned()));
+    match encoder {
+        "libx264" | "libx265" => {
+            add(&["-preset", "veryfast", "-crf", if encoder == "libx264" { "23" } else { "28" }]);
+            add(&["-maxrate", &bits, "-bufsize", &bits]);
+            if !looks_ahead {
+                add(&["-tune", "zerolatency"]);
+            }
+            if encoder == "libx265" {
+                add(&["-x265-params", "log-level=error"]);
+            }
+        }
+        _ => add(&["-b:v", &bits]),
+    }
+    args
+}
+
+/// Most bits per second of a live stream.
+pub fn bit_rate(stream: &Stream) -> f64 {
+    let (width, height) = stream.format.size();
+    (f64::from(width) * f64::from(height) * stream.fps() * BITS_PER_PIXEL).ceil()
+}
+
+/// Frames from one that a player can begin with to the next.
+pub fn keyframe_every(stream: &Stream) -> f64 {
+    (stream.fps() * KEYFRAMES).round().max(1.0)
+}
+
+/// The filter that tells what the frames' values mean.
+fn colors(stream: &Stream) -> String {
+    let range = match Yuv420::range(&stream.format) {
+        ColorRange::Limited => "limited",
+        ColorRange::Full => "full",
+    };
+    let matrix = match stream.format.matrix() {
+        ColorMatrix::Bt709 => "bt709",
+        ColorMatrix::Bt2020 => "bt2020nc",
+        _ => "smpte170m",
+    };
+    format!("setparams=range={range}:colorspace={matrix}")
+}
+
+fn words(command: &mut Command, words: &str) {
+    command.args(words.split_whitespace());
+}
+
+fn new_file(path: &Path) -> io::Result<()> {
+    OpenOptions::new().write(true).create_new(true).open(path).map(drop)
+}
+
+/// The first of `cam-1.mp4`, `cam-2.mp4` and so on that does not exist.
+fn next_file(path: &Path) -> Result<PathBuf, Failure> {
+    let extension = path.extension().unwrap_or_default().to_string_lossy();
+    for number in 1..=100_000 {
+        let next = path.with_file_name(format!("{}-{number}.{extension}", stem(path)));
+        match new_file(&next) {
+            Ok(()) => return Ok(next),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(Failure::new(e.to_string())),
+        }
+    }
+    Err(Failure::new("there are 100000 files of that name; move them away"))
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Segments of the list, and what a killed child was about to rename to one: the list's name, then at least nine digits.
+fn segments(list: &Path) -> Vec<PathBuf> {
+    let stem = stem(list);
+    let ours = |name: &str| {
+        let rest = name.strip_prefix(&stem)?.trim_end_matches(".tmp").strip_suffix(".ts")?;
+        (rest.len() >= 9 && rest.bytes().all(|b| b.is_ascii_digit())).then_some(())
+    };
+    let entries = std::fs::read_dir(folder(list)).into_iter().flatten().flatten();
+    let paths = entries.filter(|e| ours(&e.file_name().to_string_lossy()).is_some()).map(|e| e.path());
+    paths.collect()
+}
+
+fn is_list(path: &Path) -> bool {
+    let mut start = [0; 7];
+    File::open(path).and_then(|mut f| f.read_exact(&mut start)).is_ok() && &start == b"#EXTM3U"
+}
+
+fn remove(path: &Path) {
+    if let Err(e) = std::fs::remove_file(path)
+        && e.kind() != io::ErrorKind::NotFound
+    {
+        log::error!("{}: it should be removed: {e}", path.display());
+    }
+}
+
+/// The parts of an address that nobody may read: user and password, and all that follows a question mark.
+fn secrets(address: &str) -> Vec<String> {
+    let Some((_, rest)) = address.split_once("://") else { return Vec::new() };
+    let (rest, query) = rest.split_once(['?', '#']).unwrap_or((rest, ""));
+    let authority = rest.split('/').next().unwrap_or_default();
+    let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
+    let password = user.split_once(':').map_or(user, |(_, password)| password);
+    let values = query.split('&').map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value));
+    // Three letters are a mode or a number, and would be found in every message.
+    let values = values.filter(|value| value.len() > 3);
+    let all = [user, password, query, stream_key(address)].into_iter().chain(values);
+    all.filter(|s| !s.is_empty()).flat_map(|s| [s.to_owned(), percent_decoded(s)]).collect()
+}
+
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let pair = after.get(..2).filter(|_| *first == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
+        match pair.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ffmpeg_says_is_shown_without_secrets() {
+        let address = "rtsp://me:p%40ss@host:8554/cam?token=abcd";
+        let said = |words: &str| plain(words, address, "rtsp://host:8554/cam", &secrets(address));
+        assert_eq!(
+            said(&format!("{address}: Connection refused")),
+            "rtsp://host:8554/cam: Connection refused"
+        );
+        for leak in ["auth me:p%40ss failed", "wrong password p@ss", "?token=abcd", "abcd"] {
+            let shown = said(leak);
+            assert!(
+                shown.contains("not shown") && !shown.contains("ss ") && !shown.contains("abcd"),
+                "{shown}"
+            );
+        }
+        let key = "rtmp://live.host/app/k-e-y";
+        assert_eq!(said("Connection timed out"), "Connection timed out");
+        assert!(plain("cannot publish k-e-y", key, "", &secrets(key)).contains("not shown"));
+    }
+
+    #[test]
+    fn a_file_is_never_written_twice_and_segments_are_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cam.mp4");
+        let place = Place::of(path.to_str().unwrap()).unwrap();
+        assert_eq!(place.prepare().unwrap(), Some(path.clone()));
+        assert!(place.prepare().unwrap_err().message.contains("not overwritten"));
+        assert_eq!(next_file(&path).unwrap(), folder.path().join("cam-1.mp4"));
+        assert_eq!(next_file(&path).unwrap(), folder.path().join("cam-2.mp4"));
+
+        let list = folder.path().join("cam.m3u8");
+        std::fs::write(&list, "holiday").unwrap();
+        assert!(
+            Place::of(list.to_str().unwrap()).unwrap().prepare().unwrap_err().message.contains("no HLS list")
+        );
+        for name in ["cam1700000000.ts", "cam1700000001.ts.tmp", "cam2.ts", "other1700000000.ts", "cam.ts"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let mut found = segments(&list);
+        found.sort();
+        let names: Vec<_> = found.iter().map(|p| p.file_name().unwrap().to_str().unwrap()).collect();
+        assert_eq!(names, ["cam1700000000.ts", "cam1700000001.ts.tmp"]);
+    }
+}

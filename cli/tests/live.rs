@@ -1,0 +1,358 @@
+//! `milkglass live` as its owner runs it: frames from a pipe, signals, a policy that changes, systemd.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+const SIZE: (usize, usize) = (64, 48);
+/// No frame has this value; `fill` leaves it.
+const BLACK: u8 = 16;
+const LEFT: &str = "left:0,0;0.5,0;0.5,1;0,1";
+
+/// When a frame came out, and its first sample in the left and in the right half.
+type Sight = (Instant, u8, u8);
+
+/// How a run ended: exit code, how long it took, what came out and what was said.
+type End = (Option<i32>, Duration, Vec<Sight>, String);
+
+/// A running `milkglass live` with a camera of 25 frames/s in front and a target behind.
+struct Live {
+    child: Child,
+    camera: Option<JoinHandle<()>>,
+    off: Arc<AtomicBool>,
+    seen: Arc<Mutex<Vec<Sight>>>,
+    said: Arc<Mutex<String>>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Live {
+    fn start(folder: &Path, args: &[&str]) -> Live {
+        Live::start_with(folder, args, |_| {})
+    }
+
+    fn start_with(folder: &Path, args: &[&str], more: impl FnOnce(&mut Command)) -> Live {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_milkglass"));
+        command.args(["live", "--from", "-", "--to", "-"]).args(args).arg("--state-dir").arg(folder);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        more(&mut command);
+        let mut child = command.spawn().unwrap();
+        let off = Arc::new(AtomicBool::new(false));
+        let camera = film(child.stdin.take().unwrap(), Arc::clone(&off));
+        let (seen, said) = (Arc::<Mutex<_>>::default(), Arc::<Mutex<String>>::default());
+        let watch = {
+            let (stdout, seen) = (child.stdout.take().unwrap(), Arc::clone(&seen));
+            std::thread::spawn(move || watch(stdout, &seen))
+        };
+        let listen = {
+            let (stderr, said) = (child.stderr.take().unwrap(), Arc::clone(&said));
+            std::thread::spawn(move || {
+                for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                    *said.lock().unwrap() += &(line + "\n");
+                }
+            })
+        };
+        Live { child, camera: Some(camera), off, seen, said, readers: vec![watch, listen] }
+    }
+
+    fn signal(&self, name: &str) -> Instant {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
+        Instant::now()
+    }
+
+    /// Waits until a frame has come out after `since` for which `good` holds.
+    fn await_frame(&self, since: Instant, what: &str, good: impl Fn(u8, u8) -> bool) -> Instant {
+        let end = Instant::now() + Duration::from_secs(20);
+        loop {
+            let found = self.seen.lock().unwrap().iter().find(|s| s.0 > since && good(s.1, s.2)).map(|s| s.0);
+            if let Some(at) = found {
+                return at;
+            }
+            assert!(Instant::now() < end, "no frame that is {what}; it said:\n{}", self.said());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn await_words(&self, words: &str) {
+        let end = Instant::now() + Duration::from_secs(20);
+        while !self.said().contains(words) {
+            assert!(Instant::now() < end, "it never said {words:?}:\n{}", self.said());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
+    }
+
+    /// Waits for the end, which was asked for at `since`.
+    fn end(mut self, since: Instant) -> End {
+        let end = Instant::now() + Duration::from_secs(20);
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < end, "it does not end:\n{}", self.said());
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let took = since.elapsed();
+        self.off.store(true, Ordering::SeqCst);
+        self.camera.take().unwrap().join().unwrap();
+        self.readers.drain(..).for_each(|r| r.join().unwrap());
+        let seen = self.seen.lock().unwrap().clone();
+        (status.code(), took, seen, self.said())
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.off.store(true, Ordering::SeqCst);
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Frames of one brightness each, never black, until it is switched off or nobody reads.
+fn film(mut into: impl Write + Send + 'static, off: Arc<AtomicBool>) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        let _ = into.write_all(b"YUV4MPEG2 W64 H48 F25:1 Ip A1:1 C420\n");
+        for n in 0u64.. {
+            let mut frame = b"FRAME\n".to_vec();
+            frame.resize(6 + SIZE.0 * SIZE.1, 60 + (n % 100) as u8);
+            frame.resize(6 + SIZE.0 * SIZE.1 * 3 / 2, 128);
+            if off.load(Ordering::SeqCst) || into.write_all(&frame).is_err() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(40));
+        }
+    })
+}
+
+fn watch(stdout: impl Read, seen: &Mutex<Vec<Sight>>) {
+    let mut stdout = BufReader::new(stdout);
+    let mut header = Vec::new();
+    stdout.read_until(b'\n', &mut header).unwrap();
+    let mut frame = vec![0; 6 + SIZE.0 * SIZE.1 * 3 / 2];
+    while stdout.read_exact(&mut frame).is_ok() {
+        assert!(frame.starts_with(b"FRAME\n"));
+        let luma = &frame[6..];
+        seen.lock().unwrap().push((Instant::now(), luma[0], luma[SIZE.0 - 1]));
+    }
+}
+
+fn milkglass(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_milkglass")).args(args).stdin(Stdio::null()).output().unwrap()
+}
+
+#[test]
+fn a_zone_is_hidden_live_and_the_rest_is_as_filmed() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = Instant::now();
+    let live = Live::start(folder.path(), &["--faces", "off", "--zone", LEFT]);
+    let first = live.await_frame(start, "visible", |_, right| right != BLACK);
+    live.await_frame(first + Duration::from_secs(1), "visible", |_, right| right != BLACK);
+    let (code, took, seen, said) = {
+        let at = live.signal("TERM");
+        live.end(at)
+    };
+    assert_eq!(code, Some(0), "{said}");
+    assert!(took < Duration::from_secs(3), "it took {took:?} to end");
+    assert!(seen.iter().all(|s| s.1 == BLACK && s.2 >= 60), "{seen:?}");
+    assert!(seen.len() >= 20, "{} frames", seen.len());
+    assert!(said.contains("frames covered"), "{said}");
+}
+
+#[test]
+fn privacy_mode_covers_everything_survives_a_restart_and_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = ["--faces", "off", "--zone", LEFT];
+    let live = Live::start(folder.path(), &args);
+    live.await_frame(Instant::now(), "visible", |_, right| right != BLACK);
+    // Twice is as good as once.
+    let on = live.signal("USR1");
+    live.signal("USR1");
+    live.await_words("privacy mode is on");
+    let confirmed = Instant::now();
+    let blank = live.await_frame(on, "blank", |left, right| (left, right) == (BLACK, BLACK));
+    live.await_frame(confirmed + Duration::from_millis(300), "blank", |_, right| right == BLACK);
+    {
+        let seen = live.seen.lock().unwrap();
+        assert!(seen.iter().filter(|s| s.0 > blank).all(|s| s.2 == BLACK), "visible again after {blank:?}");
+        assert!(blank - on < Duration::from_secs(2), "blank after {:?}", blank - on);
+    }
+    // Pull the plug.
+    live.signal("KILL");
+    live.end(Instant::now());
+
+    let start = Instant::now();
+    let live = Live::start(folder.path(), &args);
+    live.await_frame(start, "blank", |_, right| right == BLACK);
+    assert!(live.seen.lock().unwrap().iter().all(|s| s.2 == BLACK), "a restart showed the picture");
+    let off = live.signal("USR2");
+    live.await_words("privacy mode is off");
+    live.await_frame(off, "visible", |left, right| left == BLACK && right != BLACK);
+    let at = live.signal("TERM");
+    assert_eq!(live.end(at).0, Some(0));
+
+    let start = Instant::now();
+    let live = Live::start(folder.path(), &args);
+    live.await_frame(start, "visible", |_, right| right != BLACK);
+}
+
+#[test]
+fn privacy_mode_that_cannot_be_stored_is_never_confirmed_but_covers() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let live = Live::start(&state, &["--faces", "off", "--zone", LEFT]);
+    live.await_frame(Instant::now(), "visible", |_, right| right != BLACK);
+    fs::remove_dir(&state).unwrap();
+    let on = live.signal("USR1");
+    live.await_words("would be forgotten by a restart");
+    live.await_frame(on, "blank", |_, right| right == BLACK);
+    assert!(!live.said().contains("privacy mode is on\n"), "{}", live.said());
+}
+
+#[test]
+fn a_policy_is_read_again_and_a_broken_one_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = folder.path().join("camera.toml");
+    let zone = |x0: f32, x1: f32| {
+        let text = format!(
+            "faces = \"off\"\n[[zone]]\nname = \"z\"\narea = [[{x0},0],[{x1},0],[{x1},1],[{x0},1]]\n"
+        );
+        fs::write(&policy, text).unwrap();
+    };
+    zone(0.0, 0.5);
+    let live = Live::start(folder.path(), &["--policy", policy.to_str().unwrap()]);
+    live.await_frame(Instant::now(), "half visible", |left, right| left == BLACK && right != BLACK);
+    zone(0.5, 1.0);
+    let at = live.signal("HUP");
+    let changed = live.await_frame(at, "hidden right", |left, right| left != BLACK && right == BLACK);
+    fs::write(&policy, "faces = \"of").unwrap();
+    live.signal("HUP");
+    live.await_words("the policy stays as it was");
+    fs::write(&policy, "faces = \"off\"").unwrap();
+    live.signal("HUP");
+    live.await_words("the policy hides nothing");
+    let now = Instant::now();
+    live.await_frame(now, "hidden right", |left, right| left != BLACK && right == BLACK);
+    let seen = live.seen.lock().unwrap().clone();
+    assert!(seen.iter().filter(|s| s.0 > changed).all(|s| s.2 == BLACK), "the new zone was lost");
+    assert!(live.said().contains("camera.toml:1:"), "{}", live.said());
+}
+
+#[test]
+fn faces_in_a_film_are_hidden_and_the_figures_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/people.mp4");
+    let mut film = Command::new("ffmpeg")
+        .args(["-v", "error", "-re", "-i"])
+        .arg(&clip)
+        .args(["-t", "4", "-vf", "scale=640:360", "-f", "yuv4mpegpipe", "-"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_milkglass"))
+        .args(["live", "--from", "-", "--to", "nv12:-", "--preset", "fast", "--color", "#00ff00"])
+        .args(["--max-gap", "2s", "--models"])
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../models"))
+        .arg("--state-dir")
+        .arg(folder.path())
+        .stdin(film.stdout.take().unwrap())
+        .output()
+        .unwrap();
+    assert!(film.wait().unwrap().success());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("worst-case exposure 2000 ms"), "{said}");
+    let frames: Vec<&[u8]> = output.stdout.chunks_exact(640 * 360 * 3 / 2).collect();
+    assert!(frames.len() >= 40, "{} frames; {said}", frames.len());
+    // Pure green, #00ff00, is Y 145, Cb 54, Cr 34 in BT.601 of limited range; neither clip nor sky has it.
+    let hidden = |f: &[u8]| f[..640 * 360].iter().filter(|v| (144..=146).contains(*v)).count();
+    let masked = frames.iter().filter(|f| {
+        f[640 * 360..].chunks_exact(2).filter(|c| c[0].abs_diff(54) < 2 && c[1].abs_diff(34) < 2).count()
+            > 200
+    });
+    let masked = masked.filter(|f| hidden(f) > 800).count();
+    let whole = frames.iter().filter(|f| hidden(f) == 640 * 360).count();
+    assert!(masked >= frames.len() / 2 && whole < frames.len() / 2, "{masked}, {whole} of {}", frames.len());
+}
+
+#[test]
+fn systemd_is_told_that_it_runs_and_that_it_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let live = Live::start_with(folder.path(), &["--faces", "off", "--zone", LEFT], |c| {
+        c.env("NOTIFY_SOCKET", &path);
+    });
+    let mut told = String::new();
+    let mut await_told = |what: &str| {
+        let mut message = [0; 1024];
+        while !told.contains(what) {
+            let n = socket.recv(&mut message).unwrap_or_else(|e| panic!("never told {what}: {e}\n{told}"));
+            told += &(String::from_utf8_lossy(&message[..n]).into_owned() + "\n");
+        }
+    };
+    await_told("READY=1");
+    await_told("WATCHDOG=1");
+    await_told("STATUS=running");
+    let at = live.signal("TERM");
+    await_told("STOPPING=1");
+    assert_eq!(live.end(at).0, Some(0));
+}
+
+#[test]
+fn the_systemd_unit_is_one_that_systemd_understands() {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/milkglass.service");
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path().join("milkglass.service");
+    let text = fs::read_to_string(unit).unwrap();
+    assert!(text.contains("ExecStart=/usr/local/bin/milkglass live "));
+    fs::write(&here, text.replace("/usr/local/bin/milkglass", env!("CARGO_BIN_EXE_milkglass"))).unwrap();
+    let analyze = |args: &[&str]| {
+        let output = Command::new("systemd-analyze").args(args).arg(&here).output();
+        let output = output.expect("systemd-analyze is missing: apt-get install systemd");
+        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        (output.status.success(), said.into_owned())
+    };
+    let (good, said) = analyze(&["verify"]);
+    // An unknown key is no failure to systemd, only a line.
+    assert!(good && !said.contains("milkglass.service"), "{said}");
+    let (_, said) = analyze(&["security", "--offline=true", "--threshold=30"]);
+    assert!(said.contains("OK"), "{said}");
+}
+
+#[test]
+fn what_cannot_be_started_says_why_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().to_str().unwrap();
+    let zone = ["--faces", "off", "--zone", LEFT];
+    let refused = |args: &[&str], words: &str| {
+        let output = milkglass(&[&["live", "--state-dir", state], args].concat());
+        let said = String::from_utf8(output.stderr).unwrap();
+        let errors: Vec<_> = said.lines().filter(|l| l.starts_with("error")).collect();
+        assert_eq!((output.status.code(), errors.len()), (Some(1), 1), "{args:?}: {said}");
+        assert!(errors[0].contains(words), "{args:?}: {said}");
+        assert!(output.stdout.is_empty());
+    };
+    refused(&[&["--from", "/dev/video99", "--to", "-"], &zone[..]].concat(), "milkglass devices");
+    refused(&[&["--from", "-", "--to", "-", "--to", "nv12:-"], &zone[..]].concat(), "standard output");
+    refused(&[&["--from", "-", "--to", "gopher://x/"], &zone[..]].concat(), "--help");
+    refused(&["--from", "-", "--to", "-", "--faces", "off"], "hides nothing");
+    refused(&[&["--from", "-", "--to", "-"], &zone[..]].concat(), "Y4M");
+    refused(&[&["--from", "-", "--to", "-", "--max-gap", "soon"], &zone[..]].concat(), "--max-gap");
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    let output = milkglass(&["live", "--from", "-", "--to", "-", "--state-dir", file.to_str().unwrap()]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--state-dir"));
+    assert_eq!(milkglass(&["devices"]).status.code().map(|c| c < 2), Some(true));
+}
