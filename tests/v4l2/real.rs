@@ -3,12 +3,17 @@
 //!
 //! run.sh puts the program, the model, the pictures and their labels into the working folder.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
+
+use milkglass::{
+    Engine, FrameFormat, FrameMeta, FramePool, FrameSink, PixelFormat, Policy, Polygon, Style, Timestamp,
+    V4l2Output, Zone,
+};
 
 use crate::rig::{Killed, PLAYED_ROW, loop_hdmi, tag, write_tag};
 
@@ -223,6 +228,43 @@ impl Pictures {
     }
 }
 
+/// An output device that is given pictures as they are, but for a spot in the corner that the zone hides later: without
+/// hiding something, no frame leaves. (v4l2-ctl names wrong sizes to vivid here on arm64.)
+struct Screen {
+    engine: Engine,
+    pool: FramePool,
+    output: V4l2Output,
+    count: u64,
+}
+
+impl Screen {
+    fn open(path: &str) -> Screen {
+        let format = FrameFormat::new(PixelFormat::Nv12, WIDTH as u32, HEIGHT as u32).unwrap();
+        let spot = Polygon::new([(0.99, 0.99), (1.0, 0.99), (1.0, 1.0), (0.99, 1.0)]).unwrap();
+        let zone = Zone::new("spot", spot, Style::default()).unwrap();
+        let policy = Policy::builder().zone(zone).build().unwrap();
+        let pool = FramePool::new(format, 4);
+        let engine = Engine::new(policy, pool.clone(), &[]).unwrap();
+        Screen { engine, pool, output: V4l2Output::open(path, &format, 10.0).unwrap(), count: 0 }
+    }
+
+    fn show(&mut self, picture: &[u8]) {
+        self.count += 1;
+        let now = Timestamp::from_millis(self.count);
+        let (luma, chroma) = picture.split_at(WIDTH * HEIGHT);
+        let raw = self.pool.fill(FrameMeta { sequence: self.count, captured: now }, |view| {
+            for (plane, samples) in [luma, chroma].into_iter().enumerate() {
+                for (y, row) in samples.chunks(WIDTH).enumerate() {
+                    view.row_mut(plane, y as u32).copy_from_slice(row);
+                }
+            }
+            Ok(())
+        });
+        self.engine.push(raw.unwrap().unwrap(), now).unwrap();
+        self.output.send(&self.engine.release(now).unwrap()).unwrap();
+    }
+}
+
 /// Plays the pictures to and fro.
 struct Player {
     stop: Arc<AtomicBool>,
@@ -231,18 +273,11 @@ struct Player {
 
 impl Player {
     fn start(pictures: &Arc<Pictures>) -> Player {
-        let player = Command::new("v4l2-ctl")
-            .args(["-d3", "--stream-out-mmap=4", "--stream-from=-"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        let mut player = Killed(player.unwrap());
         let (stop, pictures) = (Arc::new(AtomicBool::new(false)), Arc::clone(pictures));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
             let last = pictures.played.len() - 1;
-            let mut input = player.0.stdin.take().unwrap();
+            let mut screen = Screen::open("/dev/video3");
             for n in (0..=last).chain((1..last).rev()).cycle() {
                 let until = Instant::now() + if n == 0 || n == last { TURN } else { STEP };
                 while Instant::now() < until {
@@ -250,7 +285,7 @@ impl Player {
                         return;
                     }
                     // Several times, since vivid keeps the newest ones in its queue until others come.
-                    input.write_all(&pictures.played[n]).unwrap();
+                    screen.show(&pictures.played[n]);
                     sleep(Duration::from_millis(100));
                 }
             }
