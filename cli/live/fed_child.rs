@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use milkglass::{FrameSink, RedactedFrame, Timestamp, Yuv420};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::fare::Fare;
+use super::journal::Journal;
 use super::target::Stream;
 use crate::clip::Limits;
 use crate::clip::child::{Running, TimedPipe};
@@ -67,7 +67,7 @@ pub struct FedChild {
     /// When the next start is due, and the pause after it.
     due: Instant,
     pause: Duration,
-    fare: Fare,
+    journal: Journal,
 }
 
 /// A running child and the bytes on their way to it.
@@ -105,7 +105,7 @@ impl FedChild {
             feeding: None,
             due: Instant::now(),
             pause: BACK_OFF.0,
-            fare: Fare::new(name),
+            journal: Journal::new(name),
         }
     }
 
@@ -145,7 +145,7 @@ impl FedChild {
     }
 
     fn back_off(&mut self, reason: String) {
-        self.fare.down(&reason);
+        self.journal.down(&reason);
         self.due = Instant::now() + self.pause;
         self.pause = (self.pause * 2).min(BACK_OFF.1);
     }
@@ -161,20 +161,20 @@ impl FrameSink for FedChild {
             }
         }
         match self.feeding.take() {
-            None => self.fare.lost(),
+            None => self.journal.lost(),
             Some(mut feeding) => match feeding.feed(frame, &self.stream, self.patience) {
                 Ok(taken) => {
                     let settled = feeding.settled();
                     self.feeding = Some(feeding);
                     if !taken {
-                        self.fare.lost();
+                        self.journal.lost();
                     }
                     if settled {
-                        self.fare.works();
+                        self.journal.works();
                     }
                 }
                 Err(error) => {
-                    self.fare.lost();
+                    self.journal.lost();
                     self.give_up(feeding, &error);
                 }
             },
@@ -205,7 +205,7 @@ impl Drop for FedChild {
         let Feeding { mut child, pipe, .. } = feeding;
         drop(pipe);
         if child.wait(CLOSING).is_err() {
-            log::debug!("{}: its child had to be killed", self.fare.name());
+            log::debug!("{}: its child had to be killed", self.journal.name());
         }
         drop(child);
         self.recipe.tidy(false);

@@ -3,7 +3,7 @@
 mod camera;
 mod control;
 mod devices;
-mod fare;
+mod journal;
 mod fed_child;
 mod ffmpeg;
 mod http;

@@ -10,7 +10,7 @@ const QUIET: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// What is the case, what was told last, and the frames lost since.
-pub struct Fare {
+pub struct Journal {
     name: String,
     now: Now,
     told: Now,
@@ -25,10 +25,10 @@ enum Now {
     Down,
 }
 
-impl Fare {
+impl Journal {
     /// `name` is what the log calls the target.
-    pub fn new(name: String) -> Fare {
-        Fare { name, now: Now::Starts, told: Now::Starts, told_at: None, lost: 0 }
+    pub fn new(name: String) -> Journal {
+        Journal { name, now: Now::Starts, told: Now::Starts, told_at: None, lost: 0 }
     }
 
     /// What the log calls the target.
@@ -68,7 +68,7 @@ impl Fare {
     fn line(&self, reason: &str) -> Option<(Level, String)> {
         let quiet = self.told_at.map_or(Duration::MAX, |at| at.elapsed());
         let news = self.told != self.now;
-        let Fare { name, lost, .. } = self;
+        let Journal { name, lost, .. } = self;
         match self.now {
             _ if quiet < QUIET => None,
             Now::Down if news || quiet >= AGAIN => {
@@ -91,32 +91,32 @@ mod tests {
 
     #[test]
     fn only_changes_and_losses_are_told_and_not_too_often() {
-        let mut fare = Fare::new("cam".into());
-        fare.lost();
-        fare.works();
-        assert_eq!(fare.told_at, None, "that it came up is no news");
-        assert_eq!(fare.line(""), None, "nor are frames of its start");
+        let mut journal = Journal::new("cam".into());
+        journal.lost();
+        journal.works();
+        assert_eq!(journal.told_at, None, "that it came up is no news");
+        assert_eq!(journal.line(""), None, "nor are frames of its start");
 
-        fare.lost();
+        journal.lost();
         assert!(
-            fare.line("")
+            journal.line("")
                 .is_some_and(|(level, line)| level == Level::Warn && line.contains("slow; 1 frames"))
         );
-        fare.down("refused");
-        assert!(fare.told_at.is_some() && fare.lost == 0);
-        fare.lost();
-        fare.works();
-        assert_eq!(fare.told, Now::Down, "too soon after the line before");
+        journal.down("refused");
+        assert!(journal.told_at.is_some() && journal.lost == 0);
+        journal.lost();
+        journal.works();
+        assert_eq!(journal.told, Now::Down, "too soon after the line before");
 
-        let long_ago = |fare: &mut Fare, time| fare.told_at = Instant::now().checked_sub(time);
-        long_ago(&mut fare, QUIET);
+        let long_ago = |journal: &mut Journal, time| journal.told_at = Instant::now().checked_sub(time);
+        long_ago(&mut journal, QUIET);
         assert!(
-            fare.line("")
+            journal.line("")
                 .is_some_and(|(level, line)| level == Level::Info && line.contains("works again; 1"))
         );
-        fare.now = Now::Down;
-        assert_eq!(fare.line("refused"), None, "the same is not told every ten seconds");
-        long_ago(&mut fare, AGAIN);
-        assert!(fare.line("refused").is_some_and(|(_, line)| line.contains("cam: refused")));
+        journal.now = Now::Down;
+        assert_eq!(journal.line("refused"), None, "the same is not told every ten seconds");
+        long_ago(&mut journal, AGAIN);
+        assert!(journal.line("refused").is_some_and(|(_, line)| line.contains("cam: refused")));
     }
 }
