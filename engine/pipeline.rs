@@ -1,14 +1,15 @@
 //! Threads around [`Engine`](crate::Engine): capture, detect, redact, and one thread for each target.
 //!
 //! ```text
-//! [capture] --raw frames--> [redact: Engine] --copies of one Arc--> outbox of 2 --> [target]   (one per target)
+//! [capture] --raw frames--> [redact: Engine] --copies of one Arc--> outbox --> [target]   (one per target)
 //!                             |   ^
 //!                      newest |   | boxes
 //!                             v   |
 //!                           [detect]
 //! ```
 //! Every thread owns its port, so user code needs no locks. The redact thread never calls a target. Nothing grows: the pool
-//! bounds raw frames, an outbox holds two redacted ones, and a detector has one loan at a time. A panic in any thread
+//! bounds raw frames, an outbox holds two redacted ones more than one detection releases, and a detector has one loan at
+//! a time. A panic in any thread
 //! closes the outboxes; nothing more leaves, and [`Pipeline::join`] tells why.
 
 mod outbox;
@@ -44,6 +45,8 @@ const MEASURED_RUNS: u32 = 3;
 const EVENTS: usize = 32;
 /// The most buffers that are taken without being asked for; a longer line skips pictures.
 const MOST_BUFFERS: usize = 64;
+/// The most frames of one detection that an outbox has room for.
+const MOST_BURST: usize = 16;
 /// Time without a frame after which the camera counts as gone.
 const NO_CAMERA: Duration = Duration::from_secs(2);
 /// Time without trouble before a stronger rung of the ladder is tried again.
@@ -169,7 +172,9 @@ impl Pipeline {
         );
         let detection = ladder.first().copied().unwrap_or_default();
         let budget = Arc::new(AtomicU64::new(budget(&policy, fps)));
-        let pool = FramePool::new(format, buffers.unwrap_or_else(|| needed(&policy, fps, sinks.len())));
+        let burst = burst(detection, fps);
+        let pool =
+            FramePool::new(format, buffers.unwrap_or_else(|| needed(&policy, fps, burst, sinks.len())));
         let mut engine = Engine::new(policy, pool.clone(), &offers)?;
         engine.set_privacy(privacy);
 
@@ -177,7 +182,7 @@ impl Pipeline {
         let mut threads = Vec::new();
         let mut outboxes = Vec::new();
         for (name, sink) in sinks {
-            let outbox = Arc::new(Outbox::new());
+            let outbox = Arc::new(Outbox::new(2 + burst));
             outboxes.push(Arc::clone(&outbox));
             threads.push(spawn("target", &events, move |events| run_target(name, sink, &outbox, events)));
         }
@@ -368,10 +373,16 @@ fn with_budget(policy: Policy, detection: Duration, fps: f64) -> Result<Policy, 
     }
 }
 
-/// Buffers for the frames of a deadline, those that wait at and in the targets, and those at the engine's ends.
-fn needed(policy: &Policy, fps: f64, targets: usize) -> usize {
+/// Frames that arrive during one detection: they are released together, and must not push each other out of an outbox.
+fn burst(detection: Duration, fps: f64) -> usize {
+    ((detection.as_secs_f64() * fps).ceil() as usize).min(MOST_BURST)
+}
+
+/// Buffers for the frames of a deadline, those that wait at and in the targets (which share them), and those at the
+/// engine's ends.
+fn needed(policy: &Policy, fps: f64, burst: usize, targets: usize) -> usize {
     let waiting = (policy.deadline().unwrap_or_default().as_secs_f64() * fps).ceil() as usize;
-    (waiting + 4 + 3 * targets).min(MOST_BUFFERS)
+    (waiting + burst + 4 + 3 * targets).min(MOST_BUFFERS)
 }
 
 /// The longest detection that still meets the deadline, in nanoseconds.

@@ -272,6 +272,30 @@ fn a_slow_or_dead_target_stalls_nobody() {
 }
 
 #[test]
+fn frames_that_a_slow_detector_releases_together_reach_a_target_that_keeps_up() {
+    let seen = Seen::default();
+    let slow = |_| {
+        std::thread::sleep(Duration::from_millis(80));
+        Ok(())
+    };
+    let mut sink = seen.sink();
+    // A third of the time between two frames.
+    let busy: Box<dyn FrameSink> = Box::new(move |frame: &RedactedFrame| {
+        std::thread::sleep(Duration::from_millis(3));
+        sink.send(frame)
+    });
+    let setup = setup(150, finder(slow), vec![("busy".into(), busy)]);
+    let stats = Pipeline::spawn(setup).unwrap().join().unwrap();
+    seen.assert_no_mark();
+    let left = stats.covered + stats.obscured;
+    assert!(
+        seen.covered() >= 60 && seen.covered() + seen.obscured() >= left * 8 / 10,
+        "{} of {stats:?}",
+        seen.covered()
+    );
+}
+
+#[test]
 fn privacy_mode_covers_at_once_and_ends_again() {
     let seen = Seen::default();
     let pipeline = Pipeline::spawn(setup(150, finder(|_| Ok(())), one(&seen))).unwrap();

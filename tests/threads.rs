@@ -42,7 +42,7 @@ fn take_all(outbox: &Outbox<u32>) -> Vec<(bool, Option<u32>)> {
 #[test]
 fn a_target_gets_the_newest_frames_in_order_and_ends() {
     every_schedule(10, || {
-        let outbox = Arc::new(Outbox::new());
+        let outbox = Arc::new(Outbox::new(2));
         let target = {
             let outbox = Arc::clone(&outbox);
             thread::spawn(move || take_all(&outbox))
@@ -58,7 +58,7 @@ fn a_target_gets_the_newest_frames_in_order_and_ends() {
 #[test]
 fn nothing_of_before_is_seen_after_it_was_to_be_forgotten() {
     every_schedule(10, || {
-        let outbox = Arc::new(Outbox::new());
+        let outbox = Arc::new(Outbox::new(2));
         let target = {
             let outbox = Arc::clone(&outbox);
             thread::spawn(move || take_all(&outbox))
@@ -78,7 +78,7 @@ fn nothing_of_before_is_seen_after_it_was_to_be_forgotten() {
 #[test]
 fn a_queue_that_its_own_target_closes_takes_nothing_more_and_blocks_nobody() {
     every_schedule(5, || {
-        let outbox = Arc::new(Outbox::new());
+        let outbox = Arc::new(Outbox::new(2));
         let target = {
             let outbox = Arc::clone(&outbox);
             thread::spawn(move || {

@@ -99,7 +99,8 @@ mod tests {
 
         journal.lost();
         assert!(
-            journal.line("")
+            journal
+                .line("")
                 .is_some_and(|(level, line)| level == Level::Warn && line.contains("slow; 1 frames"))
         );
         journal.down("refused");
@@ -111,7 +112,8 @@ mod tests {
         let long_ago = |journal: &mut Journal, time| journal.told_at = Instant::now().checked_sub(time);
         long_ago(&mut journal, QUIET);
         assert!(
-            journal.line("")
+            journal
+                .line("")
                 .is_some_and(|(level, line)| level == Level::Info && line.contains("works again; 1"))
         );
         journal.now = Now::Down;

@@ -3,10 +3,10 @@
 mod camera;
 mod control;
 mod devices;
-mod journal;
 mod fed_child;
 mod ffmpeg;
 mod http;
+mod journal;
 mod privacy;
 mod raw;
 #[cfg(feature = "rtsp-server")]

@@ -1,4 +1,4 @@
-//! The queue between the redact thread and one target: two frames, the oldest dropped, never waits.
+//! The queue between the redact thread and one target: a few frames, the oldest dropped, never waits.
 //!
 //! tests/threads.rs runs this very file under every interleaving of a few threads, hence `super::sync`.
 
@@ -6,13 +6,11 @@ use std::collections::VecDeque;
 
 use super::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Frames that wait for one target.
-const CAPACITY: usize = 2;
-
 /// Frames, or rather shares of them, that wait for a target.
 pub(super) struct Outbox<F> {
     state: Mutex<Waiting<F>>,
     changed: Condvar,
+    capacity: usize,
 }
 
 struct Waiting<F> {
@@ -29,10 +27,11 @@ pub(super) struct Taken<F> {
 }
 
 impl<F: Clone> Outbox<F> {
-    pub fn new() -> Outbox<F> {
-        let frames = VecDeque::with_capacity(CAPACITY);
+    /// A queue for `capacity` frames.
+    pub fn new(capacity: usize) -> Outbox<F> {
+        let frames = VecDeque::with_capacity(capacity);
         let state = Waiting { frames, forget: false, closed: false, dropped: 0 };
-        Outbox { state: Mutex::new(state), changed: Condvar::new() }
+        Outbox { state: Mutex::new(state), changed: Condvar::new(), capacity }
     }
 
     /// Adds a frame; the oldest makes room.
@@ -41,7 +40,7 @@ impl<F: Clone> Outbox<F> {
         if state.closed {
             return;
         }
-        if state.frames.len() == CAPACITY {
+        if state.frames.len() == self.capacity {
             state.frames.pop_front();
             state.dropped += 1;
         }
