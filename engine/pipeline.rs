@@ -49,6 +49,9 @@ const MOST_BUFFERS: usize = 64;
 const MOST_BURST: usize = 16;
 /// Time without a frame after which the camera counts as gone.
 const NO_CAMERA: Duration = Duration::from_secs(2);
+/// How long targets may take to finish at the end, and then each other thread to notice it.
+const CLOSING: Duration = Duration::from_millis(850);
+const PARTING: Duration = Duration::from_millis(50);
 /// Time without trouble before a stronger rung of the ladder is tried again.
 const CLIMB_AFTER: Duration = Duration::from_secs(5);
 
@@ -138,7 +141,9 @@ enum Event {
 pub struct Pipeline {
     events: SyncSender<Event>,
     status: Arc<Mutex<Status>>,
+    /// The targets' threads, then the others.
     threads: Vec<JoinHandle<()>>,
+    targets: usize,
     redact: Option<JoinHandle<Result<Stats>>>,
 }
 
@@ -175,6 +180,7 @@ impl Pipeline {
         let burst = burst(detection, fps);
         let pool =
             FramePool::new(format, buffers.unwrap_or_else(|| needed(&policy, fps, burst, sinks.len())));
+        let buffers = pool.count();
         let mut engine = Engine::new(policy, pool.clone(), &offers)?;
         engine.set_privacy(privacy);
 
@@ -186,6 +192,7 @@ impl Pipeline {
             outboxes.push(Arc::clone(&outbox));
             threads.push(spawn("target", &events, move |events| run_target(name, sink, &outbox, events)));
         }
+        let targets = threads.len();
         let (jobs, job_queue) = sync_channel(1);
         if !detectors.is_empty() {
             let rungs = Ladder {
@@ -206,7 +213,10 @@ impl Pipeline {
             jobs,
             status: Arc::clone(&status),
             arrivals: VecDeque::new(),
+            buffers,
             last_frame: Instant::now(),
+            last_release: Instant::now(),
+            clock_of_source: SourceClock::default(),
             lent: None,
             detection,
             fps,
@@ -216,7 +226,7 @@ impl Pipeline {
             .name("redact".into())
             .spawn(move || redact.run(&received))
             .map_err(|e| Error::io("starting a thread", e))?;
-        Ok(Pipeline { events, status, threads, redact: Some(redact) })
+        Ok(Pipeline { events, status, threads, targets, redact: Some(redact) })
     }
 
     /// Exchanges the policy ([`Engine::set_policy`]); returns when it is in force.
@@ -265,9 +275,11 @@ impl Pipeline {
     fn wait(&mut self) -> Result<Stats> {
         let Some(redact) = self.redact.take() else { return Ok(Stats::default()) };
         let result = redact.join().unwrap_or_else(|_| Err(panicked("redact")));
-        // A detector or source that hangs in foreign code cannot be joined; it holds nothing that could leave.
-        let patience = Instant::now() + Duration::from_secs(2);
-        for thread in self.threads.drain(..) {
+        // Whatever hangs cannot be joined. Targets come first, and may have something to finish; a detector or source
+        // holds nothing that could leave.
+        let closing = Instant::now() + CLOSING;
+        for (n, thread) in self.threads.drain(..).enumerate() {
+            let patience = if n < self.targets { closing } else { Instant::now() + PARTING };
             while !thread.is_finished() && Instant::now() < patience {
                 std::thread::sleep(Duration::from_millis(2));
             }
@@ -480,6 +492,48 @@ fn run_target(name: String, mut sink: Box<dyn FrameSink>, outbox: &Outbox, event
     }
 }
 
+/// The times that a source gives. One that is not later than the last is refused with its frame; when several in a row are,
+/// the source's clock was set back, and its times are moved on from there.
+#[derive(Default)]
+struct SourceClock {
+    last: Timestamp,
+    /// Added to every time.
+    moved: Duration,
+    refused: u32,
+    warned: Option<Instant>,
+}
+
+impl SourceClock {
+    /// Frames that are refused before the clock counts as set back.
+    const PATIENCE: u32 = 3;
+    /// Least time between two warnings.
+    const QUIET: Duration = Duration::from_secs(10);
+
+    fn mend(&mut self, frame: &mut RawFrame) {
+        let captured = frame.meta().captured;
+        if self.refused >= Self::PATIENCE {
+            self.moved = (self.last + Duration::from_millis(1)).since(captured);
+        }
+        frame.set_captured(captured + self.moved);
+    }
+
+    fn taken(&mut self, captured: Timestamp) {
+        (self.last, self.refused) = (captured, 0);
+    }
+
+    fn refused(&mut self, captured: Timestamp, why: &Error) {
+        self.refused += 1;
+        if captured > self.last {
+            // Refused for something else.
+            self.refused = 0;
+        }
+        if self.warned.is_none_or(|at| at.elapsed() > Self::QUIET) {
+            self.warned = Some(Instant::now());
+            log::warn!("{why}");
+        }
+    }
+}
+
 /// The redact thread: the one place where frames turn from raw to redacted.
 struct Redact {
     engine: Engine,
@@ -489,7 +543,11 @@ struct Redact {
     status: Arc<Mutex<Status>>,
     /// When the frames in the line arrived, and when those of the last second left.
     arrivals: VecDeque<(u64, Timestamp)>,
+    /// At most so many: as there are buffers.
+    buffers: usize,
     last_frame: Instant,
+    last_release: Instant,
+    clock_of_source: SourceClock,
     /// Since when a detector has had its loan.
     lent: Option<Instant>,
     /// What the detector took at the start, and the source's rate: a new policy must hold with both.
@@ -540,14 +598,21 @@ impl Redact {
     /// Deals with one event; false when it was the last.
     fn take(&mut self, event: Event) -> Result<bool> {
         match event {
-            Event::Frame(frame, arrived) => {
-                self.last_frame = Instant::now();
-                self.arrivals.push_back((frame.meta().sequence, arrived));
+            Event::Frame(mut frame, arrived) => {
+                self.clock_of_source.mend(&mut frame);
+                let meta = frame.meta();
                 if let Err(e) = self.engine.push(frame, arrived) {
                     // The source's clock jumped: the frame is gone, the stream goes on.
-                    self.arrivals.pop_back();
                     lock(&self.status).skipped += 1;
-                    log::warn!("{e}");
+                    self.clock_of_source.refused(meta.captured, &e);
+                    return Ok(true);
+                }
+                self.clock_of_source.taken(meta.captured);
+                self.last_frame = Instant::now();
+                self.arrivals.push_back((meta.sequence, arrived));
+                // Frames that are dropped at their deadline never ask for theirs.
+                if self.arrivals.len() > self.buffers {
+                    self.arrivals.pop_front();
                 }
             }
             Event::Skipped => lock(&self.status).skipped += 1,
@@ -608,6 +673,7 @@ impl Redact {
             }
             let arrived = self.arrivals.pop_front().map_or(now, |a| a.1);
             left.push_back(Instant::now());
+            self.last_release = Instant::now();
             let state = match frame.outcome() {
                 _ if self.engine.privacy() => State::Privacy,
                 Outcome::Covered => State::Covered,
@@ -628,8 +694,12 @@ impl Redact {
             left.pop_front();
         }
         let mut status = lock(&self.status);
+        let deadline = self.engine.policy().deadline().unwrap_or_default();
         if self.last_frame.elapsed() > NO_CAMERA {
             status.state = State::NoCamera;
+        } else if status.state == State::Covered && self.last_release.elapsed() > NO_CAMERA.max(deadline) {
+            // Frames come and none leaves: they are dropped at their deadline.
+            status.state = State::Degraded;
         }
         status.stats = self.engine.stats();
         status.heartbeat += 1;

@@ -23,6 +23,7 @@ const PERIOD: Duration = Duration::from_millis(10);
 #[derive(Clone, Copy, PartialEq)]
 enum Step {
     Frame,
+    At(u64),
     Backwards,
     Skip,
     Fail,
@@ -45,6 +46,7 @@ impl FrameSource for Source {
         std::thread::sleep(PERIOD);
         let at = match (self.steps)(n) {
             Step::Frame => n * 10 + 10,
+            Step::At(ms) => ms,
             Step::Backwards => 1,
             Step::Skip => return Ok(Captured::Skipped),
             Step::Fail => return Err(Error::Source("unplugged".into())),
@@ -584,4 +586,58 @@ fn a_detector_that_never_comes_back_is_seen_and_does_not_keep_it_from_ending() {
     let stats = pipeline.join().unwrap();
     seen.assert_no_mark();
     assert!(seen.covered() > 0 && stats.obscured > 10, "{stats:?}");
+}
+
+#[test]
+fn a_clock_that_was_set_back_for_good_does_not_end_the_stream() {
+    let seen = Seen::default();
+    let steps = |n: u64| if n < 50 { Step::At(1_000_000 + n * 10) } else { Step::At(n * 10) };
+    let source = Source { steps: Box::new(steps), frames: 120, next: 0 };
+    let setup = Setup { source: Box::new(source), ..setup(0, finder(|_| Ok(())), one(&seen)) };
+    let stats = Pipeline::spawn(setup).unwrap().join().unwrap();
+    seen.assert_no_mark();
+    assert_eq!(stats.pushed, 117, "three frames show that it was set back");
+    let late = seen.outcomes.lock().unwrap().iter().filter(|o| o.0 > 60 && o.1 == Outcome::Covered).count();
+    assert!(late >= 30, "{late} {stats:?}");
+}
+
+#[test]
+fn frames_that_are_all_dropped_are_told_and_cost_no_memory() {
+    let seen = Seen::default();
+    let fail = |call| if call < MEASURING + 10 { Ok(()) } else { Err(Error::Detector("broken".into())) };
+    let mut setup = setup(450, finder(fail), one(&seen));
+    setup.policy =
+        setup.policy.to_builder().deadline(Duration::from_millis(300), OnDeadline::Drop).build().unwrap();
+    let pipeline = Pipeline::spawn(setup).unwrap();
+    let end = Instant::now() + Duration::from_secs(20);
+    while pipeline.status().state != State::Covered {
+        assert!(Instant::now() < end, "{:?}", pipeline.status());
+    }
+    while pipeline.status().state != State::Degraded {
+        assert!(Instant::now() < end, "nothing leaves, and it says {:?}", pipeline.status());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let stats = pipeline.join().unwrap();
+    seen.assert_no_mark();
+    assert!(seen.covered() >= 5 && stats.dropped > 100, "{stats:?}");
+}
+
+#[test]
+fn the_end_does_not_wait_for_what_hangs() {
+    struct Silent;
+    impl FrameSource for Silent {
+        fn capture(&mut self, _: &FramePool) -> Result<Captured> {
+            loop {
+                std::thread::park();
+            }
+        }
+    }
+    let seen = Seen::default();
+    let setup = Setup { source: Box::new(Silent), ..setup(0, finder(|_| Ok(())), one(&seen)) };
+    let pipeline = Pipeline::spawn(setup).unwrap();
+    let start = Instant::now();
+    pipeline.stop();
+    pipeline.join().unwrap();
+    // A hundredth of a second on an idle machine; the wait for a target would be the best part of a second.
+    assert!(start.elapsed() < Duration::from_millis(700), "{:?}", start.elapsed());
 }

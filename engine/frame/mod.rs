@@ -81,6 +81,11 @@ impl RawFrame {
         self.lease.format()
     }
 
+    /// Moves its time: the source's clock was set back.
+    pub(crate) fn set_captured(&mut self, captured: Timestamp) {
+        self.meta.captured = captured;
+    }
+
     /// The only road from raw to redacted (I1). Consumes the frame: its raw pixels exist no longer.
     pub(crate) fn redact(self, cover: &Cover, mosaics: &mut Mosaics) -> RedactedFrame {
         let RawFrame { mut lease, meta } = self;
