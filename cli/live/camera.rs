@@ -57,6 +57,8 @@ impl Camera {
         }
         let source = Y4mSource::open(input, paced)?;
         let (format, rate) = (source.format()?, source.header().frame_rate);
+        // What comes through a pipe comes from a camera, whose rate may fall below the one it told.
+        let source = if paced { source } else { source.timed_on_arrival() };
         Ok(Camera { format, rate, counters: None, source: Box::new(source) })
     }
 }

@@ -14,6 +14,8 @@ use crate::outcome::Failure;
 /// The running pipeline, shared by whoever may steer it.
 pub struct Control {
     pipeline: Mutex<Option<Pipeline>>,
+    /// Figures while nothing runs: none yet, or those of the end.
+    last: Mutex<Status>,
     /// Held while privacy mode changes, so that what is stored and what is in force never differ for long.
     remembered: Mutex<Remembered>,
     privacy: AtomicBool,
@@ -30,7 +32,14 @@ impl Control {
         stream: Stream,
     ) -> Control {
         let privacy = AtomicBool::new(privacy || remembered.is_on());
-        Control { pipeline: Mutex::new(None), remembered: Mutex::new(remembered), privacy, camera, stream }
+        Control {
+            pipeline: Mutex::new(None),
+            last: Mutex::default(),
+            remembered: Mutex::new(remembered),
+            privacy,
+            camera,
+            stream,
+        }
     }
 
     /// Gives it the pipeline.
@@ -40,7 +49,8 @@ impl Control {
 
     /// Figures of this moment.
     pub fn status(&self) -> Status {
-        lock(&self.pipeline).as_ref().map(Pipeline::status).unwrap_or_default()
+        let running = lock(&self.pipeline).as_ref().map(Pipeline::status);
+        running.unwrap_or_else(|| *lock(&self.last))
     }
 
     /// Counters of the camera; `None` when the frames come from a pipe.
@@ -100,6 +110,9 @@ impl Control {
         let pipeline = lock(&self.pipeline).take();
         match pipeline {
             Some(pipeline) => {
+                let mut last = pipeline.status();
+                last.state = State::Stopped;
+                *lock(&self.last) = last;
                 pipeline.stop();
                 Ok(pipeline.join()?)
             }

@@ -199,7 +199,10 @@ impl FrameSink for FedChild {
 
 impl Drop for FedChild {
     fn drop(&mut self) {
-        let Some(mut feeding) = self.feeding.take() else { return };
+        let Some(mut feeding) = self.feeding.take() else {
+            // What was put in place for a start that never came.
+            return self.recipe.tidy(false);
+        };
         // Whoever does not take it now is killed.
         let _ = feeding.drain(Instant::now() + LAST_FRAME);
         let Feeding { mut child, pipe, .. } = feeding;

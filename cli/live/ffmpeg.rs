@@ -24,7 +24,7 @@ const SEGMENTS: &str = "6";
 /// Opens a target for `address`, a URL or the name of a file. A server that is not there yet is no error: it is tried again.
 ///
 /// # Errors
-/// No ffmpeg, no such encoder, a file that exists or cannot be written.
+/// No ffmpeg, no such encoder, a file that cannot be written. One that exists is kept, and the next number is taken.
 pub fn open(address: &str, encoder: &str, stream: &Stream) -> Result<FedChild, Failure> {
     let place = Place::of(address)?;
     let name = without_secrets(address);
@@ -50,7 +50,7 @@ pub fn open(address: &str, encoder: &str, stream: &Stream) -> Result<FedChild, F
 enum Place {
     /// A server: its address, the container, the protocols needed to reach it, options of the container.
     Server { url: String, format: &'static str, protocols: &'static str, options: &'static [&'static str] },
-    /// A file, and further ones with a number after each restart.
+    /// A file, and further ones with a number after each restart, or when it exists.
     File { path: PathBuf, container: Container },
     /// An HLS list, its segments beside it.
     List { path: PathBuf },
@@ -95,9 +95,12 @@ impl Place {
             Place::Server { .. } => Ok(None),
             Place::File { path, .. } => match new_file(path) {
                 Ok(()) => Ok(Some(path.clone())),
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(Failure::new(
-                    "it exists and is not overwritten: choose another name, or move it out of the way",
-                )),
+                // A camera that is started again goes on beside what it recorded before.
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                    let next = next_file(path)?;
+                    log::info!("{} exists, so {} is written", path.display(), next.display());
+                    Ok(Some(next))
+                }
                 Err(e) => Err(Failure::new(e.to_string())),
             },
             Place::List { path } => {
@@ -168,8 +171,9 @@ impl Recipe for Ffmpeg {
                 // Numbers from the clock never go back, whoever starts anew.
                 words(&mut command, "-hls_start_number_source epoch -hls_list_size");
                 command.args([SEGMENTS, "-hls_time", &KEYFRAMES.to_string(), "-hls_segment_filename"]);
-                command
-                    .arg(file_url(&path.with_file_name(format!("{}%d.ts", stem(path).replace('%', "%%")))));
+                command.arg(file_url(
+                    &path.with_file_name(format!("{}-segment%d.ts", stem(path).replace('%', "%%"))),
+                ));
                 command.arg(file_url(path));
             }
         }
@@ -287,9 +291,9 @@ fn folder(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Segments of the list, and what a killed child was about to rename to one: the list's name, then at least nine digits.
+/// Segments of the list, and what a killed child was about to rename to one: `cam-segment` and at least nine digits.
 fn segments(list: &Path) -> Vec<PathBuf> {
-    let stem = stem(list);
+    let stem = stem(list) + "-segment";
     let ours = |name: &str| {
         let rest = name.strip_prefix(&stem)?.trim_end_matches(".tmp").strip_suffix(".ts")?;
         (rest.len() >= 9 && rest.bytes().all(|b| b.is_ascii_digit())).then_some(())
@@ -375,8 +379,7 @@ mod tests {
         let path = folder.path().join("cam.mp4");
         let place = Place::of(path.to_str().unwrap()).unwrap();
         assert_eq!(place.prepare().unwrap(), Some(path.clone()));
-        assert!(place.prepare().unwrap_err().message.contains("not overwritten"));
-        assert_eq!(next_file(&path).unwrap(), folder.path().join("cam-1.mp4"));
+        assert_eq!(place.prepare().unwrap(), Some(folder.path().join("cam-1.mp4")));
         assert_eq!(next_file(&path).unwrap(), folder.path().join("cam-2.mp4"));
 
         let list = folder.path().join("cam.m3u8");
@@ -384,12 +387,18 @@ mod tests {
         assert!(
             Place::of(list.to_str().unwrap()).unwrap().prepare().unwrap_err().message.contains("no HLS list")
         );
-        for name in ["cam1700000000.ts", "cam1700000001.ts.tmp", "cam2.ts", "other1700000000.ts", "cam.ts"] {
+        let ours = ["cam-segment1700000000.ts", "cam-segment1700000001.ts.tmp"];
+        for name in ours.iter().chain(&[
+            "cam202310121530.ts",
+            "cam-segment2.ts",
+            "cam1-segment1700000000.ts",
+            "cam.ts",
+        ]) {
             std::fs::write(folder.path().join(name), "").unwrap();
         }
         let mut found = segments(&list);
         found.sort();
         let names: Vec<_> = found.iter().map(|p| p.file_name().unwrap().to_str().unwrap()).collect();
-        assert_eq!(names, ["cam1700000000.ts", "cam1700000001.ts.tmp"]);
+        assert_eq!(names, ours);
     }
 }

@@ -14,6 +14,7 @@ pub mod rtsp_server;
 mod target;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,10 @@ use target::{Stream, Target};
 
 /// Time between two looks at how it goes.
 const BEAT: Duration = Duration::from_millis(250);
+/// Least time between two lines about a detector that is too slow and fast enough in turn.
+const QUIET: Duration = Duration::from_secs(10);
+/// Signals that are no further apart count as sent together.
+const TOGETHER: Duration = Duration::from_millis(20);
 /// A detector that has had its frame for so long hangs: the watchdog is no longer fed.
 const HANGS: Duration = Duration::from_secs(10);
 
@@ -43,8 +48,9 @@ pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(|e| Failure::new(format!("this program cannot close its memory to others: {e}")))?;
     let targets = args.to.iter().map(|to| to.parse()).collect::<Result<Vec<Target>, _>>()?;
-    let targets = Target::check(targets, args)?;
-    let signals = signals()?;
+    let targets = Target::check(targets)?;
+    let started = Arc::new(AtomicBool::new(false));
+    let signals = signals(Arc::clone(&started))?;
     let hiding = resolve(args)?;
     let policy = hiding.live_policy()?;
     let remembered = Remembered::open(args)?;
@@ -70,18 +76,19 @@ pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
         fps,
     })?;
     control.start(pipeline);
+    started.store(true, Ordering::SeqCst);
     notify(&[NotifyState::Ready]);
 
     let mut watch = Watch::default();
     loop {
-        if let Ok(signal) = signals.recv_timeout(BEAT) {
+        for signal in together(&signals) {
             match signal {
                 SIGUSR1 | SIGUSR2 => match control.set_privacy(signal == SIGUSR1) {
                     Ok(()) => {}
                     Err(e) => log::error!("{e}"),
                 },
                 SIGHUP => match reload(args, &hiding, &control) {
-                    Ok(()) => log::info!("the policy was read again and is in force"),
+                    Ok(()) => {}
                     Err(e) => log::error!("the policy stays as it was: {e}"),
                 },
                 _ => {
@@ -102,13 +109,35 @@ pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
     }
 }
 
-/// The owner's signals, from a thread that waits for them.
-fn signals() -> Result<Receiver<i32>, Failure> {
+/// The owner's signals, from a thread that waits for them. Before anything has `started`, those that end the program do so
+/// at once: opening a camera can take for ever.
+fn signals(started: Arc<AtomicBool>) -> Result<Receiver<i32>, Failure> {
     let signals = Signals::new([SIGUSR1, SIGUSR2, SIGHUP, SIGTERM, SIGINT]);
     let mut signals = signals.map_err(|e| Failure::new(format!("signals cannot be caught: {e}")))?;
     let (caught, received) = channel();
-    std::thread::spawn(move || signals.forever().all(|signal| caught.send(signal).is_ok()));
+    std::thread::spawn(move || {
+        signals.forever().all(|signal| {
+            if matches!(signal, SIGTERM | SIGINT) && !started.load(Ordering::SeqCst) {
+                std::process::exit(Exit::Interrupted.code().into());
+            }
+            caught.send(signal).is_ok()
+        })
+    });
     Ok(received)
+}
+
+/// The signals that come next, within a beat. Which of several came first is not to be known: the system keeps a set of
+/// them. So privacy mode, if it was asked for among others, is switched on last, and the end comes after it.
+fn together(signals: &Receiver<i32>) -> Vec<i32> {
+    let Ok(first) = signals.recv_timeout(BEAT) else { return Vec::new() };
+    let mut all = vec![first];
+    while let Ok(next) = signals.recv_timeout(TOGETHER) {
+        all.push(next);
+    }
+    let rank = |signal: &i32| [SIGHUP, SIGUSR2, SIGUSR1].iter().position(|s| s == signal).unwrap_or(3);
+    all.sort_by_key(rank);
+    all.dedup();
+    all
 }
 
 fn resolve(args: &LiveArgs) -> Result<Hiding, Failure> {
@@ -131,14 +160,34 @@ fn detectors(hiding: &Hiding) -> Result<Vec<Box<dyn Detector>>, Failure> {
     Ok(all)
 }
 
-/// Reads the policy file again. What is loaded at the start (models and thresholds) cannot be exchanged.
+/// Reads the policy file again. What is loaded at the start (models, thresholds, the ladder) cannot be exchanged.
 fn reload(args: &LiveArgs, before: &Hiding, control: &Control) -> Result<(), Failure> {
-    let now = resolve(args)?;
-    let classes = |h: &Hiding| Ok::<_, Failure>(h.live_policy()?.classes().collect::<Vec<_>>());
-    if now.settings.passes != before.settings.passes && classes(&now)? == classes(before)? {
-        return Err(Failure::new("preset and min_score are read at the start alone: restart to change them"));
+    if let Some(path) = &args.hiding.policy {
+        let about = |why: &str| Failure::new(format!("{}: {why}", path.display()));
+        let file = std::fs::metadata(path).map_err(|e| about(&e.to_string()))?;
+        if !file.is_file() {
+            return Err(about("it is no ordinary file, and could be waited for without end"));
+        }
+        if file.len() == 0 {
+            return Err(about("it is empty: half written? Move a finished file to its place"));
+        }
     }
-    control.set_policy(now.live_policy()?)
+    let now = resolve(args)?;
+    let (old, new) = (&before.file, &now.file);
+    let loaded = [
+        ("preset", old.preset != new.preset),
+        ("min_score", old.min_score != new.min_score),
+        ("ladder", old.ladder != new.ladder),
+        ("backend", old.backend != new.backend),
+        ("threads", old.threads != new.threads),
+    ];
+    if let Some((key, _)) = loaded.iter().find(|(_, differs)| *differs) {
+        return Err(Failure::new(format!("{key} is read at the start alone: restart to change it")));
+    }
+    control.set_policy(now.live_policy()?)?;
+    let exposure = control.status().exposure.as_millis();
+    log::info!("the policy was read again and is in force: worst-case exposure {exposure} ms");
+    Ok(())
 }
 
 /// Ends the pipeline: what is covered leaves, then the targets close.
@@ -157,14 +206,20 @@ fn finish(control: &Control) -> Result<(), Failure> {
 /// Tells a change of state to the log and to systemd, and feeds systemd's watchdog while everything moves.
 #[derive(Default)]
 struct Watch {
-    said: Option<(State, usize)>,
+    said: Option<((State, usize), Instant)>,
     heartbeat: Option<(u64, Instant)>,
 }
 
 impl Watch {
     fn look(&mut self, status: &Status) {
-        if self.said != Some((status.state, status.level)) {
-            self.said = Some((status.state, status.level));
+        let now = (status.state, status.level);
+        // A detector at its limit is too slow now and then: that is not told each time.
+        let flutters = |s: State| matches!(s, State::Covered | State::Degraded);
+        let again = |(said, at): ((State, usize), Instant)| {
+            said != now && (at.elapsed() > QUIET || !flutters(said.0) || !flutters(now.0))
+        };
+        if self.said.is_none_or(again) {
+            self.said = Some((now, Instant::now()));
             let text = control::describe(status);
             match status.state {
                 State::Degraded | State::NoCamera => log::warn!("{text}"),

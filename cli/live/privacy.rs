@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FlockOperation, flock};
+
 use crate::args::LiveArgs;
 use crate::outcome::Failure;
 
@@ -12,6 +14,8 @@ use crate::outcome::Failure;
 pub struct Remembered {
     folder: PathBuf,
     file: PathBuf,
+    /// Locked, so that no second program remembers under the same name.
+    _lock: File,
 }
 
 impl Remembered {
@@ -23,7 +27,9 @@ impl Remembered {
                 Failure::new("there is no folder to remember privacy mode in: name one with --state-dir")
             })?,
         };
-        let device = args.from.to_string_lossy();
+        // The links below /dev/v4l/ and what they lead to are one camera.
+        let device = fs::canonicalize(&args.from).unwrap_or_else(|_| args.from.clone());
+        let device = device.to_string_lossy();
         let name: String = device.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
         Self::at(folder, &format!("privacy{}", if name.starts_with('-') { name } else { format!("-{name}") }))
     }
@@ -36,9 +42,15 @@ impl Remembered {
             ))
         };
         fs::create_dir_all(&folder).map_err(refuse)?;
-        tempfile::tempfile_in(&folder).map_err(refuse)?;
+        let lock = File::create(folder.join(format!("{name}.lock"))).map_err(refuse)?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+            Failure::new(format!(
+                "another milkglass runs with this camera and {}; give each its own --state-dir",
+                folder.display()
+            ))
+        })?;
         let file = folder.join(name);
-        Ok(Remembered { folder, file })
+        Ok(Remembered { folder, file, _lock: lock })
     }
 
     /// Whether it was on at the end of the last run. What cannot be found out counts as on.
@@ -88,6 +100,16 @@ mod tests {
             open().store(on).unwrap();
             assert_eq!(open().is_on(), on);
         }
+    }
+
+    #[test]
+    fn two_programs_do_not_share_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Remembered::at(folder.path().into(), "privacy-cam");
+        let first = open().unwrap();
+        assert!(open().unwrap_err().message.contains("another milkglass"));
+        drop(first);
+        open().unwrap();
     }
 
     #[test]

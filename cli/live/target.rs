@@ -53,8 +53,16 @@ impl FromStr for Target {
     fn from_str(text: &str) -> Result<Target, Failure> {
         if let Some((scheme, rest)) = text.split_once("://") {
             return match scheme {
+                "http" | "rtsp-server" if rest.contains('@') => Err(Failure::new(format!(
+                    "--to {scheme}://...: our own listeners take no user or password in the address: use --token-file"
+                ))),
                 "http" => Ok(Target::Http(rest.trim_end_matches('/').into())),
                 "rtsp-server" => Ok(Target::RtspServer(rest.into())),
+                // Whatever follows the real end of such a password would be taken for a host, and be shown.
+                "rtsp" | "rtsps" | "rtmp" | "rtmps" if is_ambiguous(rest) => Err(Failure::new(format!(
+                    "--to {scheme}://...: an @ follows the end of the host: write / ? # in a password as %2F %3F %23, \
+                     and @ in a path as %40"
+                ))),
                 "rtsp" | "rtsps" | "rtmp" | "rtmps" | "srt" => Ok(Target::Ffmpeg(text.into())),
                 other => Err(Failure::new(format!(
                     "--to {other}://...: no such target; `milkglass live --help` lists them"
@@ -67,10 +75,19 @@ impl FromStr for Target {
             "" => Err(Failure::new("--to is empty; `milkglass live --help` lists the targets")),
             _ => match text.strip_prefix("v4l2:") {
                 Some(device) => Ok(Target::V4l2(device.into())),
+                None if text.contains(":/") && text.contains('@') => {
+                    Err(Failure::new("--to: an address has :// behind its scheme, as in rtsp://host/path"))
+                }
                 None => Ok(Target::Ffmpeg(text.into())),
             },
         }
     }
+}
+
+/// Whether there is an @ beyond the host, but none before it.
+fn is_ambiguous(rest: &str) -> bool {
+    let (authority, beyond) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    !authority.contains('@') && beyond.contains('@')
 }
 
 /// As the user wrote it, but for a password.
@@ -88,11 +105,14 @@ impl fmt::Display for Target {
 }
 
 impl Target {
-    /// What no set of targets may do: two cannot share standard output.
-    pub fn check(targets: Vec<Target>, _args: &LiveArgs) -> Result<Vec<Target>, Failure> {
+    /// What no set of targets may do: two cannot share standard output, or anything else.
+    pub fn check(targets: Vec<Target>) -> Result<Vec<Target>, Failure> {
         let stdouts = targets.iter().filter(|t| matches!(t, Target::Y4m | Target::Nv12)).count();
         if stdouts > 1 {
             return Err(Failure::new("two targets want standard output; name it once"));
+        }
+        if let Some((_, twice)) = targets.iter().enumerate().find(|(n, t)| targets[..*n].contains(t)) {
+            return Err(Failure::new(format!("--to {twice} is named twice; name it once")));
         }
         Ok(targets)
     }
@@ -168,6 +188,19 @@ mod tests {
         let shown = |text: &str| text.parse::<Target>().unwrap().to_string();
         assert_eq!(shown("rtsp://me:secret@host:8554/cam?key=secret"), "rtsp://host:8554/cam");
         assert_eq!(shown("srt://host:9000?passphrase=secret"), "srt://host:9000");
+        // A password with unescaped characters is refused, and not repeated.
+        for wrong in [
+            "rtsp://me:pa/secret@host/cam",
+            "rtsp://me:pa#secret@host/cam",
+            "rtsps://me:pa?secret@host/cam",
+            "rtsp-server://me:secret@127.0.0.1:8554/cam",
+            "http://me:secret@127.0.0.1:8080",
+            "rtsp:/me:secret@host/cam",
+        ] {
+            let refused = wrong.parse::<Target>().unwrap_err().to_string();
+            assert!(!refused.contains("secret"), "{refused}");
+        }
+        assert_eq!(shown("srt://host:9000?passphrase=se@cret"), "srt://host:9000");
         assert_eq!(shown("rtmp://a@b:secret@host/app"), "rtmp://host/app");
         assert_eq!(shown("rtmps://host/live2/secret?more=secret"), "rtmps://host/live2/...");
     }

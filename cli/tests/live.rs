@@ -207,12 +207,59 @@ fn privacy_mode_covers_everything_survives_a_restart_and_ends() {
 }
 
 #[test]
+fn signals_in_quick_succession_end_covered_and_never_hang() {
+    let folder = tempfile::tempdir().unwrap();
+    let live = Live::start(folder.path(), &["--faces", "off", "--zone", LEFT]);
+    live.await_frame(Instant::now(), "visible", |_, right| right != BLACK);
+    let pid = live.child.id();
+    for round in 1..=5 {
+        // The system hands them out by number, so the order in which they were sent is lost.
+        let both = format!("kill -STOP {pid}; kill -USR2 {pid}; kill -USR1 {pid}; kill -CONT {pid}");
+        assert!(Command::new("sh").args(["-c", &both]).status().unwrap().success());
+        let end = Instant::now() + Duration::from_secs(20);
+        while live.said().matches("privacy mode is on").count() < round {
+            assert!(Instant::now() < end, "round {round}: {}", live.said());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        let last = live.said().lines().rfind(|l| l.contains("privacy mode is")).map(str::to_owned);
+        assert!(last.as_ref().is_some_and(|l| l.contains("is on")), "round {round}: {last:?}");
+    }
+    let at = live.signal("TERM");
+    assert_eq!(live.end(at).0, Some(0));
+}
+
+#[test]
+fn it_ends_on_a_signal_before_anything_came() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_milkglass"))
+        .args(["live", "--from", "-", "--to", "-", "--faces", "off", "--zone", LEFT, "--state-dir"])
+        .arg(folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // Its lock is there once it waits for the first frame, or just before.
+    let end = Instant::now() + Duration::from_secs(20);
+    while fs::read_dir(folder.path()).unwrap().next().is_none() {
+        assert!(Instant::now() < end);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    while child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < end, "it waits for ever");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
 fn privacy_mode_that_cannot_be_stored_is_never_confirmed_but_covers() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");
     let live = Live::start(&state, &["--faces", "off", "--zone", LEFT]);
     live.await_frame(Instant::now(), "visible", |_, right| right != BLACK);
-    fs::remove_dir(&state).unwrap();
+    fs::remove_dir_all(&state).unwrap();
     let on = live.signal("USR1");
     live.await_words("would be forgotten by a restart");
     live.await_frame(on, "blank", |_, right| right == BLACK);
@@ -238,6 +285,16 @@ fn a_policy_is_read_again_and_a_broken_one_is_refused() {
     fs::write(&policy, "faces = \"of").unwrap();
     live.signal("HUP");
     live.await_words("the policy stays as it was");
+    fs::write(&policy, "").unwrap();
+    live.signal("HUP");
+    live.await_words("it is empty");
+    fs::write(
+        &policy,
+        "faces = \"off\"\npreset = \"careful\"\n[[zone]]\nname = \"z\"\narea = [[0,0],[1,0],[1,1]]\n",
+    )
+    .unwrap();
+    live.signal("HUP");
+    live.await_words("preset is read at the start alone");
     fs::write(&policy, "faces = \"off\"").unwrap();
     live.signal("HUP");
     live.await_words("the policy hides nothing");

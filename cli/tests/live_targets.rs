@@ -20,7 +20,7 @@ const LONG: Duration = Duration::from_secs(90);
 const ZONE: &str = "left:0,0;0.5,0;0.5,1;0,1";
 /// Decoded pictures are looked at in this size, in grey.
 const SMALL: (usize, usize) = (64, 36);
-const SECRET: &str = "hunter2hunter2";
+const SECRET: &str = "hunter2hunter2hunter2";
 
 /// Waits until something is the case.
 #[track_caller]
@@ -311,9 +311,16 @@ fn files_and_lists_play_are_redacted_and_survive_the_end() {
     let mut again = common::milkglass();
     again.args(args).args(["--to", "list.m3u8", "--to", "cam.mp4"]).current_dir(dir.path());
     again.stdin(small_y4m(dir.path()));
-    let refused = common::run(&mut again);
-    assert!(refused.err.contains("error: cam.mp4: it exists and is not overwritten"), "{}", refused.err);
-    assert_eq!((refused.code, common::sha256(&dir.path().join("cam.mp4"))), (1, before));
+    let ran = common::run(&mut again);
+    assert!(ran.err.contains("cam.mp4 exists, so cam-1.mp4 is written"), "{}", ran.err);
+    assert_eq!((ran.code, common::sha256(&dir.path().join("cam.mp4"))), (0, before));
+    assert!(dir.path().join("cam-1.mp4").metadata().unwrap().len() > 0);
+
+    // A start that fails leaves nothing behind.
+    let mut fails = common::milkglass();
+    fails.args(args).args(["--to", "new.mp4", "--to", "no/such/folder/b.mp4"]).current_dir(dir.path());
+    let failed = common::run(fails.stdin(small_y4m(dir.path())));
+    assert_eq!((failed.code, dir.path().join("new.mp4").exists()), (1, false), "{}", failed.err);
 }
 
 /// A short Y4M stream from a file.
@@ -604,10 +611,17 @@ mod rtsp_server {
         live.end();
     }
 
+    /// The password's file, for nobody else to read.
+    fn token(folder: &Path) {
+        let file = folder.join("token");
+        std::fs::write(&file, format!("{SECRET}\n")).unwrap();
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    }
+
     #[test]
     fn a_password_is_asked_for_and_needed_beyond_loopback() {
         let dir = TempDir::new().unwrap();
-        std::fs::write(dir.path().join("token"), format!("{SECRET}\n")).unwrap();
+        token(dir.path());
         let port = free_port();
         let to = format!("rtsp-server://0.0.0.0:{port}/cam");
         let args =
@@ -628,7 +642,7 @@ mod rtsp_server {
         assert!(!command_line(server).contains(SECRET));
         // The port is taken, which is told at once.
         let second = TempDir::new().unwrap();
-        std::fs::write(second.path().join("token"), SECRET).unwrap();
+        token(second.path());
         let mut taken = common::milkglass();
         taken.args(args).args(["--token-file", "token"]).current_dir(second.path());
         let ran = common::run(taken.stdin(small_y4m(second.path())));

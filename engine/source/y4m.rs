@@ -17,6 +17,8 @@ pub struct Y4mSource<R> {
     /// When the first frame was due; `None`: as fast as possible.
     started: Option<Instant>,
     paced: bool,
+    /// The time of the last frame, where frames bear the time of their arrival.
+    arrived: Option<Timestamp>,
 }
 
 impl<R: BufRead + Send> Y4mSource<R> {
@@ -26,7 +28,15 @@ impl<R: BufRead + Send> Y4mSource<R> {
     /// [`Error::Source`](crate::Error::Source) when it is no Y4M that we read.
     pub fn open(mut input: R, paced: bool) -> Result<Self> {
         let header = Y4mHeader::read(&mut input)?;
-        Ok(Y4mSource { input, header, sequence: 0, started: None, paced })
+        Ok(Y4mSource { input, header, sequence: 0, started: None, paced, arrived: None })
+    }
+
+    /// Frames are taken at the time of their arrival, whatever rate the header tells: for a camera behind a pipe, which may
+    /// deliver fewer.
+    #[must_use]
+    pub fn timed_on_arrival(mut self) -> Self {
+        self.arrived = Some(Timestamp::ZERO);
+        self
     }
 
     /// The stream's header.
@@ -70,8 +80,13 @@ impl<R: BufRead + Send> FrameSource for Y4mSource<R> {
         match frame {
             _ if !more => Ok(Captured::End),
             None => Ok(Captured::Skipped),
-            Some(frame) => {
+            Some(mut frame) => {
                 self.sequence += 1;
+                if let Some(last) = &mut self.arrived {
+                    let start = *self.started.get_or_insert_with(Instant::now);
+                    *last = (Timestamp::ZERO + start.elapsed()).max(*last + Duration::from_micros(1));
+                    frame.set_captured(*last);
+                }
                 Ok(Captured::Frame(frame))
             }
         }

@@ -38,27 +38,14 @@ impl Token {
     /// # Errors
     /// The file cannot be read, can be read by others, or holds less than [`SHORTEST`] printable characters.
     pub fn read(path: &Path) -> Result<Token, Failure> {
+        let token = read_secret(path)?;
         let refuse = |why: String| Failure::new(format!("--token-file {}: {why}", path.display()));
         let io = |e: std::io::Error| refuse(e.to_string());
-        let file = File::open(path).map_err(io)?;
-        let mode = file.metadata().map_err(io)?.permissions().mode();
-        if mode & 0o077 != 0 {
-            return Err(refuse("others can read it; run chmod 600 on it".into()));
-        }
-        let mut text = String::new();
-        file.take(LONGEST).read_to_string(&mut text).map_err(io)?;
-        let token = text.trim();
-        if token.len() < SHORTEST || !token.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(refuse(format!(
-                "a token has at least {SHORTEST} printable characters and no blanks; make one with \
-                 `openssl rand -hex 24`"
-            )));
-        }
         let mut salt = [0; 32];
         File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut salt)).map_err(io)?;
-        let digest = hash(&salt, "token", token);
+        let digest = hash(&salt, "token", &token);
         let session =
-            hash(&salt, "session", token).iter().fold(String::new(), |hex, b| format!("{hex}{b:02x}"));
+            hash(&salt, "session", &token).iter().fold(String::new(), |hex, b| format!("{hex}{b:02x}"));
         Ok(Token { salt, digest, session })
     }
 
@@ -162,6 +149,30 @@ impl Names {
             Err(_) => host == self.written || (ip.is_loopback() && host == "localhost"),
         }
     }
+}
+
+/// The one line of `--token-file`: the token of the page, and the password of the RTSP server.
+///
+/// # Errors
+/// The file cannot be read, can be read by others, or holds less than [`SHORTEST`] printable characters.
+pub fn read_secret(path: &Path) -> Result<String, Failure> {
+    let refuse = |why: String| Failure::new(format!("--token-file {}: {why}", path.display()));
+    let io = |e: std::io::Error| refuse(e.to_string());
+    let file = File::open(path).map_err(io)?;
+    let mode = file.metadata().map_err(io)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(refuse("others can read it; run chmod 600 on it".into()));
+    }
+    let mut text = String::new();
+    file.take(LONGEST).read_to_string(&mut text).map_err(io)?;
+    let token = text.trim();
+    if token.len() < SHORTEST || !token.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(refuse(format!(
+            "a token has at least {SHORTEST} printable characters and no blanks; make one with \
+             `openssl rand -hex 24`"
+        )));
+    }
+    Ok(token.into())
 }
 
 #[cfg(test)]

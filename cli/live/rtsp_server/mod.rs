@@ -11,6 +11,7 @@ use milkglass::{ColorMatrix, ColorRange, Yuv420};
 
 use super::fed_child::{FedChild, Recipe};
 use super::ffmpeg::{bit_rate, keyframe_every};
+use super::http::read_secret;
 use super::target::Stream;
 use crate::clip::Limits;
 use crate::clip::child::Running;
@@ -31,7 +32,7 @@ pub fn open(at: &str, token_file: Option<&Path>, stream: &Stream) -> Result<FedC
     let name = format!("rtsp-server://{at}");
     let about = |why: String| Failure::new(format!("{name}: {why}"));
     let (address, path) = parse(at).map_err(about)?;
-    let password = token_file.map(password).transpose()?;
+    let password = token_file.map(read_secret).transpose()?;
     if !address.ip().is_loopback() && password.is_none() {
         return Err(about(
             "others could reach it, so it needs a password: put one into a file and name it with --token-file".into(),
@@ -59,16 +60,6 @@ fn parse(at: &str) -> Result<(SocketAddr, String), String> {
     addresses.sort_by_key(SocketAddr::is_ipv6);
     let address = addresses.first().ok_or("the name has no address")?;
     Ok((*address, format!("/{path}")))
-}
-
-fn password(file: &Path) -> Result<String, Failure> {
-    let refuse = |why: String| Failure::new(format!("--token-file {}: {why}", file.display()));
-    let text = std::fs::read_to_string(file).map_err(|e| refuse(e.to_string()))?;
-    let password = text.trim();
-    if password.is_empty() || password.chars().any(char::is_control) {
-        return Err(refuse("it must hold one line, which is not empty".into()));
-    }
-    Ok(password.into())
 }
 
 /// The pipeline of all clients, in GStreamer's words. The encoder repeats its headers before each keyframe; the payloader
