@@ -254,6 +254,24 @@ impl Engine {
         }
     }
 
+    /// A picture of one colour, made of nothing, for when privacy mode is on and no frame comes: it replaces what a target
+    /// showed last. It bears `meta`, which must be later than every frame before. `None` unless privacy mode is on, the line
+    /// is empty and a buffer is free.
+    pub fn blank(&mut self, meta: FrameMeta) -> Option<RedactedFrame> {
+        if !self.privacy
+            || !self.line.is_empty()
+            || self.last_pushed.is_some_and(|last| meta.captured <= last)
+        {
+            return None;
+        }
+        self.settle_lost_loan();
+        let color = self.rules.policy.obscure_color();
+        let frame = FramePool::blank(self.spare.take()?, meta, |view| paint_whole(view, color));
+        self.last_pushed = Some(meta.captured);
+        self.stats.obscured += 1;
+        Some(frame)
+    }
+
     /// No frame and no observation will come any more: what is covered by now leaves covered, the rest obscured.
     pub fn finish(&mut self) {
         self.finished = true;

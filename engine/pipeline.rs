@@ -49,6 +49,8 @@ const MOST_BUFFERS: usize = 64;
 const MOST_BURST: usize = 16;
 /// Time without a frame after which the camera counts as gone.
 const NO_CAMERA: Duration = Duration::from_secs(2);
+/// In privacy mode, the longest time without a frame, if the camera gives none.
+const ALIVE: Duration = Duration::from_millis(500);
 /// How long targets may take to finish at the end, and then each other thread to notice it.
 const CLOSING: Duration = Duration::from_millis(850);
 const PARTING: Duration = Duration::from_millis(50);
@@ -216,6 +218,7 @@ impl Pipeline {
             buffers,
             last_frame: Instant::now(),
             last_release: Instant::now(),
+            last_meta: None,
             clock_of_source: SourceClock::default(),
             lent: None,
             detection,
@@ -547,6 +550,7 @@ struct Redact {
     buffers: usize,
     last_frame: Instant,
     last_release: Instant,
+    last_meta: Option<FrameMeta>,
     clock_of_source: SourceClock,
     /// Since when a detector has had its loan.
     lent: Option<Instant>,
@@ -663,6 +667,11 @@ impl Redact {
         Ok(())
     }
 
+    fn put(&self, frame: RedactedFrame) {
+        let frame = Arc::new(frame);
+        self.outboxes.iter().for_each(|outbox| outbox.put(&frame));
+    }
+
     /// Releases what may leave, to every target.
     fn hand_over(&mut self, left: &mut VecDeque<Instant>) {
         let now = self.clock.now();
@@ -685,17 +694,27 @@ impl Redact {
                 status.latency = self.clock.now().since(arrived);
                 status.state = state;
             }
-            let frame = Arc::new(frame);
-            for outbox in &self.outboxes {
-                outbox.put(&frame);
-            }
+            self.last_meta = Some(frame.meta());
+            self.put(frame);
+        }
+        // Privacy mode keeps the stream alive without a camera too: what targets showed last is replaced.
+        let idle = self.last_release.elapsed();
+        if let Some(meta) = self.last_meta
+            && idle > ALIVE
+            && let Some(frame) = self.engine.blank(FrameMeta { captured: meta.captured + idle, ..meta })
+        {
+            self.last_meta = Some(frame.meta());
+            self.last_release = Instant::now();
+            self.put(frame);
         }
         while left.front().is_some_and(|t| t.elapsed() > Duration::from_secs(1)) {
             left.pop_front();
         }
         let mut status = lock(&self.status);
         let deadline = self.engine.policy().deadline().unwrap_or_default();
-        if self.last_frame.elapsed() > NO_CAMERA {
+        if self.engine.privacy() {
+            status.state = State::Privacy;
+        } else if self.last_frame.elapsed() > NO_CAMERA {
             status.state = State::NoCamera;
         } else if status.state == State::Covered && self.last_release.elapsed() > NO_CAMERA.max(deadline) {
             // Frames come and none leaves: they are dropped at their deadline.

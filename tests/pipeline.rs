@@ -641,3 +641,33 @@ fn the_end_does_not_wait_for_what_hangs() {
     // A hundredth of a second on an idle machine; the wait for a target would be the best part of a second.
     assert!(start.elapsed() < Duration::from_millis(700), "{:?}", start.elapsed());
 }
+
+#[test]
+fn privacy_mode_replaces_the_last_picture_of_a_camera_that_is_gone() {
+    let seen = Seen::default();
+    let silent = |n: u64| if n < 60 { Step::Frame } else { Step::Skip };
+    let source = Source { steps: Box::new(silent), frames: u64::MAX, next: 0 };
+    let setup = Setup { source: Box::new(source), ..setup(0, finder(|_| Ok(())), one(&seen)) };
+    let pipeline = Pipeline::spawn(setup).unwrap();
+    let end = Instant::now() + Duration::from_secs(20);
+    let await_state = |state| {
+        while pipeline.status().state != state {
+            assert!(Instant::now() < end, "{:?}", pipeline.status());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    await_state(State::NoCamera);
+    let before = seen.outcomes.lock().unwrap().len();
+    pipeline.set_privacy(true).unwrap();
+    await_state(State::Privacy);
+    while seen.outcomes.lock().unwrap().len() < before + 3 {
+        assert!(Instant::now() < end, "the last picture is still there");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(seen.outcomes.lock().unwrap()[before..].iter().all(|o| o.1 == Outcome::Obscured));
+    pipeline.set_privacy(false).unwrap();
+    await_state(State::NoCamera);
+    pipeline.stop();
+    pipeline.join().unwrap();
+    assert!(seen.covered() >= 30 && seen.marked.load(Ordering::SeqCst) == 0);
+}

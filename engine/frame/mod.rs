@@ -32,7 +32,8 @@ mod sync {
 /// What is known of a frame beside its pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameMeta {
-    /// Running number given by the source; gaps mean skipped pictures.
+    /// Running number given by the source; gaps mean skipped pictures. A blank that stands for a camera that is gone, in
+    /// privacy mode, repeats the last one.
     pub sequence: u64,
     /// When the picture was taken.
     pub captured: Timestamp,
