@@ -59,11 +59,13 @@ pub fn run() -> ExitCode {
         #[cfg(feature = "rtsp-server")]
         Command::RtspServer(_) => Ok(Exit::Failed),
     });
-    match ran {
-        Ok(exit) => exit.into(),
+    let exit = match ran {
+        Ok(exit) => exit,
         Err(failure) => {
             progress::say(&format!("error: {failure}"));
-            failure.exit.into()
+            failure.exit
         }
-    }
+    };
+    progress::flush();
+    exit.into()
 }

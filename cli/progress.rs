@@ -2,7 +2,9 @@
 
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -32,8 +34,47 @@ impl log::Log for Logger {
 
 static LOGGER: Logger = Logger;
 
+/// Lines on their way to stderr, for a program that must not wait for whoever reads it.
+static DETACHED: OnceLock<SyncSender<Line>> = OnceLock::new();
+
+enum Line {
+    Text(String),
+    /// Answered when everything before it is written.
+    Flush(SyncSender<()>),
+}
+
+/// From here on nobody waits for stderr: a pipe that is full and unread costs lines, not the time of whoever logs.
+pub fn detach() {
+    let (queue, lines) = sync_channel(256);
+    std::thread::spawn(move || {
+        for line in lines {
+            match line {
+                Line::Text(line) => {
+                    let _ = writeln!(std::io::stderr().lock(), "{line}");
+                }
+                Line::Flush(done) => {
+                    let _ = done.send(());
+                }
+            }
+        }
+    });
+    let _ = DETACHED.set(queue);
+}
+
+/// Waits a moment for what was said to be written.
+pub fn flush() {
+    let (done, written) = sync_channel(1);
+    if DETACHED.get().is_some_and(|queue| queue.try_send(Line::Flush(done)).is_ok()) {
+        let _ = written.recv_timeout(Duration::from_millis(200));
+    }
+}
+
 /// Prints a line on stderr, above any bar.
 pub fn say(line: &str) {
+    if let Some(queue) = DETACHED.get() {
+        let _ = queue.try_send(Line::Text(line.to_owned()));
+        return;
+    }
     let print = || {
         let _ = writeln!(std::io::stderr().lock(), "{line}");
     };

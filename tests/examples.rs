@@ -69,3 +69,13 @@ fn custom_sink_sees_half_a_picture() {
     assert!(text.lines().all(|l| l.ends_with("Covered, mean brightness 108")), "{text}");
     assert!(!text.is_empty());
 }
+
+/// Where there is no camera. Where there is one, tests/v4l2 runs the same parts.
+#[cfg(all(feature = "v4l2", feature = "rten"))]
+#[test]
+fn quickstart_tells_that_there_is_no_camera() {
+    let output = example("quickstart").arg("/dev/no-camera").output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && output.stdout.is_empty());
+    assert!(said.contains("/dev/no-camera"), "{said}");
+}

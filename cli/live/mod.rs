@@ -27,6 +27,7 @@ use signal_hook::iterator::Signals;
 use crate::args::LiveArgs;
 use crate::hiding::Hiding;
 use crate::outcome::{Exit, Failure};
+use crate::progress;
 use camera::Camera;
 use control::Control;
 pub use devices::devices;
@@ -47,6 +48,7 @@ pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
     // Raw frames lie in our memory: no core dump may hold them, and no child of ours may look there.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(|e| Failure::new(format!("this program cannot close its memory to others: {e}")))?;
+    progress::detach();
     let targets = args.to.iter().map(|to| to.parse()).collect::<Result<Vec<Target>, _>>()?;
     let targets = Target::check(targets)?;
     let started = Arc::new(AtomicBool::new(false));

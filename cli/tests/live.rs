@@ -51,8 +51,9 @@ impl Live {
             std::thread::spawn(move || watch(stdout, &seen))
         };
         let listen = {
-            let (stderr, said) = (child.stderr.take().unwrap(), Arc::clone(&said));
+            let (stderr, said) = (child.stderr.take(), Arc::clone(&said));
             std::thread::spawn(move || {
+                let Some(stderr) = stderr else { return };
                 for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                     *said.lock().unwrap() += &(line + "\n");
                 }
@@ -227,6 +228,29 @@ fn signals_in_quick_succession_end_covered_and_never_hang() {
     }
     let at = live.signal("TERM");
     assert_eq!(live.end(at).0, Some(0));
+}
+
+#[test]
+fn a_log_that_nobody_reads_keeps_it_from_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (reads, writes) = std::io::pipe().unwrap();
+    rustix::pipe::fcntl_setpipe_size(&writes, 4096).unwrap();
+    let live =
+        Live::start_with(folder.path(), &["--faces", "off", "--zone", LEFT, "--policy", "none.toml"], |c| {
+            fs::write(folder.path().join("none.toml"), "").unwrap();
+            c.current_dir(folder.path()).stderr(writes);
+        });
+    live.await_frame(Instant::now(), "visible", |_, right| right != BLACK);
+    // Each is answered with a line that the policy stays as it was.
+    for _ in 0..80 {
+        live.signal("HUP");
+        std::thread::sleep(Duration::from_millis(30));
+    }
+    let on = live.signal("USR1");
+    live.await_frame(on, "blank", |_, right| right == BLACK);
+    let at = live.signal("TERM");
+    assert_eq!(live.end(at).0, Some(0));
+    drop(reads);
 }
 
 #[test]
