@@ -35,6 +35,7 @@ const SCENARIOS: &[Scenario] = &[
     ("a_full_output_delays_nobody", output::a_full_output_delays_nobody),
     ("impossible_outputs_are_refused", output::impossible_outputs_are_refused),
     ("people_are_hidden_by_the_real_program", real::people_are_hidden_by_the_real_program),
+    ("the_quickstart_runs", real::the_quickstart_runs),
     ("damaged_buffers_are_withheld", faults::damaged_buffers_are_withheld),
     ("left_out_buffers_are_counted", faults::left_out_buffers_are_counted),
     ("a_silent_camera_is_waited_for", faults::a_silent_camera_is_waited_for),

@@ -3,7 +3,7 @@
 //!
 //! run.sh puts the program, the model, the pictures and their labels into the working folder.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use milkglass::{
     V4l2Output, Zone,
 };
 
-use crate::rig::{Killed, PLAYED_ROW, loop_hdmi, tag, write_tag};
+use crate::rig::{Killed, PLAYED_ROW, loop_hdmi, tag, v4l2_ctl, write_tag};
 
 const WIDTH: usize = 320;
 const HEIGHT: usize = 240;
@@ -79,6 +79,28 @@ pub fn people_are_hidden_by_the_real_program() {
         println!("  {tally:?}");
         assert_eq!(tally.wrong, None, "{}", tally.target);
         assert!(tally.seen.len() >= 5, "too few of the pictures came out at {}", tally.target);
+    }
+}
+
+/// The example that shows how short it gets: pictures leave as Y4M, black ones before the first detection alone.
+pub fn the_quickstart_runs() {
+    v4l2_ctl(0, &["--set-fmt-video=width=320,height=180,pixelformat=NV12"]);
+    let mut program = Command::new("./quickstart");
+    program.args(["/dev/video0", "60000"]).env("MILKGLASS_MODELS", ".");
+    let program = program.stdout(Stdio::piped()).spawn();
+    let mut program = Killed(program.unwrap());
+    let mut pipe = BufReader::new(program.0.stdout.take().unwrap());
+    let mut header = String::new();
+    pipe.read_line(&mut header).unwrap();
+    assert!(header.starts_with("YUV4MPEG2 W320 H180 F"), "{header:?}");
+    let mut frame = vec![0; 6 + 320 * 180 * 3 / 2];
+    let mut shown = 0;
+    while shown < 5 {
+        pipe.read_exact(&mut frame).unwrap();
+        assert!(frame.starts_with(b"FRAME\n"));
+        let covered = frame[6..6 + 320 * 180].iter().any(|luma| *luma != BLACK[0]);
+        assert!(covered || shown == 0, "it went black again");
+        shown += u32::from(covered);
     }
 }
 

@@ -10,7 +10,7 @@ cd "$(dirname "$0")/../.."
 
 export ARCH=${1:-amd64}
 shift || true
-arguments=(--package milkglass --test v4l2 --package milkglass-cli --bin milkglass --message-format json)
+arguments=(--package milkglass --test v4l2 --example quickstart --package milkglass-cli --bin milkglass --message-format json)
 strip=strip
 if [ "$ARCH" = arm64 ]; then
   triple=aarch64-unknown-linux-gnu
@@ -26,11 +26,12 @@ fi
 built=$("${CARGO:-cargo}" build "${arguments[@]}")
 executable() { sed -n "s/.*\"name\":\"$1\".*\"executable\":\"\([^\"]*\)\".*/\1/p" <<<"$built" | tail -1; }
 
-# What real.rs needs: the command, without what only a debugger reads, the model, and a part of 16 frames in which two people
-# pass, as raw pictures, with its labels.
+# What real.rs needs: the command and an example, without what only a debugger reads, the model,
+# and a part of 16 frames in which two people pass, as raw pictures, with its labels.
 files=$(mktemp -d)
 trap 'rm -rf "$files"' EXIT
 "$strip" -o "$files/milkglass" "$(executable milkglass)"
+"$strip" -o "$files/quickstart" "$(executable quickstart)"
 ffmpeg -v error -nostdin -i examples/people.mp4 \
   -vf trim=start_frame=18:end_frame=34,setpts=PTS-STARTPTS,crop=480:360:420:280,scale=320:240 -pix_fmt nv12 -f rawvideo \
   "$files/people.nv12"
@@ -38,5 +39,5 @@ ffmpeg -v error -nostdin -i examples/people.mp4 \
 # Four devices: a webcam with single planes and one with several, and the same as HDMI inputs that show their own outputs.
 vivid="n_devs=4 multiplanar=1,2,1,2 node_types=0x1,0x1,0x101,0x101 num_inputs=1,1,1,1 input_types=0x0,0x0,0x3,0x3"
 vivid+=" num_outputs=0,0,1,1 output_types=0x0,0x0,0x1,0x1 vid_cap_nr=0,1,2,4 vid_out_nr=-1,-1,3,5"
-tests/v4l2/vm.sh -t 900 -m "$vivid" -f "$files/milkglass" -f "$files/people.nv12" -f examples/people.truth.json \
-  -f models/yunet.onnx -f models/yunet.toml "$(executable v4l2)" "$@"
+tests/v4l2/vm.sh -t 900 -m "$vivid" -f "$files/milkglass" -f "$files/quickstart" -f "$files/people.nv12" \
+  -f examples/people.truth.json -f models/yunet.onnx -f models/yunet.toml "$(executable v4l2)" "$@"

@@ -26,6 +26,7 @@ use milkglass::{Error, FrameSink, RedactedFrame, Result};
 use crate::args::LiveArgs;
 use crate::live::control::Control;
 use crate::outcome::Failure;
+#[cfg(feature = "rtsp-server")]
 pub use auth::read_secret;
 use auth::{Names, Token};
 use hub::Hub;
