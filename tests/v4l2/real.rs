@@ -63,12 +63,13 @@ pub fn people_are_hidden_by_the_real_program() {
     let reader = read(program.0.stdout.take().unwrap(), &pictures, &piped);
 
     // Before its first frames, vivid shows what it likes.
-    await_frames(&mut program.0, || piped.lock().unwrap().frames >= 3);
+    await_frames(&mut program.0, || piped.lock().unwrap().until(|tally| tally.frames >= 3));
     let mut output = Tally::new("the output device");
     await_frames(&mut program.0, || {
         output.judge(&pictures, &snapshot());
         sleep(Duration::from_millis(500));
-        output.covered >= ENOUGH && piped.lock().unwrap().covered >= ENOUGH
+        let enough = |tally: &Tally| tally.covered >= ENOUGH;
+        output.until(enough).or_else(|| piped.lock().unwrap().until(enough))
     });
     let stopped = Command::new("kill").arg(program.0.id().to_string()).status();
     assert!(stopped.unwrap().success());
@@ -105,10 +106,10 @@ pub fn the_quickstart_runs() {
 }
 
 /// Waits, as long as the program lives.
-fn await_frames(program: &mut Child, mut condition: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(180);
-    while !condition() {
-        assert!(Instant::now() < end, "too few frames left covered");
+fn await_frames(program: &mut Child, mut missing: impl FnMut() -> Option<String>) {
+    let end = Instant::now() + Duration::from_secs(300);
+    while let Some(what) = missing() {
+        assert!(Instant::now() < end, "too few frames left covered: {what}");
         assert_eq!(program.try_wait().unwrap(), None, "the program has ended");
         sleep(Duration::from_millis(100));
     }
@@ -157,6 +158,11 @@ struct Tally {
 impl Tally {
     fn new(target: &'static str) -> Tally {
         Tally { target, frames: 0, covered: 0, obscured: 0, unread: 0, seen: Default::default(), wrong: None }
+    }
+
+    /// Itself in words, until `condition` holds or something was wrong.
+    fn until(&self, condition: impl FnOnce(&Tally) -> bool) -> Option<String> {
+        (self.wrong.is_none() && !condition(self)).then(|| format!("{self:?}"))
     }
 
     fn judge(&mut self, pictures: &Pictures, frame: &[u8]) {
