@@ -20,6 +20,9 @@ use std::time::Instant;
 type Scenario = (&'static str, fn());
 
 const SCENARIOS: &[Scenario] = &[
+    // First, while vivid is as it was loaded.
+    ("people_are_hidden_by_the_real_program", real::people_are_hidden_by_the_real_program),
+    ("the_quickstart_runs", real::the_quickstart_runs),
     ("devices_are_listed", bars::devices_are_listed),
     ("impossible_wishes_are_refused", bars::impossible_wishes_are_refused),
     ("every_format_single_planar", bars::every_format_single_planar),
@@ -34,8 +37,6 @@ const SCENARIOS: &[Scenario] = &[
     ("a_lost_output_is_opened_again", output::a_lost_output_is_opened_again),
     ("a_full_output_delays_nobody", output::a_full_output_delays_nobody),
     ("impossible_outputs_are_refused", output::impossible_outputs_are_refused),
-    ("people_are_hidden_by_the_real_program", real::people_are_hidden_by_the_real_program),
-    ("the_quickstart_runs", real::the_quickstart_runs),
     ("damaged_buffers_are_withheld", faults::damaged_buffers_are_withheld),
     ("left_out_buffers_are_counted", faults::left_out_buffers_are_counted),
     ("a_silent_camera_is_waited_for", faults::a_silent_camera_is_waited_for),
