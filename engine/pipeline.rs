@@ -500,6 +500,7 @@ fn run_target(name: String, mut sink: Box<dyn FrameSink>, outbox: &Outbox, event
 #[derive(Default)]
 struct SourceClock {
     last: Timestamp,
+    taken: Option<Instant>,
     /// Added to every time.
     moved: Duration,
     refused: u32,
@@ -515,13 +516,15 @@ impl SourceClock {
     fn mend(&mut self, frame: &mut RawFrame) {
         let captured = frame.meta().captured;
         if self.refused >= Self::PATIENCE {
-            self.moved = (self.last + Duration::from_millis(1)).since(captured);
+            // As much later as it really is: how far somebody may have moved depends on it.
+            let since = self.taken.map_or(Duration::ZERO, |at| at.elapsed()).max(Duration::from_millis(1));
+            self.moved = (self.last + since).since(captured);
         }
         frame.set_captured(captured + self.moved);
     }
 
     fn taken(&mut self, captured: Timestamp) {
-        (self.last, self.refused) = (captured, 0);
+        (self.last, self.taken, self.refused) = (captured, Some(Instant::now()), 0);
     }
 
     fn refused(&mut self, captured: Timestamp, why: &Error) {

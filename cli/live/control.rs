@@ -42,9 +42,17 @@ impl Control {
         }
     }
 
-    /// Gives it the pipeline.
-    pub fn start(&self, pipeline: Pipeline) {
-        *lock(&self.pipeline) = Some(pipeline);
+    /// Gives it the pipeline, in privacy mode if that was asked for meanwhile.
+    ///
+    /// # Errors
+    /// The pipeline has ended already.
+    pub fn start(&self, pipeline: Pipeline) -> Result<(), Failure> {
+        let mut running = lock(&self.pipeline);
+        if self.privacy() {
+            pipeline.set_privacy(true)?;
+        }
+        *running = Some(pipeline);
+        Ok(())
     }
 
     /// Figures of this moment.
@@ -75,16 +83,21 @@ impl Control {
     /// What could not be done; the picture is covered then.
     pub fn set_privacy(&self, on: bool) -> Result<(), Failure> {
         let remembered = lock(&self.remembered);
-        if !on {
-            remembered.store(false)?;
-        }
+        let running = lock(&self.pipeline);
         if on {
             self.privacy.store(true, Ordering::SeqCst);
         }
-        match lock(&self.pipeline).as_ref() {
-            Some(pipeline) => pipeline.set_privacy(on)?,
-            None => return Err(Failure::new("the pipeline does not run")),
+        let Some(pipeline) = running.as_ref() else {
+            // What begins later begins covered; what is on stays on.
+            if on {
+                remembered.store(true)?;
+            }
+            return Err(Failure::new("the pipeline does not run yet, or no more; nothing is confirmed"));
+        };
+        if !on {
+            remembered.store(false)?;
         }
+        pipeline.set_privacy(on)?;
         if on {
             remembered.store(true)?;
         }

@@ -40,6 +40,8 @@ const BEAT: Duration = Duration::from_millis(250);
 const QUIET: Duration = Duration::from_secs(10);
 /// Signals that are no further apart count as sent together.
 const TOGETHER: Duration = Duration::from_millis(20);
+/// So many are enough to act on, or a flood of signals would put it off for ever.
+const MOST_TOGETHER: usize = 8;
 /// A detector that has had its frame for so long hangs: the watchdog is no longer fed.
 const HANGS: Duration = Duration::from_secs(10);
 
@@ -77,7 +79,7 @@ pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
         sinks,
         fps,
     })?;
-    control.start(pipeline);
+    control.start(pipeline)?;
     started.store(true, Ordering::SeqCst);
     notify(&[NotifyState::Ready]);
 
@@ -129,15 +131,19 @@ fn signals(started: Arc<AtomicBool>) -> Result<Receiver<i32>, Failure> {
 }
 
 /// The signals that come next, within a beat. Which of several came first is not to be known: the system keeps a set of
-/// them. So privacy mode, if it was asked for among others, is switched on last, and the end comes after it.
+/// them. So privacy mode, if it was asked for among others, is switched on, never off, and before anything that takes time.
 fn together(signals: &Receiver<i32>) -> Vec<i32> {
     let Ok(first) = signals.recv_timeout(BEAT) else { return Vec::new() };
     let mut all = vec![first];
-    while let Ok(next) = signals.recv_timeout(TOGETHER) {
+    while all.len() < MOST_TOGETHER
+        && let Ok(next) = signals.recv_timeout(TOGETHER)
+    {
         all.push(next);
     }
-    let rank = |signal: &i32| [SIGHUP, SIGUSR2, SIGUSR1].iter().position(|s| s == signal).unwrap_or(3);
-    all.sort_by_key(rank);
+    if all.contains(&SIGUSR1) {
+        all.retain(|signal| *signal != SIGUSR2);
+    }
+    all.sort_by_key(|signal| [SIGUSR1, SIGUSR2, SIGHUP].iter().position(|s| s == signal).unwrap_or(3));
     all.dedup();
     all
 }

@@ -31,8 +31,9 @@ impl<R: BufRead + Send> Y4mSource<R> {
         Ok(Y4mSource { input, header, sequence: 0, started: None, paced, arrived: None })
     }
 
-    /// Frames are taken at the time of their arrival, whatever rate the header tells: for a camera behind a pipe, which may
-    /// deliver fewer.
+    /// Frames bear the time of their arrival, or that of the frame before and a frame's time at the header's rate, whichever
+    /// is later: for a camera behind a pipe, which may deliver fewer than it told, and several at once after a stall. Time
+    /// between frames is never taken for shorter than it was, since how far somebody may have moved depends on it.
     #[must_use]
     pub fn timed_on_arrival(mut self) -> Self {
         self.arrived = Some(Timestamp::ZERO);
@@ -72,6 +73,7 @@ impl<R: BufRead + Send> FrameSource for Y4mSource<R> {
         }
         let meta = FrameMeta { sequence: self.sequence, captured: Timestamp::ZERO + at };
         let mut more = true;
+        let period = Duration::from_secs_f64(1.0 / self.fps());
         let input = &mut self.input;
         let frame = pool.fill(meta, |view| {
             more = read_frame(input, view)?;
@@ -84,11 +86,35 @@ impl<R: BufRead + Send> FrameSource for Y4mSource<R> {
                 self.sequence += 1;
                 if let Some(last) = &mut self.arrived {
                     let start = *self.started.get_or_insert_with(Instant::now);
-                    *last = (Timestamp::ZERO + start.elapsed()).max(*last + Duration::from_micros(1));
+                    let period = period.max(Duration::from_micros(1));
+                    *last = (Timestamp::ZERO + start.elapsed()).max(*last + period);
                     frame.set_captured(*last);
                 }
                 Ok(Captured::Frame(frame))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_that_come_at_once_after_a_stall_are_not_taken_for_simultaneous() {
+        let mut stream = b"YUV4MPEG2 W2 H2 F10:1 Ip A1:1 C420\n".to_vec();
+        (0..4).for_each(|_| stream.extend_from_slice(b"FRAME\n123456"));
+        let mut source = Y4mSource::open(stream.as_slice(), false).unwrap().timed_on_arrival();
+        let pool = FramePool::new(source.format().unwrap(), 4);
+        let mut times = Vec::new();
+        for n in 0..4 {
+            if n == 2 {
+                std::thread::sleep(Duration::from_millis(350));
+            }
+            let Captured::Frame(frame) = source.capture(&pool).unwrap() else { panic!("no frame") };
+            times.push(frame.meta().captured);
+        }
+        assert!(times.windows(2).all(|t| t[1].since(t[0]) >= Duration::from_millis(100)), "{times:?}");
+        assert!(times[2].since(times[1]) >= Duration::from_millis(150), "the stall is lost: {times:?}");
     }
 }
