@@ -1,6 +1,6 @@
 //! The live path as a camera drives it: from the moment a picture is dequeued to the moment a target gets it.
 //!
-//!     cargo bench --bench glass_to_sink -- [--seconds N] [--preset fast|balanced|careful] [--threads N]
+//!     cargo bench --package milkglass-benches --bench glass_to_sink -- [--seconds N] [--preset fast|balanced|careful] [--threads N]
 //!
 //! Frames of examples/people.mp4, enlarged to 1080p NV12, come at 30 frames/s into a [`Pipeline`] with a real detector, one
 //! zone and a target that only looks at the clock. Measured in the same run: how long a detection takes (D), the time from
@@ -112,7 +112,16 @@ fn percentile(times: &mut [Duration], share: f64) -> Duration {
 fn pictures() -> Vec<Vec<u8>> {
     let scale = format!("scale={}:{}", SIZE.0, SIZE.1);
     let mut child = Command::new("ffmpeg")
-        .args(["-v", "error", "-ss", "2", "-i", "examples/people.mp4", "-vf", &scale])
+        .args([
+            "-v",
+            "error",
+            "-ss",
+            "2",
+            "-i",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/people.mp4"),
+            "-vf",
+            &scale,
+        ])
         .args(["-pix_fmt", "nv12", "-f", "rawvideo", "-frames:v", &PICTURES.to_string(), "-"])
         .stdout(Stdio::piped())
         .spawn()

@@ -20,6 +20,8 @@
 //! `ort` and `rten` (both default) are the inference backends; without them the crate is the bare engine for a detector of
 //! your own. docs/INTEGRATING.md says more, docs/THREAT-MODEL.md what is promised and what is not.
 
+#[cfg(feature = "bench")]
+pub mod bench;
 pub mod detect;
 mod engine;
 mod error;

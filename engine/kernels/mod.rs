@@ -18,7 +18,8 @@ pub(crate) use x86::Avx2;
 
 /// A set of instructions that loops are written for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum InstructionSet {
+#[non_exhaustive]
+pub enum InstructionSet {
     /// Plain Rust, for every processor.
     Scalar,
     /// x86-64 with AVX2.

@@ -1,0 +1,45 @@
+//! What is measured, as a list of cases. `milkglass bench`, the criterion benches and the instruction counts share it, so
+//! that a figure of one of them is a figure of all.
+//!
+//! Only synthetic pictures are used here; nothing in this module can reach the pixels of a frame of a camera.
+
+mod letterbox;
+mod redact;
+
+pub use crate::kernels::InstructionSet;
+
+/// Something that can be timed: a kernel, or a few of them in the order in which a frame meets them.
+pub struct Case {
+    /// Group and what exactly, as `pixelate/nv12-200x200-4`.
+    pub name: String,
+    /// Luma pixels that one run makes or changes.
+    pub pixels: u64,
+    /// Bytes that any implementation has to read in one run.
+    pub reads: u64,
+    /// Bytes that any implementation has to write in one run.
+    pub writes: u64,
+    run: Box<dyn FnMut()>,
+    check: Box<dyn FnMut() -> Result<(), String>>,
+}
+
+impl Case {
+    /// Runs it once.
+    pub fn run(&mut self) {
+        (self.run)();
+    }
+
+    /// Runs it once and compares the result with what it must be: the scalar set's, to the bit.
+    ///
+    /// # Errors
+    /// What differs.
+    pub fn check(&mut self) -> Result<(), String> {
+        (self.check)()
+    }
+}
+
+/// Every case, with the loops of `set`.
+pub fn cases(set: InstructionSet) -> Vec<Case> {
+    let mut cases = redact::cases(set);
+    cases.extend(letterbox::cases(set));
+    cases
+}
