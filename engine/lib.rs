@@ -32,6 +32,7 @@ mod kernels;
 mod pipeline;
 mod policy;
 mod redact;
+mod selftest;
 mod sink;
 mod source;
 mod stats;

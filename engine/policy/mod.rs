@@ -198,6 +198,7 @@ pub struct Policy {
     on_deadline: OnDeadline,
     obscure_color: Color,
     export_regions: bool,
+    self_test: Option<Duration>,
 }
 
 impl Policy {
@@ -253,6 +254,10 @@ impl Policy {
     pub fn obscure_color(&self) -> Color {
         self.obscure_color
     }
+    /// Time between two self-tests of the detector in a live pipeline; `None` without them.
+    pub fn self_test(&self) -> Option<Duration> {
+        self.self_test
+    }
     /// A builder that starts from this policy.
     pub fn to_builder(&self) -> PolicyBuilder {
         PolicyBuilder { policy: self.clone() }
@@ -265,7 +270,8 @@ impl Policy {
 
 /// Builds a [`Policy`].
 ///
-/// Defaults: hold 1 s, look-ahead 0, speed 4 box widths per second, largest gap 500 ms, no deadline, obscure in black.
+/// Defaults: hold 1 s, look-ahead 0, speed 4 box widths per second, largest gap 500 ms, no deadline, obscure in black, no
+/// self-test.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct PolicyBuilder {
@@ -287,6 +293,7 @@ impl Default for PolicyBuilder {
                 on_deadline: OnDeadline::Obscure,
                 obscure_color: Color::BLACK,
                 export_regions: false,
+                self_test: None,
             },
         }
     }
@@ -352,6 +359,13 @@ impl PolicyBuilder {
         self.policy.obscure_color = color;
         self
     }
+    /// Tests the detector in a live pipeline, at the start and then so often (1 s to 1 h): a known person must be found and
+    /// nothing where nobody is, or everything is obscured until that is so. A detector that cannot find a person in a grey
+    /// picture, such as one for other sensors, needs another way to be watched: leave it off.
+    pub fn self_test(mut self, every: Option<Duration>) -> Self {
+        self.policy.self_test = every;
+        self
+    }
     /// Lets redacted frames tell where they were hidden ([`RedactedFrame::regions`](crate::RedactedFrame::regions)).
     pub fn export_regions(mut self, export: bool) -> Self {
         self.policy.export_regions = export;
@@ -403,6 +417,12 @@ impl PolicyBuilder {
             100.0,
             "use more than 0, up to 100",
         )?;
+        if let Some(every) = p.self_test
+            && !(Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&every)
+        {
+            let what = format!("self_test = {every:?}");
+            return Err(PolicyError::Range { what, why: "use 1 s to 1 h, or none" });
+        }
         if let Some(d) = p.deadline
             && d <= p.look_ahead
         {
