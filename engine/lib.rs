@@ -25,6 +25,8 @@ pub mod bench;
 pub mod detect;
 mod engine;
 mod error;
+#[cfg(feature = "evidence")]
+pub mod evidence;
 mod frame;
 mod geometry;
 #[cfg(feature = "models")]
