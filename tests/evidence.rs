@@ -349,6 +349,15 @@ fn two_programs_do_not_write_to_one_log() {
 }
 
 #[test]
+fn a_log_of_another_key_is_not_gone_on_with() {
+    let dir = tempfile::tempdir().unwrap();
+    run(dir.path(), "07", 0, 2, true);
+    let error = EvidenceLog::open(settings(dir.path(), "08")).err().unwrap().to_string();
+    assert!(error.contains("another device key"), "{error}");
+    run(dir.path(), "07", 100, 2, true);
+}
+
+#[test]
 fn a_new_policy_is_told_before_the_frames_under_it() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = EvidenceLog::open(settings(dir.path(), "07")).unwrap();

@@ -91,6 +91,19 @@ pub(super) fn last(segments: &[Segment], key: &DevicePublic) -> io::Result<(Opti
     Ok((None, cut))
 }
 
+/// Whether there are records, and none of them was signed with this key.
+pub(super) fn foreign(segments: &[Segment], key: &DevicePublic) -> io::Result<bool> {
+    if last(segments, key)?.0.is_some() {
+        return Ok(false);
+    }
+    let any = |s: &Segment| {
+        let mut bytes = Vec::new();
+        File::open(&s.path)?.take(MAX_LINE as u64).read_to_end(&mut bytes)?;
+        Ok(bytes.split(|b| *b == b'\n').any(|line| Record::parse(line, None).is_ok()))
+    };
+    segments.iter().map(any).find(|found| !matches!(found, Ok(false))).unwrap_or(Ok(false))
+}
+
 /// The number of a file's first record.
 fn first_record(path: &Path, key: &DevicePublic) -> Option<u64> {
     let mut bytes = Vec::new();

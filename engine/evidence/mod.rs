@@ -105,7 +105,8 @@ impl EvidenceLog {
     /// Opens or continues the log in a folder, which is made if it is not there. Nothing is written yet.
     ///
     /// # Errors
-    /// [`Error::Evidence`]: the folder cannot be had, another program writes there, or the bound is too small.
+    /// [`Error::Evidence`]: the folder cannot be had, another program writes there, it holds a log of another key, or the bound
+    /// is too small.
     pub fn open(settings: EvidenceSettings) -> Result<EvidenceLog> {
         Self::on(settings, Box::new(Folder::default()))
     }
@@ -124,6 +125,11 @@ impl EvidenceLog {
         let lock = lock.map_err(|e| fails("cannot be written to", &e))?;
         lock.try_lock()
             .map_err(|_| fails("is in use", &"another program writes there; give each its own"))?;
+        let foreign = files::list(&settings.dir).and_then(|all| files::foreign(&all, &settings.key.public()));
+        // What cannot be read now is tried again later.
+        if foreign.is_ok_and(|foreign| foreign) {
+            return Err(fails("holds a log of another device key", &"give that key, or another folder"));
+        }
         Ok(EvidenceLog {
             settings,
             disk,
