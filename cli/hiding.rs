@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use milkglass::detect::backend::Backend;
 use milkglass::detect::{Ensemble, ModelStore, Settings};
+use milkglass::evidence::Identity;
 use milkglass::{BackendChoice, Class, Policy, PolicyDefaults, PolicyFile, Preset, ZoneEntry};
 use sha2::{Digest, Sha256};
 
@@ -144,6 +145,13 @@ impl Hiding {
         });
         let store = self.store.clone().map_or_else(ModelStore::locate, Ok)?;
         Ok((Ensemble::load(&store, &backend, settings)?, backend))
+    }
+
+    /// What the evidence log says of these settings; models and runtime stay as they are.
+    pub fn identify(&self, before: Identity) -> Result<Identity, Failure> {
+        let zones = hex(&Sha256::digest(format!("{:?}", self.live_policy()?.zones())));
+        let program = concat!("milkglass ", env!("CARGO_PKG_VERSION")).to_owned();
+        Ok(Identity { program, policy: self.hash(), zones, ..before })
     }
 
     /// SHA-256 of everything that decides what is hidden: two reports with the same hash hid by the same rules.

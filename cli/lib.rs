@@ -11,6 +11,7 @@ mod hiding;
 mod inputs;
 mod live;
 mod lockstep;
+mod log;
 mod outcome;
 mod policy;
 mod progress;
@@ -53,6 +54,7 @@ pub fn run() -> ExitCode {
         Command::Policy(command) => policy::run(command, &mut std::io::stdout().lock())
             .map(|()| Exit::Done)
             .map_err(|e| Failure::new(e.to_string())),
+        Command::Log(command) => log::run(command, &mut std::io::stdout().lock()),
         Command::Doctor(args) => doctor::run(args),
         // Both have been told apart above.
         Command::Child(_) => Ok(Exit::Failed),
