@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
+use std::fs;
 
 use milkglass::{
     Anchor, Bound, FrameFormat, KEYS, Lock, Orientation, OwnerKey, OwnerSecret, PixelFormat, PolicyFile,
@@ -303,24 +304,54 @@ fn only_the_owners_signature_counts() {
 fn the_device_remembers_its_owner_and_takes_no_older_file() {
     let folder = tempfile::tempdir().unwrap();
     let anchor = || Anchor::new(folder.path());
+    let admit = |lock: &Lock| anchor().admit(lock, lock.policy(), &format());
+    let refused = |lock: &Lock| admit(lock).unwrap_err().to_string();
     assert!(!anchor().is_set());
-    anchor().admit(&lock(5)).unwrap();
+    admit(&lock(5)).unwrap();
     assert!(anchor().is_set());
-    anchor().admit(&lock(5)).unwrap();
-    anchor().admit(&lock(6)).unwrap();
-    let older = anchor().admit(&lock(5)).unwrap_err().to_string();
-    assert!(older.contains("older"), "{older}");
+    admit(&lock(5)).unwrap();
+    admit(&lock(6)).unwrap();
+    assert!(refused(&lock(5)).contains("older"));
     // The same number for something else.
     let other = Lock::sign("faces = \"fill\"", &bound(6), &secret(1)).unwrap();
     let other = Lock::parse(&other, "l", None).unwrap();
-    assert!(anchor().admit(&other).unwrap_err().to_string().contains("another lock file with the number 6"));
+    assert!(refused(&other).contains("another lock file with the number 6"));
     // Somebody else's, however new.
     let foreign = Lock::sign(OWNERS, &bound(99), &secret(2)).unwrap();
     let foreign = Lock::parse(&foreign, "l", None).unwrap();
-    assert!(anchor().admit(&foreign).unwrap_err().to_string().contains("not this device's owner"));
+    assert!(refused(&foreign).contains("not this device's owner"));
     // A memory that is damaged is no memory that is empty.
-    std::fs::write(folder.path().join("owner.toml"), "rubbish").unwrap();
-    assert!(anchor().admit(&lock(7)).unwrap_err().to_string().contains("damaged"));
+    fs::write(folder.path().join("owner.toml"), "rubbish").unwrap();
+    assert!(refused(&lock(7)).contains("damaged"));
+}
+
+#[test]
+fn what_anybody_strengthened_only_the_owner_can_loosen() {
+    let folder = tempfile::tempdir().unwrap();
+    let anchor = || Anchor::new(folder.path());
+    let more = edited("hold = \"1s\"", "hold = \"2s\"");
+    anchor().admit(&lock(1), &parse(OWNERS), &format()).unwrap();
+    anchor().admit(&lock(1), &more, &format()).unwrap();
+    let refused = anchor().admit(&lock(1), &parse(OWNERS), &format()).unwrap_err().to_string();
+    assert!(refused.contains("hold: 1s instead of 2s"), "{refused}");
+    // A refused one changes nothing.
+    anchor().admit(&lock(1), &more, &format()).unwrap();
+    anchor().admit(&lock(2), &parse(OWNERS), &format()).unwrap();
+}
+
+#[test]
+fn a_policy_written_out_is_the_same_policy() {
+    let mut all = vec![parse(OWNERS), PolicyFile::default()];
+    all.extend(WEAKER.iter().map(|(from, to, _)| edited(from, to)));
+    all.extend(STRONGER.iter().map(|(from, to)| edited(from, to)));
+    for file in all {
+        let text = file.to_toml();
+        let back = parse(&text);
+        assert_eq!(back, file, "{text}");
+    }
+    let mut named = parse(OWNERS);
+    named.zones[0].name = "quote \" back \\ umlaut \u{fc}".into();
+    assert_eq!(parse(&named.to_toml()), named);
 }
 
 #[test]

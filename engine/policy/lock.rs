@@ -201,12 +201,7 @@ impl Lock {
     /// # Errors
     /// [`PolicyError::Locked`] that names everything it would weaken.
     pub fn admit(&self, policy: &PolicyFile, format: &FrameFormat) -> Result<(), PolicyError> {
-        let weaker = policy.weakenings(&self.policy, format)?;
-        if weaker.is_empty() {
-            return Ok(());
-        }
-        let list: Vec<String> = weaker.iter().map(ToString::to_string).collect();
-        Err(locked(format!("{}; strengthen it, or ask the owner for a new lock file", list.join("; "))))
+        at_least(policy, &self.policy, format)
     }
 
     /// Lets these models and this runtime pass: names and SHA-256 in hexadecimal.
@@ -237,7 +232,8 @@ impl Lock {
     }
 }
 
-/// Remembers on the device whose locks it takes, and the newest that it has seen.
+/// Remembers on the device whose locks it takes, the newest that it has seen, and the strongest policy that was in force
+/// under it: a ratchet. What anybody has strengthened, only the owner's next lock can loosen.
 #[derive(Debug)]
 pub struct Anchor {
     file: PathBuf,
@@ -249,6 +245,7 @@ struct Anchored {
     owner: String,
     serial: u64,
     hash: String,
+    policy: String,
 }
 
 impl Anchor {
@@ -262,39 +259,61 @@ impl Anchor {
         self.file.try_exists().unwrap_or(true)
     }
 
-    /// Admits a lock: of the same owner as before, and no older than the newest so far. It is remembered, in a way that
+    /// Admits a lock of the same owner as before, no older than the newest so far, and a policy that protects at least as
+    /// much as it, and as whatever was in force under it, in pictures of `format`. All of it is remembered, in a way that
     /// survives a power cut, before this returns. The first lock sets the owner.
     ///
     /// # Errors
-    /// [`PolicyError::Locked`]: another owner, an older file, or the memory cannot be read or written.
-    pub fn admit(&self, lock: &Lock) -> Result<(), PolicyError> {
-        let shown = self.file.display();
-        if self.is_set() {
-            let text = read_text(&self.file).map_err(|e| locked(format!("{shown} cannot be read: {e}")))?;
-            let known: Anchored = toml::from_str(&text).map_err(|_| locked(format!("{shown} is damaged")))?;
-            if known.owner != lock.owner.to_string() {
+    /// [`PolicyError::Locked`]: another owner, an older file, a weaker policy, or the memory cannot be read or written.
+    pub fn admit(&self, lock: &Lock, policy: &PolicyFile, format: &FrameFormat) -> Result<(), PolicyError> {
+        lock.admit(policy, format)?;
+        let now = Anchored {
+            owner: lock.owner.to_string(),
+            serial: lock.bound.serial,
+            hash: lock.hash.clone(),
+            policy: policy.to_toml(),
+        };
+        if let Some(known) = self.known()? {
+            if known.owner != now.owner {
                 return Err(locked("the lock file is signed by somebody who is not this device's owner"));
             }
-            if lock.bound.serial < known.serial {
+            if now.serial < known.serial {
                 return Err(locked(format!(
                     "the lock file's number is {}, and number {} was in force: an older one is refused",
-                    lock.bound.serial, known.serial
+                    now.serial, known.serial
                 )));
             }
-            if lock.bound.serial == known.serial {
-                return match known.hash == lock.hash {
-                    true => Ok(()),
-                    false => Err(locked(format!(
+            if now.serial == known.serial {
+                if known.hash != now.hash {
+                    return Err(locked(format!(
                         "another lock file with the number {} was in force; sign it with a larger one",
                         known.serial
-                    ))),
-                };
+                    )));
+                }
+                at_least(policy, &PolicyFile::parse(&known.policy, &self.shown())?, format)?;
+                if known.policy == now.policy {
+                    return Ok(());
+                }
             }
         }
-        let now =
-            Anchored { owner: lock.owner.to_string(), serial: lock.bound.serial, hash: lock.hash.clone() };
         let text = toml::to_string(&now).map_err(|e| locked(e.to_string()))?;
-        self.store(&text).map_err(|e| locked(format!("{shown} cannot be written: {e}")))
+        self.store(&text).map_err(|e| locked(format!("{} cannot be written: {e}", self.shown())))
+    }
+
+    fn known(&self) -> Result<Option<Anchored>, PolicyError> {
+        if !self.is_set() {
+            return Ok(None);
+        }
+        let text =
+            read_text(&self.file).map_err(|e| locked(format!("{} cannot be read: {e}", self.shown())))?;
+        match toml::from_str(&text) {
+            Ok(known) => Ok(Some(known)),
+            Err(_) => Err(locked(format!("{} is damaged", self.shown()))),
+        }
+    }
+
+    fn shown(&self) -> String {
+        self.file.display().to_string().replace(char::is_control, "?")
     }
 
     fn store(&self, text: &str) -> std::io::Result<()> {
@@ -327,6 +346,15 @@ fn message(policy: &str, bound: &Bound) -> Result<Vec<u8>, PolicyError> {
     }
     text += &format!("policy {}\n{policy}", policy.len());
     Ok(text.into_bytes())
+}
+
+fn at_least(policy: &PolicyFile, base: &PolicyFile, format: &FrameFormat) -> Result<(), PolicyError> {
+    let weaker = policy.weakenings(base, format)?;
+    if weaker.is_empty() {
+        return Ok(());
+    }
+    let list: Vec<String> = weaker.iter().map(ToString::to_string).collect();
+    Err(locked(format!("{}; strengthen it, or ask the owner for a new lock file", list.join("; "))))
 }
 
 fn locked(what: impl Into<String>) -> PolicyError {

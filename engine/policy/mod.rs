@@ -177,7 +177,7 @@ pub enum PolicyError {
     #[error("{0}")]
     File(String),
     /// The owner has locked the policy, and this would weaken it; or the lock is not what it should be.
-    #[error("the policy is locked by its owner: {0}")]
+    #[error("the owner's lock: {0}")]
     Locked(String),
     /// Any of these, found at a place in a file.
     #[error("{place}: {error}")]
