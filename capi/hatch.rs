@@ -32,6 +32,8 @@ struct State {
     served: Option<Served>,
     /// Times that everything was forgotten: a frame in hand from before is thrown away.
     forgotten: u64,
+    /// Nothing is served any more: what still comes is thrown away.
+    dry: bool,
     ended: bool,
     closed: bool,
 }
@@ -99,6 +101,12 @@ impl Hatch {
         self.asked.notify_one();
     }
 
+    /// Nothing that still comes is to be served.
+    pub fn dry_up(&self) {
+        self.lock().dry = true;
+        self.asked.notify_one();
+    }
+
     /// Nobody will ask any more, and whoever does is sent away.
     pub fn close(&self) {
         self.lock().closed = true;
@@ -106,7 +114,11 @@ impl Hatch {
         self.answered.notify_all();
     }
 
-    fn wait<'a>(&self, state: MutexGuard<'a, State>, until: Option<Instant>) -> Option<MutexGuard<'a, State>> {
+    fn wait<'a>(
+        &self,
+        state: MutexGuard<'a, State>,
+        until: Option<Instant>,
+    ) -> Option<MutexGuard<'a, State>> {
         let Some(until) = until else {
             return Some(self.answered.wait(state).unwrap_or_else(PoisonError::into_inner));
         };
@@ -130,9 +142,10 @@ impl FrameSink for Server {
         let hatch = &self.0;
         let state = hatch.lock();
         let before = state.forgotten;
-        let nobody = |s: &mut State| s.wanted.is_none() && !s.closed && s.forgotten == before;
+        let useless = |s: &State| s.closed || s.dry || s.forgotten != before;
+        let nobody = |s: &mut State| s.wanted.is_none() && !useless(s);
         let mut state = hatch.asked.wait_while(state, nobody).unwrap_or_else(PoisonError::into_inner);
-        if state.closed || state.forgotten != before {
+        if useless(&state) {
             return Ok(());
         }
         if let Some(target) = state.wanted.take() {

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use milkglass::{
-    Captured, FrameFormat, FramePool, FrameSource, Outcome, Pipeline, PolicyFile, Result, State, Status, Timestamp,
+    Captured, FrameFormat, FramePool, FrameSource, Outcome, Pipeline, PolicyFile, Result, State, Status,
+    Timestamp,
 };
 
 use crate::detector::Gate;
@@ -112,9 +113,9 @@ impl Stream {
                 return Ok(());
             }
         }
-        // What it left may still wait to be taken.
+        // What it left may still wait to be taken, and cannot be obscured any more.
         if on {
-            self.hatch.forget();
+            self.hatch.dry_up();
         }
         Err(self.stopped())
     }
@@ -233,12 +234,11 @@ impl Stream {
 /// A source whose end can be waited for.
 pub(crate) struct Watched {
     pub source: Box<dyn FrameSource>,
-    pub alive: Arc<()>,
+    pub _alive: Arc<()>,
 }
 
 impl FrameSource for Watched {
     fn capture(&mut self, pool: &FramePool) -> Result<Captured> {
-        debug_assert!(Arc::strong_count(&self.alive) > 0);
         self.source.capture(pool)
     }
 }

@@ -157,6 +157,32 @@ static void privacy_reaches_what_waits(void) {
     CHECK(milkglass_close(p.stream) == MILKGLASS_STATUS_OK);
 }
 
+// When everything was pushed and redacted, privacy mode still reaches what nobody has taken yet.
+static void privacy_reaches_what_is_left(void) {
+    static uint8_t raw[LENGTH], redacted[LENGTH];
+    play p;
+    memset(&p, 0, sizeof p);
+    milkglass_config config = config_of(&p);
+    CHECK(milkglass_open(&config, &p.stream) == MILKGLASS_STATUS_OK);
+    milkglass_picture picture = raw_picture(raw);
+    milkglass_frame frame = room(redacted);
+    picture.captured = now_ns();
+    CHECK(milkglass_push(p.stream, &picture) == MILKGLASS_STATUS_OK);
+    milkglass_stats stats = {.size = sizeof stats};
+    do {
+        sleep_ms(10);
+        CHECK(milkglass_read_stats(p.stream, &stats) == MILKGLASS_STATUS_OK);
+    } while (stats.covered == 0);
+    CHECK(milkglass_finish(p.stream) == MILKGLASS_STATUS_OK);
+    do {
+        sleep_ms(10);
+        CHECK(milkglass_read_stats(p.stream, &stats) == MILKGLASS_STATUS_OK);
+    } while (stats.state != MILKGLASS_STATE_STOPPED);
+    CHECK(milkglass_set_privacy(p.stream, 1) == MILKGLASS_STATUS_STOPPED);
+    CHECK(milkglass_take(p.stream, &frame, -1) == MILKGLASS_STATUS_END);
+    CHECK(milkglass_close(p.stream) == MILKGLASS_STATUS_OK);
+}
+
 // Eight threads do everything at once, to streams that open and close meanwhile.
 static volatile milkglass_stream shared[2];
 static int over;
@@ -229,6 +255,7 @@ int main(void) {
     play_script(HANGS, 1);
     play_script(GOOD, 1);
     privacy_reaches_what_waits();
+    privacy_reaches_what_is_left();
     eight_threads();
     puts("done");
     return 0;
