@@ -31,7 +31,7 @@ pub struct Stream {
     pub(crate) inlet: Option<Inlet>,
     pub(crate) skipped: AtomicU64,
     pub(crate) pipeline: RwLock<Running>,
-    /// Serialises exchanges of the policy.
+    /// One exchange of the policy, or of privacy mode, at a time.
     pub(crate) exchange: Mutex<()>,
     /// Dead when the source is gone.
     pub(crate) source: Weak<()>,
@@ -104,20 +104,21 @@ impl Stream {
     }
 
     pub(crate) fn set_privacy(&self, on: bool) -> Result<(), Fault> {
-        if let Running::Yes(pipeline) = &*self.running() {
-            if pipeline.set_privacy(on).is_ok() {
-                if on {
-                    // The frame in the hatch is from before.
-                    self.hatch.forget();
-                }
-                return Ok(());
-            }
-        }
-        // What it left may still wait to be taken, and cannot be obscured any more.
+        let _one = self.exchange.lock().unwrap_or_else(PoisonError::into_inner);
         if on {
-            self.hatch.dry_up();
+            self.hatch.hold();
         }
-        Err(self.stopped())
+        let told = match &*self.running() {
+            Running::Yes(pipeline) => pipeline.set_privacy(on).is_ok(),
+            Running::Ended(..) => false,
+        };
+        match (told, on) {
+            (true, true) => self.hatch.wait_fresh(),
+            // What it left may still wait to be taken, and cannot be obscured any more.
+            (false, true) => self.hatch.dry_up(),
+            _ => {}
+        }
+        if told { Ok(()) } else { Err(self.stopped()) }
     }
 
     pub(crate) fn set_policy(&self, file: &PolicyFile) -> Result<(), Fault> {
