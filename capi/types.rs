@@ -258,7 +258,7 @@ macro_rules! versioned {
         }
     )*};
 }
-// Bytes of the first version, which never change, unlike the structures.
+// Bytes of the first version. When a structure grows, its entry becomes the offset of the first new field.
 versioned! {
     milkglass_config size_of::<milkglass_config>();
     milkglass_picture size_of::<milkglass_picture>();

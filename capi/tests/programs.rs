@@ -142,6 +142,45 @@ fn the_example_with_an_npu_hides_what_it_finds() {
     assert!(said.contains(" 0 with bright pixels left"), "{said}");
 }
 
+/// As a package is built: everything below DESTDIR, found by pkg-config alone, by the name that the linker writes down.
+#[test]
+fn what_is_installed_is_found_and_exports_nothing_else() {
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("installed");
+    let _ = fs::remove_dir_all(&root);
+    let shared = fs::canonicalize(libraries().join("libmilkglass.so")).unwrap();
+    let mut install = Command::new(Path::new(HERE).join("install.sh"));
+    install
+        .arg(shared.parent().unwrap())
+        .env("PREFIX", "/opt/milkglass")
+        .env("DESTDIR", &root)
+        .env("STRIP", "true");
+    run(&mut install, b"");
+    let lib = root.join("opt/milkglass/lib");
+    assert!(root.join("opt/milkglass/share/milkglass/models/yunet.onnx").is_file());
+    let mut pkg = Command::new("pkg-config");
+    pkg.args(["--cflags", "--libs", "milkglass"]).env("PKG_CONFIG_SYSROOT_DIR", &root);
+    let flags = run(pkg.env("PKG_CONFIG_LIBDIR", lib.join("pkgconfig")), b"");
+    let program = root.join("npu");
+    let mut gcc = Command::new("gcc");
+    run(
+        gcc.arg(Path::new(HERE).join("examples/npu.c"))
+            .args(flags.split_whitespace())
+            .arg("-o")
+            .arg(&program),
+        b"",
+    );
+    fs::remove_file(lib.join("libmilkglass.so")).unwrap();
+    let said = run(Command::new(&program).env("LD_LIBRARY_PATH", &lib), b"");
+    assert!(said.contains(" 0 with bright pixels left"), "{said}");
+
+    let symbols =
+        run(Command::new("nm").args(["-D", "--defined-only"]).arg(lib.join("libmilkglass.so.0")), b"");
+    let names: Vec<&str> = symbols.lines().filter_map(|line| line.split_whitespace().last()).collect();
+    let header = fs::read_to_string(Path::new(HERE).join("milkglass.h")).unwrap();
+    assert_eq!(names.len(), 12, "{names:?}");
+    assert!(names.iter().all(|name| header.contains(&format!("{name}("))), "{names:?}");
+}
+
 /// Zones need no model, so that this runs in every build; the zone is the left half.
 #[test]
 fn the_forty_lines_redact_what_is_piped_through() {
