@@ -17,14 +17,14 @@ pub(crate) use kernels::{COLUMN, MOST_ROWS, column_sums};
 pub(crate) use kernels::{Kernels, kernels};
 
 /// Where something is hidden, in luma pixels of the stored picture.
-enum Shape<'a> {
+pub(crate) enum Shape<'a> {
     Rect(PixelRect),
     Mask(&'a Mask),
 }
 
 impl Shape<'_> {
     /// What the mosaic's grid is stretched over.
-    fn bounds(&self) -> PixelRect {
+    pub(crate) fn bounds(&self) -> PixelRect {
         match self {
             Shape::Rect(r) => *r,
             Shape::Mask(m) => m.bounds,
@@ -32,7 +32,7 @@ impl Shape<'_> {
     }
 
     /// Calls `draw` for each hidden run of samples (row, first, end) of a plane.
-    fn runs(&self, plane: &PlaneLayout, mut draw: impl FnMut(u32, u32, u32)) {
+    pub(crate) fn runs(&self, plane: &PlaneLayout, mut draw: impl FnMut(u32, u32, u32)) {
         let r = self.bounds().in_plane(plane.shift, plane.width, plane.height);
         for y in r.y0..r.y1 {
             match self {
@@ -62,7 +62,7 @@ pub(crate) fn hide(view: &mut ViewMut<'_>, cover: &Cover, mosaics: &mut Mosaics,
     }
 }
 
-fn hide_shape(
+pub(crate) fn hide_shape(
     k: &Kernels,
     view: &mut ViewMut<'_>,
     shape: &Shape<'_>,

@@ -124,26 +124,32 @@ fn sum<const N: usize>(block: Block<'_>, totals: &mut [u64]) {
 }
 
 fn fill(row: &mut [u8], value: &[u8]) {
-    let (n, len) = (value.len(), row.len());
-    if value.iter().all(|&v| v == value[0]) {
-        // The C library's loop knows more of caches than we do.
-        row.fill(value[0]);
-    } else if len < SIZE {
-        scalar::fill(row, value);
-    } else {
-        let mut sample = [0; 4];
-        sample[..n].copy_from_slice(value);
-        let samples = |first: usize| {
-            let channels = load_at(&CHANNELS[n - 1], first);
-            // SAFETY: NEON.
-            unsafe { vqtbl1q_u8(vreinterpretq_u8_u32(vdupq_n_u32(u32::from_le_bytes(sample))), channels) }
-        };
-        let (body, last) = (samples(0), len - SIZE);
-        for at in (0..last).step_by(SIZE - SIZE % n) {
-            store_at(row, at, body);
-        }
-        store_at(row, last, samples(last % n));
+    match *value {
+        [a] => row.fill(a),
+        [a, b] => fill_with::<2>(row, [a, b, 0, 0]),
+        [a, b, c] => fill_with::<3>(row, [a, b, c, 0]),
+        [a, b, c, d] => fill_with::<4>(row, [a, b, c, d]),
+        _ => scalar::fill(row, value),
     }
+}
+
+fn fill_with<const N: usize>(row: &mut [u8], value: [u8; 4]) {
+    if value[1..N].iter().all(|&v| v == value[0]) {
+        // The C library's loop knows more of caches than we do.
+        return row.fill(value[0]);
+    }
+    let Some(last) = row.len().checked_sub(SIZE) else { return scalar::fill(row, &value[..N]) };
+    let samples = |first: usize| {
+        let channels = load_at(&CHANNELS[N - 1], first);
+        // SAFETY: NEON.
+        unsafe { vqtbl1q_u8(vreinterpretq_u8_u32(vdupq_n_u32(u32::from_le_bytes(value))), channels) }
+    };
+    let (body, mut at) = (samples(0), 0);
+    while at < last {
+        store_at(row, at, body);
+        at += SIZE - SIZE % N;
+    }
+    store_at(row, last, samples(last % N));
 }
 
 /// The channel of each byte of a row of samples with 1, 2, 3 and 4 of them.

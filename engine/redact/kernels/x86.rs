@@ -112,23 +112,30 @@ fn fours(v: __m256i) -> [u64; 4] {
 
 #[target_feature(enable = "avx2")]
 fn fill(row: &mut [u8], value: &[u8]) {
-    let (n, len) = (value.len(), row.len());
-    if value.iter().all(|&v| v == value[0]) {
-        // The C library's loop knows more of caches than we do.
-        row.fill(value[0]);
-    } else if len < SIZE {
-        scalar::fill(row, value);
-    } else {
-        let mut sample = [0; 4];
-        sample[..n].copy_from_slice(value);
-        let samples = _mm256_set1_epi32(i32::from_le_bytes(sample));
-        let last = len - SIZE;
-        let body = _mm256_shuffle_epi8(samples, load_at(&CHANNELS[n - 1], 0));
-        for at in (0..last).step_by(SIZE - SIZE % n) {
-            store_at(row, at, body);
-        }
-        store_at(row, last, _mm256_shuffle_epi8(samples, load_at(&CHANNELS[n - 1], last % n)));
+    match *value {
+        [a] => row.fill(a),
+        [a, b] => fill_with::<2>(row, [a, b, 0, 0]),
+        [a, b, c] => fill_with::<3>(row, [a, b, c, 0]),
+        [a, b, c, d] => fill_with::<4>(row, [a, b, c, d]),
+        _ => scalar::fill(row, value),
     }
+}
+
+#[target_feature(enable = "avx2")]
+fn fill_with<const N: usize>(row: &mut [u8], value: [u8; 4]) {
+    if value[1..N].iter().all(|&v| v == value[0]) {
+        // The C library's loop knows more of caches than we do.
+        return row.fill(value[0]);
+    }
+    let Some(last) = row.len().checked_sub(SIZE) else { return scalar::fill(row, &value[..N]) };
+    let samples = _mm256_set1_epi32(i32::from_le_bytes(value));
+    let body = _mm256_shuffle_epi8(samples, load_at(&CHANNELS[N - 1], 0));
+    let mut at = 0;
+    while at < last {
+        store_at(row, at, body);
+        at += SIZE - SIZE % N;
+    }
+    store_at(row, last, _mm256_shuffle_epi8(samples, load_at(&CHANNELS[N - 1], last % N)));
 }
 
 /// The channel of each byte of a row of samples with 1, 2, 3 and 4 of them.
