@@ -3,7 +3,7 @@
 
 use std::arch::aarch64::*;
 
-use super::{Block, COLUMN, Kernels, MOST_ROWS, WHOLE, scalar};
+use super::{Block, COLUMN, Kernels, MOST_ROWS, scalar};
 
 pub(super) const KERNELS: Kernels = Kernels {
     sum: |block, totals| match totals.len() {
@@ -12,12 +12,13 @@ pub(super) const KERNELS: Kernels = Kernels {
         3 => sum::<3>(block, totals),
         _ => sum::<4>(block, totals),
     },
-    fill,
-    blend,
+    // What the compiler makes of these plain loops takes no more instructions than what can be written by hand.
+    fill: scalar::fill,
+    blend: scalar::blend,
     column_sums,
     evens,
     odd_means,
-    split,
+    split: scalar::split,
 };
 
 /// Bytes in a register.
@@ -45,20 +46,22 @@ fn load_at(from: &[u8], at: usize) -> uint8x16_t {
     unsafe { vld1q_u8(from.as_ptr()) }
 }
 
-/// Pairs of bytes from byte `at` on, parted. Panics when there are too few.
+/// Calls `piece` with where pieces of a register begin that cover `0..len` together, at least one register: the last may
+/// overlap the one before. Every piece lies within `0..len`.
 #[inline(always)]
-fn load_pairs_at(from: &[u8], at: usize) -> uint8x16x2_t {
-    let from = &from[at..at + 2 * SIZE];
-    // SAFETY: the slice has the bytes that are read.
-    unsafe { vld2q_u8(from.as_ptr()) }
-}
-
-/// Over the bytes from `at` on. Panics when there are too few.
-#[inline(always)]
-fn store_at(to: &mut [u8], at: usize, v: uint8x16_t) {
-    let to = &mut to[at..at + SIZE];
-    // SAFETY: the slice has the bytes that are written.
-    unsafe { vst1q_u8(to.as_mut_ptr(), v) }
+fn pieces(len: usize, mut piece: impl FnMut(usize)) {
+    let mut at = 0;
+    while at + 2 * SIZE <= len {
+        piece(at);
+        piece(at + SIZE);
+        at += 2 * SIZE;
+    }
+    if at + SIZE < len {
+        piece(at);
+    }
+    if at < len {
+        piece(len - SIZE);
+    }
 }
 
 /// Sixteen samples, channel by channel.
@@ -123,92 +126,50 @@ fn sum<const N: usize>(block: Block<'_>, totals: &mut [u64]) {
     }
 }
 
-fn fill(row: &mut [u8], value: &[u8]) {
-    match *value {
-        [a] => row.fill(a),
-        [a, b] => fill_with::<2>(row, [a, b, 0, 0]),
-        [a, b, c] => fill_with::<3>(row, [a, b, c, 0]),
-        [a, b, c, d] => fill_with::<4>(row, [a, b, c, d]),
-        _ => scalar::fill(row, value),
-    }
-}
-
-fn fill_with<const N: usize>(row: &mut [u8], value: [u8; 4]) {
-    if value[1..N].iter().all(|&v| v == value[0]) {
-        // The C library's loop knows more of caches than we do.
-        return row.fill(value[0]);
-    }
-    let Some(last) = row.len().checked_sub(SIZE) else { return scalar::fill(row, &value[..N]) };
-    let samples = |first: usize| {
-        let channels = load_at(&CHANNELS[N - 1], first);
-        // SAFETY: NEON.
-        unsafe { vqtbl1q_u8(vreinterpretq_u8_u32(vdupq_n_u32(u32::from_le_bytes(value))), channels) }
-    };
-    let (body, mut at) = (samples(0), 0);
-    while at < last {
-        store_at(row, at, body);
-        at += SIZE - SIZE % N;
-    }
-    store_at(row, last, samples(last % N));
-}
-
-/// The channel of each byte of a row of samples with 1, 2, 3 and 4 of them.
-const CHANNELS: [[u8; SIZE + 4]; 4] = {
-    let mut channels = [[0; SIZE + 4]; 4];
-    let mut n = 1;
-    while n <= 4 {
-        let mut i = 0;
-        while i < SIZE + 4 {
-            channels[n - 1][i] = (i % n) as u8;
-            i += 1;
-        }
-        n += 1;
-    }
-    channels
-};
-
-fn blend(to: &mut [u8], upper: &[u8], lower: &[u8], t: u8) {
-    let len = to.len();
-    if len < SIZE {
-        return scalar::blend(to, upper, lower, t);
-    }
-    for i in 0..len.div_ceil(SIZE) {
-        let at = (i * SIZE).min(len - SIZE);
-        let (a, b) = (load_at(upper, at), load_at(lower, at));
-        // SAFETY: NEON.
-        let mixed = unsafe {
-            let (wa, wb) = (vdupq_n_u8(WHOLE - t), vdupq_n_u8(t));
-            let low = vmull_u8(vget_low_u8(a), vget_low_u8(wa));
-            let low = vmlal_u8(low, vget_low_u8(b), vget_low_u8(wb));
-            let high = vmlal_high_u8(vmull_high_u8(a, wa), b, wb);
-            vrshrn_high_n_u16::<7>(vrshrn_n_u16::<7>(low), high)
-        };
-        store_at(to, at, mixed);
-    }
-}
-
 fn column_sums(rows: &[u8], stride: usize, sums: &mut [u32]) {
     let count = rows.len().div_ceil(stride);
     let wide = sums.len() * COLUMN;
     assert!(count <= MOST_ROWS && wide <= stride);
     assert!(count == 0 || (count - 1) * stride + wide <= rows.len());
-    let (pairs, rest) = sums.as_chunks_mut::<2>();
-    for (i, sums) in pairs.iter_mut().enumerate() {
-        // SAFETY: `(count - 1) * stride + wide` bytes are there (asserted above), and those read are among the first `wide`
-        // of row `y`. 128 rows of sums of pairs fit into 16 bits.
-        unsafe {
-            let mut sum = vdupq_n_u16(0);
-            for y in 0..count {
-                sum = vpadalq_u8(sum, vld1q_u8(rows.as_ptr().add(y * stride + i * SIZE)));
-            }
-            let fours = vpaddlq_u16(sum);
-            vst1_u32(sums.as_mut_ptr(), vpadd_u32(vget_low_u32(fours), vget_high_u32(fours)));
-        }
+    // Four registers side by side, then one, from top to bottom.
+    let (eights, rest) = sums.as_chunks_mut::<8>();
+    let (pairs, rest) = rest.as_chunks_mut::<2>();
+    let mut done = 0;
+    for sums in eights {
+        // SAFETY: `count` rows of `wide` bytes are there (asserted above), and `done + 4 * SIZE` is at most `wide`.
+        unsafe { strip::<4>(rows, stride, count, done, sums) };
+        done += 4 * SIZE;
     }
-    let done = pairs.len() * SIZE;
+    for sums in pairs {
+        // SAFETY: as above, with `done + SIZE`.
+        unsafe { strip::<1>(rows, stride, count, done, sums) };
+        done += SIZE;
+    }
     if !rest.is_empty() {
         let rows = rows.get(done..).unwrap_or_default();
         scalar::column_sums(rows, stride, rest);
+    }
+}
+
+/// The sums of `C` registers side by side, from byte `start` of each row on.
+///
+/// # Safety
+/// Each of `count` rows, at most [`MOST_ROWS`], has `C * SIZE` bytes from `start` on.
+#[inline(always)]
+unsafe fn strip<const C: usize>(rows: &[u8], stride: usize, count: usize, start: usize, sums: &mut [u32]) {
+    // SAFETY: the caller's. 128 rows of sums of pairs fit into 16 bits.
+    unsafe {
+        let mut columns = [vdupq_n_u16(0); C];
+        for y in 0..count {
+            let row = rows.as_ptr().add(y * stride + start);
+            for (i, column) in columns.iter_mut().enumerate() {
+                *column = vpadalq_u8(*column, vld1q_u8(row.add(i * SIZE)));
+            }
+        }
+        for (sums, column) in sums.as_chunks_mut::<2>().0.iter_mut().zip(columns) {
+            let fours = vpaddlq_u16(column);
+            vst1_u32(sums.as_mut_ptr(), vpadd_u32(vget_low_u32(fours), vget_high_u32(fours)));
+        }
     }
 }
 
@@ -217,10 +178,11 @@ fn evens(from: &[u8], to: &mut [u8]) {
     if len < SIZE {
         return scalar::evens(from, to);
     }
-    for i in 0..len.div_ceil(SIZE) {
-        let at = (i * SIZE).min(len - SIZE);
-        store_at(to, at, load_pairs_at(from, 2 * at).0);
-    }
+    let from = &from[..2 * len];
+    // SAFETY: every piece lies within `0..len`, and there are twice as many bytes to read.
+    pieces(len, |at| unsafe {
+        vst1q_u8(to.as_mut_ptr().add(at), vld2q_u8(from.as_ptr().add(2 * at)).0);
+    });
 }
 
 fn odd_means(above: &[u8], below: &[u8], to: &mut [u8]) {
@@ -228,23 +190,10 @@ fn odd_means(above: &[u8], below: &[u8], to: &mut [u8]) {
     if len < SIZE {
         return scalar::odd_means(above, below, to);
     }
-    for i in 0..len.div_ceil(SIZE) {
-        let at = (i * SIZE).min(len - SIZE);
-        let (a, b) = (load_pairs_at(above, 2 * at).1, load_pairs_at(below, 2 * at).1);
-        // SAFETY: NEON.
-        store_at(to, at, unsafe { vhaddq_u8(a, b) });
-    }
-}
-
-fn split(pairs: &[u8], first: &mut [u8], second: &mut [u8]) {
-    let len = first.len().min(second.len());
-    if len < SIZE {
-        return scalar::split(pairs, first, second);
-    }
-    for i in 0..len.div_ceil(SIZE) {
-        let at = (i * SIZE).min(len - SIZE);
-        let v = load_pairs_at(pairs, 2 * at);
-        store_at(first, at, v.0);
-        store_at(second, at, v.1);
-    }
+    let (above, below) = (&above[..2 * len], &below[..2 * len]);
+    // SAFETY: every piece lies within `0..len`, and there are twice as many bytes to read.
+    pieces(len, |at| unsafe {
+        let (a, b) = (vld2q_u8(above.as_ptr().add(2 * at)).1, vld2q_u8(below.as_ptr().add(2 * at)).1);
+        vst1q_u8(to.as_mut_ptr().add(at), vhaddq_u8(a, b));
+    });
 }

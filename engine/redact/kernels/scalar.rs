@@ -4,24 +4,43 @@ use super::{Block, COLUMN, Kernels, WHOLE};
 
 pub(super) const KERNELS: Kernels = Kernels { sum, fill, blend, column_sums, evens, odd_means, split };
 
+// The number of channels is made a constant, so that the compiler finds vectors where there is no set of their own.
+
 fn sum(block: Block<'_>, totals: &mut [u64]) {
+    match totals.len() {
+        1 => sum_of::<1>(block, totals),
+        2 => sum_of::<2>(block, totals),
+        3 => sum_of::<3>(block, totals),
+        _ => sum_of::<4>(block, totals),
+    }
+}
+
+fn sum_of<const N: usize>(block: Block<'_>, totals: &mut [u64]) {
     totals.fill(0);
     for line in block.lines() {
-        for sample in line.chunks_exact(totals.len()) {
-            for (total, &v) in totals.iter_mut().zip(sample) {
-                *total += u64::from(v);
+        // A row of 2^14 samples stays far below 2^32.
+        let mut row = [0u32; N];
+        for sample in line.as_chunks::<N>().0 {
+            for (total, &v) in row.iter_mut().zip(sample) {
+                *total += u32::from(v);
             }
         }
+        totals.iter_mut().zip(row).for_each(|(total, row)| *total += u64::from(row));
     }
 }
 
 pub(super) fn fill(row: &mut [u8], value: &[u8]) {
-    if let [v] = value {
-        row.fill(*v);
-        return;
-    }
-    for sample in row.chunks_exact_mut(value.len()) {
-        sample.copy_from_slice(value);
+    match *value {
+        [v] => row.fill(v),
+        [a, b] => row.as_chunks_mut().0.fill([a, b]),
+        [a, b, c] => {
+            // Sixteen at a time: three vectors wherever there are any.
+            let (blocks, rest) = row.as_chunks_mut::<48>();
+            blocks.fill(std::array::from_fn(|i| value[i % 3]));
+            rest.as_chunks_mut().0.fill([a, b, c]);
+        }
+        [a, b, c, d] => row.as_chunks_mut().0.fill([a, b, c, d]),
+        _ => debug_assert!(value.is_empty(), "a sample has one to four bytes"),
     }
 }
 
