@@ -15,6 +15,7 @@ pub struct ViewMut<'a> {
     bytes: &'a mut [u8],
 }
 
+#[inline]
 fn span(p: &PlaneLayout, y: u32) -> std::ops::Range<usize> {
     assert!(y < p.height, "row {y} of a plane with {} rows", p.height);
     let start = p.offset + y as usize * p.stride;
@@ -32,6 +33,7 @@ impl<'a> View<'a> {
     }
 
     /// The samples of row `y` of plane `plane`: `width * channels` bytes. Panics beyond the last plane or row.
+    #[inline]
     pub fn row(&self, plane: usize, y: u32) -> &'a [u8] {
         &self.bytes[span(&self.format.planes()[plane], y)]
     }
@@ -54,6 +56,7 @@ impl<'a> ViewMut<'a> {
     }
 
     /// The samples of row `y` of plane `plane`, to write. Panics beyond the last plane or row.
+    #[inline]
     pub fn row_mut(&mut self, plane: usize, y: u32) -> &mut [u8] {
         let span = span(&self.format.planes()[plane], y);
         &mut self.bytes[span]
