@@ -14,7 +14,7 @@ use ndarray::ArrayView4;
 
 use super::manifest::{ChannelOrder, Input};
 use crate::frame::{ColorRange, FrameFormat, PixelFormat, View};
-use crate::geometry::Rect;
+use crate::geometry::{PixelRect, Rect};
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::Avx2;
 #[cfg(target_arch = "aarch64")]
@@ -43,8 +43,9 @@ struct Axis {
 /// A resampling prepared for one frame format and one tensor size.
 pub(crate) struct Letterbox {
     format: FrameFormat,
-    long_side: u32,
-    /// Size of the picture inside the tensor, upright.
+    /// What it shows of the picture, in upright luma pixels.
+    part: PixelRect,
+    /// Size of that inside the tensor, upright.
     content: (u32, u32),
     tensor: (u32, u32),
     components: [Component; 3],
@@ -60,16 +61,28 @@ impl Letterbox {
     /// The upright picture scaled so that its longer side has `long_side` pixels.
     pub fn new(format: &FrameFormat, long_side: u32, input: &Input) -> Letterbox {
         let (w, h) = format.upright_size();
-        let long = f64::from(w.max(h));
-        let scaled = |side: u32| ((f64::from(side) * f64::from(long_side) / long).round() as u32).max(1);
-        let content = (scaled(w), scaled(h));
+        Letterbox::of_part(format, PixelRect::whole(w, h), scaled((w, h), long_side), input)
+    }
+
+    /// A part of the upright picture, in its luma pixels, scaled to `content` pixels: a tile at full resolution when
+    /// that is the part's own size. Panics when the part holds no pixel or reaches beyond the picture.
+    pub fn of_part(format: &FrameFormat, part: PixelRect, content: (u32, u32), input: &Input) -> Letterbox {
+        let (w, h) = format.upright_size();
+        assert!(!part.is_empty() && part.x1 <= w && part.y1 <= h, "{part:?} of a picture of {w}x{h}");
+        let content = (content.0.max(1), content.1.max(1));
         let tensor = (content.0.next_multiple_of(input.multiple), content.1.next_multiple_of(input.multiple));
         let components = components(format.pixel());
         // The axes of the stored picture.
         let stored = format.orientation().upright_size(content);
-        let axis = |size: u32, shift: u32, to: u32| Axis::new(f64::from(size) / f64::from(1 << shift), to);
-        let columns = components.iter().map(|c| axis(format.width(), c.shift.0, stored.0)).collect();
-        let rows = components.iter().map(|c| axis(format.height(), c.shift.1, stored.1)).collect();
+        let area = part_to_stored(format, part);
+        let axis = |from: u32, until: u32, size: u32, shift: u32, to: u32| {
+            let samples = |luma: u32| f64::from(luma) / f64::from(1 << shift);
+            Axis::new(samples(from)..samples(until), size.div_ceil(1 << shift), to)
+        };
+        let columns = |c: &Component| axis(area.x0, area.x1, format.width(), c.shift.0, stored.0);
+        let rows = |c: &Component| axis(area.y0, area.y1, format.height(), c.shift.1, stored.1);
+        let (columns, rows) =
+            (components.iter().map(columns).collect(), components.iter().map(rows).collect());
         let border = input.pad;
         let mut values = vec![0.0; 3 * (tensor.0 * tensor.1) as usize];
         let area = (tensor.0 * tensor.1) as usize;
@@ -78,7 +91,7 @@ impl Letterbox {
         }
         Letterbox {
             format: *format,
-            long_side,
+            part,
             content,
             tensor,
             components,
@@ -103,7 +116,13 @@ impl Letterbox {
 
     /// True when this is what [`Letterbox::new`] would make again.
     pub fn fits(&self, format: &FrameFormat, long_side: u32) -> bool {
-        self.format == *format && self.long_side == long_side
+        let (w, h) = format.upright_size();
+        self.shows(format, PixelRect::whole(w, h), scaled((w, h), long_side))
+    }
+
+    /// True when this is what [`Letterbox::of_part`] would make again.
+    pub fn shows(&self, format: &FrameFormat, part: PixelRect, content: (u32, u32)) -> bool {
+        self.format == *format && self.part == part && self.content == content
     }
 
     /// The tensor as left by [`Letterbox::load`]: 1, 3, height, width.
@@ -114,15 +133,15 @@ impl Letterbox {
 
     /// Pixels of the frame per pixel of the tensor.
     pub fn pixel_size(&self) -> f32 {
-        let (w, h) = self.format.upright_size();
-        w.max(h) as f32 / self.content.0.max(self.content.1) as f32
+        self.part.width().max(self.part.height()) as f32 / self.content.0.max(self.content.1) as f32
     }
 
     /// A box of the tensor, in the frame's stored luma pixels.
     pub fn to_frame(&self, x0: f32, y0: f32, x1: f32, y1: f32) -> Option<Rect> {
-        let (w, h) = self.format.upright_size();
-        let (sx, sy) = (w as f32 / self.content.0 as f32, h as f32 / self.content.1 as f32);
-        let upright = Rect::from_corners(x0 * sx, y0 * sy, x1 * sx, y1 * sy)?;
+        let sx = self.part.width() as f32 / self.content.0 as f32;
+        let sy = self.part.height() as f32 / self.content.1 as f32;
+        let (left, top) = (self.part.x0 as f32, self.part.y0 as f32);
+        let upright = Rect::from_corners(left + x0 * sx, top + y0 * sy, left + x1 * sx, top + y1 * sy)?;
         self.format.orientation().rect_to_stored(&upright, self.format.size())
     }
 
@@ -228,6 +247,25 @@ impl Letterbox {
     }
 }
 
+/// A size scaled so that its longer side is `long_side`.
+fn scaled((w, h): (u32, u32), long_side: u32) -> (u32, u32) {
+    let long = f64::from(w.max(h));
+    let scaled = |side: u32| ((f64::from(side) * f64::from(long_side) / long).round() as u32).max(1);
+    (scaled(w), scaled(h))
+}
+
+/// A part of the upright picture in stored pixels.
+fn part_to_stored(format: &FrameFormat, part: PixelRect) -> PixelRect {
+    let stored = |x: u32, y: u32| format.orientation().to_stored((x.into(), y.into()), format.size());
+    let (a, b) = (stored(part.x0, part.y0), stored(part.x1, part.y1));
+    PixelRect {
+        x0: a.0.min(b.0) as u32,
+        y0: a.1.min(b.1) as u32,
+        x1: a.0.max(b.0) as u32,
+        y1: a.1.max(b.1) as u32,
+    }
+}
+
 /// The parts in which a tensor is made: its rows `height` at a time, and of those [`STRIP`] columns, so that what is blended
 /// in between stays in the first cache.
 fn strips(size: (u32, u32), height: u32) -> impl Iterator<Item = (u32, Range<u32>)> {
@@ -262,23 +300,25 @@ fn components(pixel: PixelFormat) -> [Component; 3] {
 }
 
 impl Axis {
-    /// From `from` source samples (a fraction for the chroma of an odd size) to `to`.
-    fn new(from: f64, to: u32) -> Axis {
-        let last = (from.ceil() as u32).max(1) - 1;
-        let step = from / f64::from(to);
+    /// From the source samples in `part` (fractions for the chroma of odd places and sizes), of `size` that there are, to
+    /// `to`.
+    fn new(part: Range<f64>, size: u32, to: u32) -> Axis {
+        let last = size.max(1) - 1;
+        let step = (part.end - part.start) / f64::from(to);
         let taps: Vec<(u32, Vec<f32>)> = (0..to)
             .map(|i| {
                 if step > 1.0 {
                     // Area filter: the part of each source sample under this one.
-                    let (start, end) = (f64::from(i) * step, f64::from(i + 1) * step);
+                    let (start, end) =
+                        (part.start + f64::from(i) * step, part.start + f64::from(i + 1) * step);
                     let first = (start as u32).min(last);
                     let final_ = ((end.ceil() as u32).max(1) - 1).clamp(first, last);
-                    let part = |s: u32| (end.min(f64::from(s + 1)) - start.max(f64::from(s))).max(0.0);
-                    let total: f64 = (first..=final_).map(part).sum();
-                    (first, (first..=final_).map(|s| (part(s) / total) as f32).collect())
+                    let under = |s: u32| (end.min(f64::from(s + 1)) - start.max(f64::from(s))).max(0.0);
+                    let total: f64 = (first..=final_).map(under).sum();
+                    (first, (first..=final_).map(|s| (under(s) / total) as f32).collect())
                 } else {
                     // Bilinear between the centres of the source samples.
-                    let at = ((f64::from(i) + 0.5) * step - 0.5).clamp(0.0, f64::from(last));
+                    let at = (part.start + (f64::from(i) + 0.5) * step - 0.5).clamp(0.0, f64::from(last));
                     let first = at as u32;
                     let t = (at - f64::from(first)) as f32;
                     (first, if first < last { vec![1.0 - t, t] } else { vec![1.0 - t] })
@@ -583,6 +623,33 @@ mod tests {
                 let content = x < letterbox.content.0 as usize && y < letterbox.content.1 as usize;
                 let expected = if content { 77.0 } else { 114.0 };
                 prop_assert!((value - expected).abs() < 0.01, "{value} at {x},{y} instead of {expected}");
+            }
+        }
+    }
+
+    /// A tile at full resolution holds the picture's own samples, and its boxes lie where the picture has them.
+    #[test]
+    fn a_tile_is_the_part_of_the_picture_that_it_names() {
+        for (orientation, which) in orientations().flat_map(|o| (0..4).map(move |f| (o, f))) {
+            let format = FrameFormat::new(FORMATS[which], 97, 61)
+                .unwrap()
+                .with_color(ColorRange::Full, ColorMatrix::Bt601)
+                .with_orientation(orientation);
+            let luma = |x: u32, y: u32| (x * 5 + y * 31) as u8;
+            let (pool, input) = (FramePool::new(format, 1), input(ChannelOrder::Rgb));
+            let part = PixelRect { x0: 7, y0: 12, x1: 50, y1: 55 };
+            let mut tile = Letterbox::of_part(&format, part, (43, 43), &input);
+            assert!(tile.shows(&format, part, (43, 43)) && !tile.fits(&format, 43));
+            tile.load(&frame(&pool, &luma).lend(std::sync::Arc::default()).view(), &input);
+            let tensor = tile.tensor().unwrap();
+            for (u, v) in (0..43).flat_map(|u| (0..43).map(move |v| (u, v))) {
+                let r = tile.to_frame(u as f32, v as f32, u as f32 + 1.0, v as f32 + 1.0).unwrap();
+                let value = tensor[[0, 1, v, u]];
+                let expected = f32::from(luma(r.x0() as u32, r.y0() as u32));
+                assert!(
+                    (value - expected).abs() < 0.01,
+                    "{orientation:?}: {value}, not {expected}, at {u},{v}"
+                );
             }
         }
     }
