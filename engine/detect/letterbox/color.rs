@@ -64,18 +64,20 @@ impl Converter {
     fn row_of<const RGB: bool, const NORMALISED: bool>(&self, from: [&[f32]; 3], to: [&mut [f32]; 3]) {
         let [red, green, blue] = to;
         let width = red.len();
-        let ([a, b, c], green, blue) =
-            (from.map(|row| &row[..width]), &mut green[..width], &mut blue[..width]);
+        let (a, b, c) = (&from[0][..width], &from[1][..width], &from[2][..width]);
+        let (green, blue) = (&mut green[..width], &mut blue[..width]);
+        // Copies, which no store into a row can change.
+        let Converter { mean, scale, y_scale, y_base, r_cr, g_cb, g_cr, b_cb, .. } = *self;
         for x in 0..width {
             let mut rgb = [a[x], b[x], c[x]];
             if !RGB {
-                let y = (a[x] - self.y_base) * self.y_scale;
+                let y = (a[x] - y_base) * y_scale;
                 let (cb, cr) = (b[x] - 128.0, c[x] - 128.0);
-                rgb = [y + cr * self.r_cr, y + cb * self.g_cb + cr * self.g_cr, y + cb * self.b_cb];
+                rgb = [y + cr * r_cr, y + cb * g_cb + cr * g_cr, y + cb * b_cb];
             }
             let finished = |i: usize| {
                 let value = if RGB { rgb[i] } else { rgb[i].clamp(0.0, 255.0) };
-                if NORMALISED { (value - self.mean[i]) * self.scale[i] } else { value }
+                if NORMALISED { (value - mean[i]) * scale[i] } else { value }
             };
             (red[x], green[x], blue[x]) = (finished(0), finished(1), finished(2));
         }

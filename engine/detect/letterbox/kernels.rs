@@ -21,12 +21,25 @@ pub(super) struct Scalar;
 impl Narrow for Scalar {
     #[inline(always)]
     fn narrow(line: &[i16], columns: &Columns, scale: f32, to: &mut [f32]) {
-        let weights = columns.weights.chunks_exact(columns.width);
-        for ((to, &first), weights) in to.iter_mut().zip(&columns.first).zip(weights) {
-            let samples = line[first as usize..].iter().zip(weights);
-            let sum: i32 = samples.map(|(s, w)| i32::from(*s) * i32::from(*w)).sum();
-            *to = (sum + OFFSET) as f32 * scale;
+        match columns.width {
+            4 => narrow::<4>(line, columns, scale, to),
+            _ => narrow::<8>(line, columns, scale, to),
         }
+    }
+}
+
+#[inline(always)]
+fn narrow<const N: usize>(line: &[i16], columns: &Columns, scale: f32, to: &mut [f32]) {
+    let weights = columns.weights.chunks_exact(columns.width);
+    for ((to, &first), weights) in to.iter_mut().zip(&columns.first).zip(weights) {
+        let samples = &line[first as usize..][..columns.width];
+        let mut sum = 0;
+        for (samples, weights) in samples.as_chunks::<N>().0.iter().zip(weights.as_chunks::<N>().0) {
+            for k in 0..N {
+                sum += i32::from(samples[k]) * i32::from(weights[k]);
+            }
+        }
+        *to = (sum + OFFSET) as f32 * scale;
     }
 }
 
@@ -76,16 +89,21 @@ fn blend<const N: usize>(weights: [u16; N], rows: &[u8], stride: usize, to: &mut
 /// Every `step`-th sample from `first` on.
 #[inline(always)]
 pub(super) fn pick(from: &[i16], first: usize, step: usize, to: &mut [i16]) {
-    match step {
-        2 => pick_of::<2>(from, first, to),
-        3 => pick_of::<3>(from, first, to),
-        _ => pick_of::<4>(from, first, to),
+    match (step, first) {
+        (2, 0) => pick_of::<2, 0>(from, to),
+        (2, _) => pick_of::<2, 1>(from, to),
+        (3, 0) => pick_of::<3, 0>(from, to),
+        (3, 1) => pick_of::<3, 1>(from, to),
+        (3, _) => pick_of::<3, 2>(from, to),
+        (_, 1) => pick_of::<4, 1>(from, to),
+        _ => pick_of::<4, 3>(from, to),
     }
 }
 
+/// With both known when it is compiled, so that it becomes shuffles of registers.
 #[inline(always)]
-fn pick_of<const STEP: usize>(from: &[i16], first: usize, to: &mut [i16]) {
+fn pick_of<const STEP: usize, const FIRST: usize>(from: &[i16], to: &mut [i16]) {
     for (to, from) in to.iter_mut().zip(from.as_chunks::<STEP>().0) {
-        *to = from[first];
+        *to = from[FIRST];
     }
 }

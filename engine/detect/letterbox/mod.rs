@@ -131,6 +131,12 @@ impl Letterbox {
         self.format.orientation().rect_to_stored(&upright, self.format.size())
     }
 
+    /// Uses these loops in place of the chosen ones.
+    #[cfg(feature = "bench")]
+    pub fn set_instructions(&mut self, set: InstructionSet) {
+        self.set = set;
+    }
+
     /// Fills the tensor from a frame.
     pub fn load(&mut self, view: &View<'_>, input: &Input) {
         match self.set {
@@ -180,22 +186,28 @@ impl Letterbox {
     }
 
     /// The weighted sums of the rows under row `y` of the stored content, for each component.
+    ///
+    /// Loops and no iterator's closures: those would be compiled without the set's instructions.
     #[inline(always)]
     fn blend(&mut self, view: &View<'_>, y: usize) {
-        for (plane, source) in self.sources.iter_mut().enumerate() {
-            let stride = view.format().planes()[plane].stride;
-            let rows = &view.plane(plane)[source.rows.first[y] as usize * stride + source.bytes.start..];
-            let weights = &source.rows.weights[y * source.rows.width..][..source.rows.width];
-            let lines = self.lines.iter_mut().filter(|line| line.component.plane == plane);
-            if source.blended.is_empty() {
-                lines.for_each(|line| {
-                    blend_rows(rows, stride, weights, &mut line.samples[..source.bytes.len()])
-                });
-                continue;
+        for line in &mut self.lines {
+            let Component { plane, first, step, .. } = line.component;
+            let source = &mut self.sources[plane];
+            let single = source.blended.is_empty();
+            let to = if single { &mut line.samples[..source.bytes.len()] } else { &mut source.blended[..] };
+            // Components of one plane share its blended rows.
+            if first == 0 {
+                let stride = view.format().planes()[plane].stride;
+                let rows = &view.plane(plane)[source.rows.first[y] as usize * stride + source.bytes.start..];
+                blend_rows(
+                    rows,
+                    stride,
+                    &source.rows.weights[y * source.rows.width..][..source.rows.width],
+                    to,
+                );
             }
-            blend_rows(rows, stride, weights, &mut source.blended);
-            for Line { component, samples, .. } in lines {
-                pick(&source.blended, component.first, component.step, samples);
+            if !single {
+                pick(&source.blended, first, step, &mut line.samples);
             }
         }
     }

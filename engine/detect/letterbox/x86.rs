@@ -33,7 +33,7 @@ impl Narrow for Avx2 {
 ///
 /// # Safety
 /// As stated in [`Avx2::narrow`].
-#[inline(always)]
+#[target_feature(enable = "avx2")]
 unsafe fn narrow_pairs(line: &[i16], columns: &Columns, scale: f32, to: &mut [f32]) {
     let (line, to) = (line.as_ptr(), to.as_mut_ptr());
     let (first, weights) = (columns.first.as_ptr(), columns.weights.as_ptr());
@@ -60,7 +60,7 @@ unsafe fn narrow_pairs(line: &[i16], columns: &Columns, scale: f32, to: &mut [f3
 ///
 /// # Safety
 /// As stated in [`Avx2::narrow`].
-#[inline(always)]
+#[target_feature(enable = "avx2")]
 unsafe fn narrow_wide(line: &[i16], columns: &Columns, scale: f32, to: &mut [f32]) {
     let (line, to) = (line.as_ptr(), to.as_mut_ptr());
     let (first, weights) = (columns.first.as_ptr(), columns.weights.as_ptr());
