@@ -2,21 +2,7 @@
 //!
 //! The plain loops are the oracle: every other set gives the same numbers, to the bit.
 
-#[cfg(feature = "models")]
-mod lanes;
-#[cfg(all(feature = "models", target_arch = "aarch64"))]
-mod neon;
-#[cfg(all(feature = "models", target_arch = "x86_64"))]
-mod x86;
-
 use std::sync::OnceLock;
-
-#[cfg(feature = "models")]
-pub(crate) use lanes::Lanes;
-#[cfg(all(feature = "models", target_arch = "aarch64"))]
-pub(crate) use neon::Neon;
-#[cfg(all(feature = "models", target_arch = "x86_64"))]
-pub(crate) use x86::Avx2;
 
 /// A set of instructions that loops are written for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
