@@ -2,6 +2,7 @@
 //! use the crate `milkglass`.
 
 mod args;
+mod bench;
 pub mod clip;
 mod clips;
 mod detect;
@@ -54,6 +55,7 @@ pub fn run() -> ExitCode {
             .map(|()| Exit::Done)
             .map_err(|e| Failure::new(e.to_string())),
         Command::Doctor(args) => doctor::run(args),
+        Command::Bench(args) => bench::run(args),
         // Both have been told apart above.
         Command::Child(_) => Ok(Exit::Failed),
         #[cfg(feature = "rtsp-server")]
