@@ -11,7 +11,7 @@ const FIGURES: f64 = 130.0;
 const BAR: f64 = 15.0;
 const STEP: f64 = 21.0;
 
-const STYLE: &str = "text{font:12px system-ui,sans-serif;fill:#222}.h{font-weight:600;font-size:16px}.n{fill:#555}\
+const STYLE: &str = "text{font:12px system-ui,sans-serif;fill:#222;paint-order:stroke;stroke:#fff;stroke-width:3px}.h{font-weight:600;font-size:16px}.n{fill:#555}\
     .g{stroke:#ddd}.f{stroke:#c33;stroke-dasharray:4 3}.t{stroke:#222}.a{fill:#2b7a78}.b{fill:#8bbdb9}.c{fill:#d98e3f}";
 
 /// One bar: its length, where its whisker ends, what is written beside it.
@@ -89,14 +89,14 @@ fn verdicts(record: &Record) -> Option<Panel> {
         "More frames than that are covered too, between two looks. Orange: 30 frames/s need a max_gap above the default 500 ms.",
         bars.collect(),
         vec![(30.0, "30/s")],
-        |v| format!("{v:.0}/s"),
+        |v| format!("{v}/s"),
     )
 }
 
 fn live(record: &Record) -> Option<Panel> {
     let bar = |r: &Row| {
         let covered = r.covered.unwrap_or(0.0);
-        let text = format!("{} {:.1} % covered", duration(r.timing.median_ns), covered * 100.0);
+        let text = format!("{}, {:.1} % covered", duration(r.timing.median_ns), covered * 100.0);
         let class = if covered >= 0.95 { "a" } else { "c" };
         Bar { class, ..timed(r, text) }
     };
@@ -201,13 +201,14 @@ impl Panel {
     /// Draws the panel below `y`; where it ends.
     fn draw(&self, body: &mut String, y: f64) -> f64 {
         text(body, 20.0, y, "h", &self.title);
-        text(body, 20.0, y + 18.0, "n", self.note);
+        let scale = if self.logarithmic { " The axis is logarithmic." } else { "" };
+        text(body, 20.0, y + 18.0, "n", &format!("{}{scale}", self.note));
         let top = y + 46.0;
         let bottom = top + STEP * self.bars.len() as f64;
         for tick in self.ticks() {
             let x = self.x(tick);
             vertical(body, x, top, bottom, "g");
-            label(body, x, bottom + 14.0, &(self.unit)(tick));
+            label(body, x, bottom + 14.0, &(self.unit)(tick).replace(".00 ", " ").replace(".0 ", " "));
         }
         for (n, bar) in self.bars.iter().enumerate() {
             let y = top + STEP * n as f64 + (STEP - BAR) / 2.0;

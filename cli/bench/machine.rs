@@ -16,6 +16,9 @@ pub struct Machine {
     /// How the clock rate is chosen, where the kernel tells: anything but `performance` adds noise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub governor: Option<String>,
+    /// Programs that ran already when measuring began, mean of a minute: above a few tenths, times are too long.
+    #[serde(default)]
+    pub load: f64,
     /// Why this is taken for an emulator, whose times say nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub emulator: Option<String>,
@@ -72,6 +75,7 @@ impl Machine {
             memory_mb: kilobytes.unwrap_or_default() / 1024,
             kernel: text("proc/sys/kernel/osrelease").unwrap_or_else(|| "unknown".into()),
             governor: text("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+            load: text("proc/loadavg").and_then(|l| l.split(' ').next()?.parse().ok()).unwrap_or_default(),
             emulator,
         }
     }

@@ -48,6 +48,15 @@ fn head(record: &Record, out: &mut dyn Write) -> Result<(), Failure> {
     line(out, &format!("milkglass {version} ({commit}, {build} build), {} kernels", record.kernels))?;
     let (cpu, cores, mb) = (&m.cpu, m.cores, m.memory_mb);
     line(out, &format!("{cpu}, {cores} cores, {mb} MB, {}, Linux {}{governor}", m.arch, m.kernel))?;
+    if m.load > 0.3 * cores as f64 {
+        line(
+            out,
+            &format!(
+                "BUSY: the load average was {:.1} before this began, so times are too long and vary",
+                m.load
+            ),
+        )?;
+    }
     let backends: Vec<&str> = record.backends.iter().map(|b| b.name.as_str()).collect();
     if !backends.is_empty() {
         line(out, &format!("inference by {} with {} threads", backends.join(" and "), record.threads))?;
@@ -153,7 +162,8 @@ fn verdicts(record: &Record, out: &mut dyn Write) -> Result<(), Failure> {
         "\nWHAT THIS MACHINE CAN DO (computed from the detection times above; `measured` is from LIVE)\n\
          D is the 99th percentile of one detection while the other streams run. Cameras deliver more frames than are looked\n\
          at; those between two looks are covered too. At 30 frames/s a stream needs max_gap >= D + 2/30 s, the worst-case\n\
-         exposure, and its frames are handed on at most 2 D + 2/30 s old. `30 fps` holds within the default max_gap, 500 ms.",
+         exposure, and its frames are handed on at most 2 D + 2/30 s old. `30 fps` holds within the default max_gap of 500 ms:\n\
+         D may be 433 ms then.",
     )?;
     line(
         out,
