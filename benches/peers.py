@@ -9,6 +9,7 @@ picture, which is its default). Ours are `detect/yunet-640`, `detect/centerface-
 Everybody must find the three people of the built-in picture first.
 """
 import argparse
+import contextlib
 import json
 import os
 import statistics
@@ -105,7 +106,8 @@ def main():
     picture = cv2.imread(str(root / 'cli/bench/people.jpg'))
     scale = 1920 / picture.shape[1]
     picture = cv2.resize(picture, (1920, 1080), interpolation=cv2.INTER_LINEAR)
-    others = peers(picture, args.yunet or Path(args.models, 'yunet.onnx'))
+    with contextlib.redirect_stdout(sys.stderr):
+        others = peers(picture, args.yunet or Path(args.models, 'yunet.onnx'))
     for name, (_, run) in others.items():
         check(name, run(), scale)
     times, ratios = {name: [] for name in others}, {name: [] for name in others}

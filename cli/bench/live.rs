@@ -1,6 +1,6 @@
 //! The whole path: frames come at the camera's pace, and each stream has a pipeline of its own.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use milkglass::detect::Ensemble;
@@ -38,6 +38,8 @@ struct Log {
 }
 
 type Shared = Arc<Mutex<Log>>;
+/// When the cameras begin: all at once, after every detector has been measured.
+type Go = Arc<OnceLock<Instant>>;
 
 fn lock(log: &Shared) -> MutexGuard<'_, Log> {
     log.lock().unwrap_or_else(PoisonError::into_inner)
@@ -53,10 +55,10 @@ pub enum Ran {
 /// Runs as many pipelines as there are detectors, all at once.
 pub fn run(name: &str, origin: &Origin, detectors: Vec<Ensemble>, time: Duration) -> Result<Ran, Failure> {
     let mut streams = Vec::new();
-    let mut cpu = None;
+    let go = Go::default();
     for detector in detectors {
         let log = Shared::default();
-        let (source, format, fps) = open(origin, time, &log)?;
+        let (source, format, fps) = open(origin, time, &log, &go)?;
         let sink = watch(origin.clone(), format, Arc::clone(&log));
         let detector = Watched { detector, log: Arc::clone(&log) };
         let pipeline = Pipeline::spawn(Setup {
@@ -73,10 +75,10 @@ pub fn run(name: &str, origin: &Origin, detectors: Vec<Ensemble>, time: Duration
             Err(Error::Policy(why)) => return Ok(Ran::Refused(why.to_string())),
             pipeline => pipeline?,
         };
-        cpu.get_or_insert_with(cpu_time);
         streams.push((pipeline, log, fps));
     }
-    let deadline = Instant::now() + time + Duration::from_secs(1);
+    let cpu = cpu_time();
+    let deadline = *go.get_or_init(Instant::now) + time + Duration::from_secs(1);
     while Instant::now() < deadline && !progress::cancelled() {
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -89,7 +91,7 @@ pub fn run(name: &str, origin: &Origin, detectors: Vec<Ensemble>, time: Duration
     if progress::cancelled() {
         return Err(Failure::interrupted());
     }
-    let spent = cpu_time().zip(cpu.flatten()).map(|(now, before)| now.saturating_sub(before));
+    let spent = cpu_time().zip(cpu).map(|(now, before)| now.saturating_sub(before));
     Ok(Ran::Measured(Box::new(summary(name, &logs, spent)?)))
 }
 
@@ -195,11 +197,12 @@ fn open(
     origin: &Origin,
     time: Duration,
     log: &Shared,
+    go: &Go,
 ) -> Result<(Box<dyn FrameSource>, FrameFormat, f64), Failure> {
     match origin {
         Origin::Frames(frames) => {
-            let source =
-                Replay { frames: frames.clone(), time, started: None, next: 0, log: Arc::clone(log) };
+            let (go, log) = (Arc::clone(go), Arc::clone(log));
+            let source = Replay { frames: frames.clone(), time, go, next: 0, log };
             Ok((Box::new(source), frames.format, frames.fps))
         }
         Origin::Camera(path) => {
@@ -216,7 +219,7 @@ fn open(
 struct Replay {
     frames: Frames,
     time: Duration,
-    started: Option<Instant>,
+    go: Go,
     next: u64,
     log: Shared,
 }
@@ -227,7 +230,10 @@ impl FrameSource for Replay {
         if at > self.time {
             return Ok(Captured::End);
         }
-        let start = *self.started.get_or_insert_with(Instant::now);
+        let Some(start) = self.go.get().copied() else {
+            std::thread::sleep(Duration::from_millis(5));
+            return Ok(Captured::Skipped);
+        };
         std::thread::sleep((start + at).saturating_duration_since(Instant::now()));
         lock(&self.log).dequeued.push(Instant::now());
         let n = self.next;

@@ -47,16 +47,16 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// For so many bytes read and written.
+    /// For at most so many bytes read and written.
     pub fn new(reads: usize, writes: usize) -> Limit {
         Limit { source: vec![1; reads], target: vec![2; writes] }
     }
 
     /// Copies what is both read and written, then reads or writes the rest.
-    pub fn run(&mut self) {
-        let both = self.source.len().min(self.target.len());
-        let (copied, read) = black_box(&self.source).split_at(both);
-        let (into, written) = self.target.split_at_mut(both);
+    pub fn run(&mut self, reads: usize, writes: usize) {
+        let both = reads.min(writes);
+        let (copied, read) = black_box(&self.source[..reads]).split_at(both);
+        let (into, written) = self.target[..writes].split_at_mut(both);
         into.copy_from_slice(copied);
         black_box(sum(read));
         written.fill(black_box(3));
@@ -77,7 +77,9 @@ fn sum(bytes: &[u8]) -> u64 {
 
 /// Measures the cases by turns, each beside its memory limit: case and limit, in the order given.
 pub fn by_turns(cases: &mut [Case], budget: Duration) -> Result<Vec<(Timing, Timing)>, Failure> {
-    let mut turns: Vec<Turn> = cases.iter_mut().map(Turn::new).collect();
+    let most = |bytes: fn(&Case) -> u64| cases.iter().map(bytes).max().unwrap_or(0) as usize;
+    let mut limit = Limit::new(most(|c| c.reads), most(|c| c.writes));
+    let mut turns: Vec<Turn> = cases.iter_mut().map(|case| Turn::new(case, &mut limit)).collect();
     let bar = progress::bar(Some(budget.as_millis() as u64), "ms", "kernels");
     let start = Instant::now();
     for round in 0..MOST_ROUNDS {
@@ -88,7 +90,7 @@ pub fn by_turns(cases: &mut [Case], budget: Duration) -> Result<Vec<(Timing, Tim
             if progress::cancelled() {
                 return Err(Failure::interrupted());
             }
-            turn.take();
+            turn.take(&mut limit);
             bar.set_position((start.elapsed().as_millis() as u64).min(budget.as_millis() as u64));
         }
     }
@@ -99,32 +101,31 @@ pub fn by_turns(cases: &mut [Case], budget: Duration) -> Result<Vec<(Timing, Tim
 
 struct Turn<'a> {
     case: &'a mut Case,
-    limit: Limit,
     runs: u32,
     samples: Vec<f64>,
     limits: Vec<f64>,
 }
 
 impl<'a> Turn<'a> {
-    fn new(case: &'a mut Case) -> Turn<'a> {
-        let mut limit = Limit::new(case.reads as usize, case.writes as usize);
+    fn new(case: &'a mut Case, limit: &mut Limit) -> Turn<'a> {
         let mut once = Duration::MAX;
         // The first runs warm up; the best of them says how many make a sample.
         for _ in 0..5 {
             once = once.min(time(1, || case.run()));
-            limit.run();
+            limit.run(case.reads as usize, case.writes as usize);
         }
         let runs = (SAMPLE.as_nanos() / once.as_nanos().max(1)).clamp(1, 10_000) as u32;
-        Turn { case, limit, runs, samples: Vec::new(), limits: Vec::new() }
+        Turn { case, runs, samples: Vec::new(), limits: Vec::new() }
     }
 
-    fn take(&mut self) {
-        let Turn { case, limit, runs, samples, limits } = self;
+    fn take(&mut self, limit: &mut Limit) {
+        let Turn { case, runs, samples, limits } = self;
+        let (reads, writes) = (case.reads as usize, case.writes as usize);
         // The turn before left the cache full of something else.
         case.run();
         samples.push(time(*runs, || case.run()).as_nanos() as f64 / f64::from(*runs));
-        limit.run();
-        limits.push(time(*runs, || limit.run()).as_nanos() as f64 / f64::from(*runs));
+        limit.run(reads, writes);
+        limits.push(time(*runs, || limit.run(reads, writes)).as_nanos() as f64 / f64::from(*runs));
     }
 }
 
@@ -146,12 +147,13 @@ pub struct Memory {
 impl Memory {
     /// Reads, writes and copies so many bytes; the best round counts, since noise only slows.
     pub fn measure(bytes: usize, rounds: u32) -> Memory {
-        let mut limits = [Limit::new(bytes, 0), Limit::new(0, bytes), Limit::new(bytes, bytes)];
+        let mut limit = Limit::new(bytes, bytes);
+        let work = [(bytes, 0), (0, bytes), (bytes, bytes)];
         let runs = ((4 << 20) / bytes.max(1)).max(1) as u32;
         let mut best = [f64::INFINITY; 3];
         for _ in 0..=rounds {
-            for (limit, best) in limits.iter_mut().zip(&mut best) {
-                *best = best.min(time(runs, || limit.run()).as_nanos() as f64 / f64::from(runs));
+            for ((reads, writes), best) in work.into_iter().zip(&mut best) {
+                *best = best.min(time(runs, || limit.run(reads, writes)).as_nanos() as f64 / f64::from(runs));
             }
         }
         let [read_gb_s, write_gb_s, copy_gb_s] = best.map(|ns| bytes as f64 / ns.max(1.0));
@@ -173,7 +175,7 @@ mod tests {
     #[test]
     fn a_limit_reads_and_writes_every_byte() {
         let mut limit = Limit::new(5, 9);
-        limit.run();
+        limit.run(5, 9);
         assert_eq!(limit.target, [1, 1, 1, 1, 1, 3, 3, 3, 3]);
         assert_eq!(sum(&[1; 64]), 0x0101_0101_0101_0101 * 8);
     }
