@@ -23,6 +23,17 @@ pub struct Case {
 }
 
 impl Case {
+    /// `work` is what one run amounts to: luma pixels, bytes read and bytes written.
+    pub fn new(
+        name: impl Into<String>,
+        work: (u64, u64, u64),
+        run: impl FnMut() + 'static,
+        check: impl FnMut() -> Result<(), String> + 'static,
+    ) -> Case {
+        let (pixels, reads, writes) = work;
+        Case { name: name.into(), pixels, reads, writes, run: Box::new(run), check: Box::new(check) }
+    }
+
     /// Runs it once.
     pub fn run(&mut self) {
         (self.run)();

@@ -22,7 +22,7 @@ fn span(p: &PlaneLayout, y: u32) -> std::ops::Range<usize> {
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(format: &'a FrameFormat, bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(format: &'a FrameFormat, bytes: &'a [u8]) -> Self {
         View { format, bytes }
     }
 
@@ -44,7 +44,7 @@ impl<'a> View<'a> {
 }
 
 impl<'a> ViewMut<'a> {
-    pub(super) fn new(format: &'a FrameFormat, bytes: &'a mut [u8]) -> Self {
+    pub(crate) fn new(format: &'a FrameFormat, bytes: &'a mut [u8]) -> Self {
         ViewMut { format, bytes }
     }
 

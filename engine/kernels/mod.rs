@@ -2,18 +2,20 @@
 //!
 //! The plain loops are the oracle: every other set gives the same numbers, to the bit.
 
+#[cfg(feature = "models")]
 mod lanes;
-#[cfg(target_arch = "aarch64")]
+#[cfg(all(feature = "models", target_arch = "aarch64"))]
 mod neon;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(feature = "models", target_arch = "x86_64"))]
 mod x86;
 
 use std::sync::OnceLock;
 
+#[cfg(feature = "models")]
 pub(crate) use lanes::Lanes;
-#[cfg(target_arch = "aarch64")]
+#[cfg(all(feature = "models", target_arch = "aarch64"))]
 pub(crate) use neon::Neon;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(feature = "models", target_arch = "x86_64"))]
 pub(crate) use x86::Avx2;
 
 /// A set of instructions that loops are written for.

@@ -1,18 +1,21 @@
 //! Plain loops: obvious, and the oracle for every SIMD kernel.
 
-use super::Kernels;
+use super::{Block, COLUMN, Kernels, WHOLE};
 
-pub(super) const KERNELS: Kernels = Kernels { name: "scalar", sum, fill, lerp };
+pub(super) const KERNELS: Kernels = Kernels { sum, fill, blend, column_sums, evens, odd_means, split };
 
-fn sum(row: &[u8], totals: &mut [u32]) {
-    for sample in row.chunks_exact(totals.len()) {
-        for (total, &v) in totals.iter_mut().zip(sample) {
-            *total += u32::from(v);
+fn sum(block: Block<'_>, totals: &mut [u64]) {
+    totals.fill(0);
+    for line in block.lines() {
+        for sample in line.chunks_exact(totals.len()) {
+            for (total, &v) in totals.iter_mut().zip(sample) {
+                *total += u64::from(v);
+            }
         }
     }
 }
 
-fn fill(row: &mut [u8], value: &[u8]) {
+pub(super) fn fill(row: &mut [u8], value: &[u8]) {
     if let [v] = value {
         row.fill(*v);
         return;
@@ -22,14 +25,36 @@ fn fill(row: &mut [u8], value: &[u8]) {
     }
 }
 
-fn lerp(row: &mut [u8], left: &[u8], right: &[u8], from: u32, length: u32) {
-    let length = length.max(1);
-    for (i, sample) in (from..).zip(row.chunks_exact_mut(left.len())) {
-        // 16 fractional bits; the middle of each sample on the ramp.
-        let t = ((u64::from(2 * i + 1) << 15) / u64::from(length)).min(1 << 16) as i64;
-        for ((v, &a), &b) in sample.iter_mut().zip(left).zip(right) {
-            let (a, b) = (i64::from(a), i64::from(b));
-            *v = (a + (((b - a) * t + (1 << 15)) >> 16)) as u8;
+pub(super) fn blend(to: &mut [u8], upper: &[u8], lower: &[u8], t: u8) {
+    let (a, b) = (u16::from(WHOLE - t), u16::from(t));
+    for ((to, &upper), &lower) in to.iter_mut().zip(upper).zip(lower) {
+        *to = ((u16::from(upper) * a + u16::from(lower) * b + u16::from(WHOLE / 2)) / u16::from(WHOLE)) as u8;
+    }
+}
+
+pub(super) fn column_sums(rows: &[u8], stride: usize, sums: &mut [u32]) {
+    sums.fill(0);
+    for row in rows.chunks(stride) {
+        for (sum, bytes) in sums.iter_mut().zip(row.chunks_exact(COLUMN)) {
+            *sum += bytes.iter().map(|&v| u32::from(v)).sum::<u32>();
         }
+    }
+}
+
+pub(super) fn evens(from: &[u8], to: &mut [u8]) {
+    for (to, pair) in to.iter_mut().zip(from.chunks_exact(2)) {
+        *to = pair[0];
+    }
+}
+
+pub(super) fn odd_means(above: &[u8], below: &[u8], to: &mut [u8]) {
+    for ((to, a), b) in to.iter_mut().zip(above.chunks_exact(2)).zip(below.chunks_exact(2)) {
+        *to = a[1].midpoint(b[1]);
+    }
+}
+
+pub(super) fn split(pairs: &[u8], first: &mut [u8], second: &mut [u8]) {
+    for ((pair, a), b) in pairs.chunks_exact(2).zip(first).zip(second) {
+        (*a, *b) = (pair[0], pair[1]);
     }
 }
