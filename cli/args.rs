@@ -191,6 +191,12 @@ pub struct HidingArgs {
     /// The same settings from a file (`milkglass policy keys` lists them).
     #[arg(long, value_name = "FILE.toml")]
     pub policy: Option<PathBuf>,
+    /// A policy that its owner has locked (`milkglass policy lock`): --policy and flags may only strengthen it.
+    #[arg(long, value_name = "FILE.lock")]
+    pub lock: Option<PathBuf>,
+    /// File with the public key whose locks are accepted [default: the lock's own, remembered by `live`].
+    #[arg(long, value_name = "FILE", requires = "lock")]
+    pub owner_key: Option<PathBuf>,
     /// Colour of `fill` [default: #000000].
     #[arg(long, value_name = "#rrggbb")]
     pub color: Option<String>,

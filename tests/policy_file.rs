@@ -105,6 +105,8 @@ fn every_key_arrives() {
     let b = &file.zones[1];
     assert_eq!((b.style, b.cells, b.inverted, b.enabled), (Some(StyleName::Blur), Some(2), true, false));
 
+    assert_eq!(good(&file.to_toml()), file, "written out and read again");
+
     let a = Polygon::new([(0.0, 0.0), (1.0, 0.5), (0.25, 1.0)]).unwrap();
     let fill = Style::Fill(Color { r: 10, g: 11, b: 12 });
     let clip = Policy::builder()

@@ -19,6 +19,8 @@ mod manifest;
 
 #[cfg(feature = "models")]
 pub use ensemble::{Ensemble, Pass, Settings};
+#[cfg(feature = "lock")]
+pub(crate) use manifest::hex as manifest_hex;
 #[cfg(feature = "models")]
 pub use manifest::{Manifest, ModelStore};
 
