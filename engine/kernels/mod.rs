@@ -21,6 +21,7 @@ pub enum InstructionSet {
 impl InstructionSet {
     /// Those that this processor has, the plain one first.
     pub fn available() -> Vec<InstructionSet> {
+        #[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), expect(unused_mut))]
         let mut all = vec![InstructionSet::Scalar];
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {
