@@ -20,6 +20,11 @@ case ${1:-} in
     need chromium chromium
     need systemd-analyze systemd
     need pkg-config pkg-config
+    # Programs in C and C++ against the C library.
+    need g++ g++
+    need valgrind valgrind
+    # gcc finds it, wherever its version lies.
+    [ -e "$(gcc -print-file-name=libasan.so 2>/dev/null)" ] || missing+=(gcc g++)
     need gst-launch-1.0 gstreamer1.0-tools
     pkg-config --exists gstreamer-rtsp-server-1.0 gstreamer-app-1.0 2>/dev/null || missing+=(libgstrtspserver-1.0-dev)
     # What the server encodes with, and what clients read it with.

@@ -27,11 +27,15 @@ pub(crate) enum Asked {
 struct State {
     /// Somebody asks; others wait for their turn.
     busy: bool,
+    /// The target thread has a frame and waits for somebody to ask.
+    in_hand: bool,
     /// The memory that is held out.
     wanted: Option<Target>,
     served: Option<Served>,
-    /// Times that everything was forgotten: a frame in hand from before is thrown away.
-    forgotten: u64,
+    /// Whatever comes is from before privacy mode, until the target thread is told to forget.
+    stale: bool,
+    /// Nothing is served any more: what still comes is thrown away.
+    dry: bool,
     ended: bool,
     closed: bool,
 }
@@ -52,10 +56,10 @@ impl Hatch {
         let until = patience.and_then(|p| Instant::now().checked_add(p));
         let mut state = self.lock();
         while state.busy && !state.closed {
-            match self.wait(state, until) {
-                Some(woken) => state = woken,
-                None => return Asked::Timeout,
+            if over(until) {
+                return Asked::Timeout;
             }
+            state = self.wait(state, until);
         }
         if state.closed {
             return Asked::Closed;
@@ -63,26 +67,18 @@ impl Hatch {
         state.busy = true;
         state.wanted = Some(target);
         self.asked.notify_one();
-        loop {
-            let over = match state.served.take() {
-                Some(served) => Some(Asked::Served(served)),
-                None if state.closed => Some(Asked::Closed),
-                None if state.ended => Some(Asked::Ended),
-                None => None,
-            };
-            if let Some(over) = over {
-                return self.leave(state, over);
+        let with = loop {
+            match state.served.take() {
+                Some(served) => break Asked::Served(served),
+                None if state.closed => break Asked::Closed,
+                None if state.ended => break Asked::Ended,
+                // A frame in hand is as good as there, even for those who do not wait.
+                None if state.in_hand => state = self.wait(state, None),
+                None if over(until) => break Asked::Timeout,
+                None => state = self.wait(state, until),
             }
-            match self.wait(state, until) {
-                Some(woken) => state = woken,
-                None => {
-                    // Between the time running out and the lock, it may have been served.
-                    let mut state = self.lock();
-                    let served = state.served.take();
-                    return self.leave(state, served.map_or(Asked::Timeout, Asked::Served));
-                }
-            }
-        }
+        };
+        self.leave(state, with)
     }
 
     /// Takes the memory back: from here on nobody writes to it.
@@ -93,9 +89,23 @@ impl Hatch {
         with
     }
 
-    /// The frame in hand is not to be served any more.
-    pub fn forget(&self) {
-        self.lock().forgotten += 1;
+    /// Has frames thrown away until the pipeline tells its target to forget: between its queue and [`Server::send`] there
+    /// may be one that no queue can empty.
+    pub fn hold(&self) {
+        self.lock().stale = true;
+        self.asked.notify_one();
+    }
+
+    /// Waits until it has, so that the next [`Hatch::hold`] is not ended by this one's.
+    pub fn wait_fresh(&self) {
+        let state = self.lock();
+        let waits = |s: &mut State| s.stale && !s.ended && !s.closed;
+        drop(self.answered.wait_while(state, waits).unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Nothing that still comes is to be served.
+    pub fn dry_up(&self) {
+        self.lock().dry = true;
         self.asked.notify_one();
     }
 
@@ -106,20 +116,21 @@ impl Hatch {
         self.answered.notify_all();
     }
 
-    fn wait<'a>(&self, state: MutexGuard<'a, State>, until: Option<Instant>) -> Option<MutexGuard<'a, State>> {
+    fn wait<'a>(&self, state: MutexGuard<'a, State>, until: Option<Instant>) -> MutexGuard<'a, State> {
         let Some(until) = until else {
-            return Some(self.answered.wait(state).unwrap_or_else(PoisonError::into_inner));
+            return self.answered.wait(state).unwrap_or_else(PoisonError::into_inner);
         };
         let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return None;
-        }
-        Some(self.answered.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0)
+        self.answered.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn over(until: Option<Instant>) -> bool {
+    until.is_some_and(|until| Instant::now() >= until)
 }
 
 /// The pipeline's end of the hatch. When it is dropped, no frame will come any more.
@@ -128,11 +139,14 @@ pub(crate) struct Server(pub Arc<Hatch>);
 impl FrameSink for Server {
     fn send(&mut self, frame: &RedactedFrame) -> Result<()> {
         let hatch = &self.0;
-        let state = hatch.lock();
-        let before = state.forgotten;
-        let nobody = |s: &mut State| s.wanted.is_none() && !s.closed && s.forgotten == before;
+        let mut state = hatch.lock();
+        let useless = |s: &State| s.closed || s.dry || s.stale;
+        state.in_hand = true;
+        let nobody = |s: &mut State| s.wanted.is_none() && !useless(s);
         let mut state = hatch.asked.wait_while(state, nobody).unwrap_or_else(PoisonError::into_inner);
-        if state.closed || state.forgotten != before {
+        state.in_hand = false;
+        hatch.answered.notify_all();
+        if useless(&state) {
             return Ok(());
         }
         if let Some(target) = state.wanted.take() {
@@ -140,9 +154,13 @@ impl FrameSink for Server {
             // stream's.
             unsafe { target.write(&frame.view()) };
             state.served = Some((frame.meta(), frame.outcome()));
-            hatch.answered.notify_all();
         }
         Ok(())
+    }
+
+    fn forget(&mut self) {
+        self.0.lock().stale = false;
+        self.0.answered.notify_all();
     }
 }
 

@@ -170,7 +170,7 @@ pub extern "C" fn milkglass_finish(stream: milkglass_stream) -> milkglass_status
 /// Privacy mode. On: when it returns, every frame that can still be taken is one flat colour, those that waited too. Off:
 /// frames that are taken in from now on are redacted as the policy says.
 ///
-/// MILKGLASS_STATUS_OK; _NO_STREAM; _STOPPED: the stream has ended, and nothing leaves it any more.
+/// MILKGLASS_STATUS_OK; _NO_STREAM; _STOPPED: the stream has ended. If privacy was asked for, what waited in it is gone.
 #[unsafe(no_mangle)]
 pub extern "C" fn milkglass_set_privacy(stream: milkglass_stream, on: c_int) -> milkglass_status {
     answer(|| table::find(stream)?.set_privacy(on != 0))
@@ -193,8 +193,7 @@ pub unsafe extern "C" fn milkglass_set_policy(
     answer(|| {
         let stream = table::find(stream)?;
         // SAFETY: the caller's promise.
-        let (text, file) =
-            unsafe { (optional(policy, "policy")?, optional(policy_file, "policy_file")?) };
+        let (text, file) = unsafe { (optional(policy, "policy")?, optional(policy_file, "policy_file")?) };
         stream.set_policy(&opening::read_policy(text, file)?)
     })
 }

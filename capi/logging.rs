@@ -9,8 +9,7 @@ use crate::fault::{Calling, Fault, calling, outside_callbacks};
 
 /// Is told a line: its level, 1 (error) to 5 (trace), and its text, good until it returns. May be called from several
 /// threads at once. It must not throw and must not longjmp out.
-pub type LogFn =
-    Option<unsafe extern "C-unwind" fn(context: *mut c_void, level: c_int, text: *const c_char)>;
+pub type LogFn = Option<unsafe extern "C-unwind" fn(context: *mut c_void, level: c_int, text: *const c_char)>;
 
 struct Route {
     log: LogFn,

@@ -371,7 +371,7 @@ milkglass_status milkglass_finish(milkglass_stream stream);
 // Privacy mode. On: when it returns, every frame that can still be taken is one flat colour, those that waited too. Off:
 // frames that are taken in from now on are redacted as the policy says.
 //
-// MILKGLASS_STATUS_OK; _NO_STREAM; _STOPPED: the stream has ended, and nothing leaves it any more.
+// MILKGLASS_STATUS_OK; _NO_STREAM; _STOPPED: the stream has ended. If privacy was asked for, what waited in it is gone.
 milkglass_status milkglass_set_privacy(milkglass_stream stream,
                                        int on);
 

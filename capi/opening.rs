@@ -11,8 +11,8 @@ use milkglass::detect::backend::Backend;
 #[cfg(feature = "models")]
 use milkglass::detect::{Ensemble, ModelStore};
 use milkglass::{
-    Class, ColorMatrix, ColorRange, Detector, FrameFormat, FramePool, FrameSource, Orientation, Pipeline, Policy,
-    PolicyDefaults, PolicyFile, Setup,
+    Class, ColorMatrix, ColorRange, Detector, FrameFormat, FramePool, FrameSource, Orientation, Pipeline,
+    Policy, PolicyDefaults, PolicyFile, Setup,
 };
 
 use crate::detector::{Callback, Gate};
@@ -102,7 +102,8 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
     let (text, file) =
         unsafe { (optional(config.policy, "policy")?, optional(config.policy_file, "policy_file")?) };
     // SAFETY: the caller's promise.
-    let (camera, models) = unsafe { (optional(config.camera, "camera")?, optional(config.models, "models")?) };
+    let (camera, models) =
+        unsafe { (optional(config.camera, "camera")?, optional(config.models, "models")?) };
     if config.reserved != 0 {
         return Err(Fault::argument("config.reserved is not zero: set the whole structure to zero first"));
     }
@@ -110,8 +111,8 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
         return Err(Fault::argument(format!("buffers is {}: 4 to 256, or 0", config.buffers)));
     }
     let orientation = Orientation::from_exif(config.orientation.max(1).try_into().unwrap_or(0));
-    let orientation =
-        orientation.ok_or_else(|| Fault::argument(format!("orientation is {}: 1 to 8", config.orientation)))?;
+    let orientation = orientation
+        .ok_or_else(|| Fault::argument(format!("orientation is {}: 1 to 8", config.orientation)))?;
     let hiding = Hiding::new(read_policy(text, file)?);
     let policy = hiding.policy(&hiding.file)?;
     // Before the camera: a mistake in it is told sooner, and the camera is not switched on for nothing.
@@ -140,7 +141,7 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
         format,
         buffers: (config.buffers != 0).then_some(config.buffers as usize),
         privacy: config.privacy != 0,
-        source: Box::new(Watched { source, alive }),
+        source: Box::new(Watched { source, _alive: alive }),
         detectors,
         sinks: vec![("milkglass_take".into(), Box::new(Server(Arc::clone(&hatch))))],
         fps,
@@ -243,11 +244,7 @@ unsafe fn detectors(
 }
 
 #[cfg(feature = "models")]
-fn ours(
-    file: &PolicyFile,
-    classes: &[Class],
-    models: Option<&str>,
-) -> Result<Vec<Box<dyn Detector>>, Fault> {
+fn ours(file: &PolicyFile, classes: &[Class], models: Option<&str>) -> Result<Vec<Box<dyn Detector>>, Fault> {
     let threads = file.threads.map_or_else(cores, |n| n as usize);
     let backend = Backend::choose(file.backend.unwrap_or_default(), threads)?;
     let store = models.map_or_else(ModelStore::locate, |dir| Ok(ModelStore::new(dir)))?;

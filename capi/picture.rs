@@ -117,13 +117,18 @@ fn check<P: Copy>(
             return Err(Fault::argument(format!("data[{n}] is NULL")));
         }
         if stride < layout.row_bytes() {
-            return Err(Fault::argument(format!("stride[{n}] is {stride}, a row has {} bytes", layout.row_bytes())));
+            return Err(Fault::argument(format!(
+                "stride[{n}] is {stride}, a row has {} bytes",
+                layout.row_bytes()
+            )));
         }
         let needed = extent(layout, stride).filter(|needed| *needed <= isize::MAX as usize);
         match needed {
             Some(needed) if needed <= length => planes[n] = Some(Plane { first, stride }),
             Some(needed) => {
-                return Err(Fault::argument(format!("length[{n}] is {length}, the plane takes {needed} bytes")));
+                return Err(Fault::argument(format!(
+                    "length[{n}] is {length}, the plane takes {needed} bytes"
+                )));
             }
             None => return Err(Fault::argument(format!("stride[{n}] is {stride}: no memory is that large"))),
         }
@@ -152,7 +157,8 @@ pub(crate) fn lend(view: &View<'_>, captured: u64) -> milkglass_picture {
     };
     for (n, layout) in format.planes().iter().enumerate() {
         let bytes = view.plane(n);
-        (picture.data[n], picture.stride[n], picture.length[n]) = (bytes.as_ptr(), layout.stride, bytes.len());
+        (picture.data[n], picture.stride[n], picture.length[n]) =
+            (bytes.as_ptr(), layout.stride, bytes.len());
     }
     picture
 }

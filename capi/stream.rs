@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use milkglass::{
-    Captured, FrameFormat, FramePool, FrameSource, Outcome, Pipeline, PolicyFile, Result, State, Status, Timestamp,
+    Captured, FrameFormat, FramePool, FrameSource, Outcome, Pipeline, PolicyFile, Result, State, Status,
+    Timestamp,
 };
 
 use crate::detector::Gate;
@@ -30,7 +31,7 @@ pub struct Stream {
     pub(crate) inlet: Option<Inlet>,
     pub(crate) skipped: AtomicU64,
     pub(crate) pipeline: RwLock<Running>,
-    /// Serialises exchanges of the policy.
+    /// One exchange of the policy, or of privacy mode, at a time.
     pub(crate) exchange: Mutex<()>,
     /// Dead when the source is gone.
     pub(crate) source: Weak<()>,
@@ -103,20 +104,21 @@ impl Stream {
     }
 
     pub(crate) fn set_privacy(&self, on: bool) -> Result<(), Fault> {
-        if let Running::Yes(pipeline) = &*self.running() {
-            if pipeline.set_privacy(on).is_ok() {
-                if on {
-                    // The frame in the hatch is from before.
-                    self.hatch.forget();
-                }
-                return Ok(());
-            }
-        }
-        // What it left may still wait to be taken.
+        let _one = self.exchange.lock().unwrap_or_else(PoisonError::into_inner);
         if on {
-            self.hatch.forget();
+            self.hatch.hold();
         }
-        Err(self.stopped())
+        let told = match &*self.running() {
+            Running::Yes(pipeline) => pipeline.set_privacy(on).is_ok(),
+            Running::Ended(..) => false,
+        };
+        match (told, on) {
+            (true, true) => self.hatch.wait_fresh(),
+            // What it left may still wait to be taken, and cannot be obscured any more.
+            (false, true) => self.hatch.dry_up(),
+            _ => {}
+        }
+        if told { Ok(()) } else { Err(self.stopped()) }
     }
 
     pub(crate) fn set_policy(&self, file: &PolicyFile) -> Result<(), Fault> {
@@ -233,12 +235,11 @@ impl Stream {
 /// A source whose end can be waited for.
 pub(crate) struct Watched {
     pub source: Box<dyn FrameSource>,
-    pub alive: Arc<()>,
+    pub _alive: Arc<()>,
 }
 
 impl FrameSource for Watched {
     fn capture(&mut self, pool: &FramePool) -> Result<Captured> {
-        debug_assert!(Arc::strong_count(&self.alive) > 0);
         self.source.capture(pool)
     }
 }

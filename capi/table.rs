@@ -32,7 +32,10 @@ pub(crate) fn remove(number: milkglass_stream) -> Result<Arc<Stream>, Fault> {
 }
 
 fn missing(number: milkglass_stream) -> Fault {
-    Fault::new(milkglass_status::NO_STREAM, format!("there is no stream {number}: it was closed or never opened"))
+    Fault::new(
+        milkglass_status::NO_STREAM,
+        format!("there is no stream {number}: it was closed or never opened"),
+    )
 }
 
 fn lock() -> MutexGuard<'static, Table> {

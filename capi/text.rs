@@ -92,6 +92,7 @@ pub(crate) unsafe fn optional<'a>(text: *const c_char, name: &str) -> Result<Opt
     let end = end.ok_or_else(|| Fault::argument(format!("{name} has no end within 1 MiB")))?;
     // SAFETY: `end` bytes were read just now.
     let bytes = unsafe { std::slice::from_raw_parts(text.cast::<u8>(), end) };
-    let text = std::str::from_utf8(bytes).map_err(|_| Fault::argument(format!("{name} is not UTF-8 text")))?;
+    let text =
+        std::str::from_utf8(bytes).map_err(|_| Fault::argument(format!("{name} is not UTF-8 text")))?;
     Ok(Some(text))
 }

@@ -12,8 +12,8 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use milkglass::{
-    Captured, FrameFormat, FrameMeta, FramePool, FrameSource, Pipeline, PixelFormat, PolicyDefaults, PolicyFile,
-    RedactedFrame, Result, Setup, Timestamp,
+    Captured, FrameFormat, FrameMeta, FramePool, FrameSource, Pipeline, PixelFormat, PolicyDefaults,
+    PolicyFile, RedactedFrame, Result, Setup, Timestamp,
 };
 use milkglass_capi::*;
 

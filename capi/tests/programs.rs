@@ -61,7 +61,9 @@ fn build(source: &str, variant: &str, link: Link, flags: &[&str]) -> PathBuf {
     command.args(["-Wno-missing-field-initializers"]).args(flags);
     command.arg(Path::new(HERE).join(source)).arg("-o").arg(&program);
     match link {
-        Link::Shared => command.arg("-L").arg(dir).arg(format!("-Wl,-rpath,{}", dir.display())).arg("-lmilkglass"),
+        Link::Shared => {
+            command.arg("-L").arg(dir).arg(format!("-Wl,-rpath,{}", dir.display())).arg("-lmilkglass")
+        }
         Link::Static => command.arg(dir.join("static/libmilkglass.a")),
     };
     run(command.args(["-lpthread", "-ldl", "-lm"]), b"");
@@ -70,7 +72,8 @@ fn build(source: &str, variant: &str, link: Link, flags: &[&str]) -> PathBuf {
 
 fn output(command: &mut Command, input: &[u8]) -> Output {
     let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let mut child = child.unwrap_or_else(|e| panic!("{command:?}: {e} (.ci/setup.sh tests installs what is missing)"));
+    let mut child =
+        child.unwrap_or_else(|e| panic!("{command:?}: {e} (.ci/setup.sh tests installs what is missing)"));
     let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_vec());
     // It may end before it has read all.
     let writer = std::thread::spawn(move || stdin.write_all(&input));
@@ -90,7 +93,12 @@ const SANITIZED: &[&str] = &["-fsanitize=address,undefined", "-fno-sanitize-reco
 
 fn valgrind(program: &Path) -> Command {
     let mut command = Command::new("valgrind");
-    command.args(["--quiet", "--error-exitcode=99", "--leak-check=full", "--show-leak-kinds=definite,indirect"]);
+    command.args([
+        "--quiet",
+        "--error-exitcode=99",
+        "--leak-check=full",
+        "--show-leak-kinds=definite,indirect",
+    ]);
     command.args(["--errors-for-leak-kinds=definite,indirect", "--fair-sched=yes"]);
     command.arg(program);
     command
@@ -98,7 +106,10 @@ fn valgrind(program: &Path) -> Command {
 
 #[test]
 fn whatever_a_program_does_wrong_is_an_error() {
-    assert_eq!(run(&mut Command::new(build("tests/c/abuse.c", "asan", Link::Shared, SANITIZED)), b""), "done\n");
+    assert_eq!(
+        run(&mut Command::new(build("tests/c/abuse.c", "asan", Link::Shared, SANITIZED)), b""),
+        "done\n"
+    );
     let program = build("tests/c/abuse.c", "plain", Link::Shared, &[]);
     assert_eq!(run(&mut valgrind(&program), b""), "done\n");
 }
@@ -134,16 +145,21 @@ fn the_example_with_an_npu_hides_what_it_finds() {
 /// Zones need no model, so that this runs in every build; the zone is the left half.
 #[test]
 fn the_forty_lines_redact_what_is_piped_through() {
-    const ZONE: &str = "faces = 'off'\n[[zone]]\nname = 'left'\narea = [[0, 0], [0.5, 0], [0.5, 1], [0, 1]]\n";
+    const ZONE: &str =
+        "faces = 'off'\n[[zone]]\nname = 'left'\narea = [[0, 0], [0.5, 0], [0.5, 1], [0, 1]]\n";
     let source = fs::read_to_string(Path::new(HERE).join("examples/redact.c")).unwrap();
     let lines = source.lines().filter(|l| !l.trim().is_empty() && !l.trim().starts_with("//")).count();
     assert!(lines <= 40, "{lines} lines of C");
+    let guide = fs::read_to_string(Path::new(HERE).join("../docs/INTEGRATING.md")).unwrap();
+    let program = &source[source.find("#include").unwrap()..];
+    assert!(guide.contains(program), "docs/INTEGRATING.md shows another program than examples/redact.c");
     let raw = vec![200u8; 64 * 48 * 3 / 2 * 10];
     let mut command = Command::new(build("examples/redact.c", "asan", Link::Shared, SANITIZED));
     let output = output(command.args(["64", "48", ZONE]), &raw);
     assert!(output.status.success(), "{output:?}");
     assert_eq!(output.stdout.len(), raw.len());
-    for row in output.stdout.chunks_exact(64 * 48 * 3 / 2).flat_map(|frame| frame[..64 * 48].chunks_exact(64)) {
+    for row in output.stdout.chunks_exact(64 * 48 * 3 / 2).flat_map(|frame| frame[..64 * 48].chunks_exact(64))
+    {
         assert!(row[..32].iter().all(|v| *v == 16) && row[32..].iter().all(|v| *v == 200), "{row:?}");
     }
     let wrong = self::output(command.args(["nonsense"]), b"");

@@ -8,13 +8,12 @@
 #include <string.h>
 #include <time.h>
 
-#define CHECK(what)                                                                                                  \
-    do {                                                                                                             \
-        if (!(what)) {                                                                                               \
-            fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #what, milkglass_last_error());                   \
-            exit(1);                                                                                                 \
-        }                                                                                                            \
-    } while (0)
+static inline void failed(const char *file, int line, const char *what) {
+    fprintf(stderr, "%s:%d: %s: %s\n", file, line, what, milkglass_last_error());
+    exit(1);
+}
+
+#define CHECK(what) ((what) ? (void)0 : failed(__FILE__, __LINE__, #what))
 
 enum { WIDTH = 96, HEIGHT = 64, LUMA = WIDTH * HEIGHT, LENGTH = LUMA * 3 / 2 };
 // The face, in every frame, on odd corners: luma and chroma in it have values that nothing else has.

@@ -157,6 +157,94 @@ static void privacy_reaches_what_waits(void) {
     CHECK(milkglass_close(p.stream) == MILKGLASS_STATUS_OK);
 }
 
+// However fast privacy mode comes and goes: what is taken while it holds is flat.
+typedef struct {
+    milkglass_stream stream;
+    // Odd while privacy mode holds.
+    unsigned phase, checked;
+    int over;
+} toggled;
+
+static void *take_toggled(void *context) {
+    toggled *t = context;
+    uint8_t redacted[LENGTH];
+    milkglass_frame frame = room(redacted);
+    milkglass_status status;
+    do {
+        unsigned before = __atomic_load_n(&t->phase, __ATOMIC_SEQ_CST);
+        status = milkglass_take(t->stream, &frame, 5);
+        unsigned after = __atomic_load_n(&t->phase, __ATOMIC_SEQ_CST);
+        CHECK(status >= 0);
+        if (status == MILKGLASS_STATUS_OK && before == after && before % 2 == 1) {
+            CHECK(frame.outcome == MILKGLASS_OUTCOME_OBSCURED);
+            t->checked++;
+        }
+    } while (status != MILKGLASS_STATUS_END);
+    return NULL;
+}
+
+static void *push_toggled(void *context) {
+    toggled *t = context;
+    uint8_t raw[LENGTH];
+    milkglass_picture picture = raw_picture(raw);
+    while (!__atomic_load_n(&t->over, __ATOMIC_SEQ_CST)) {
+        picture.captured = now_ns();
+        CHECK(milkglass_push(t->stream, &picture) >= 0);
+        sleep_ms(1);
+    }
+    return NULL;
+}
+
+static void privacy_holds_at_once(void) {
+    toggled t;
+    memset(&t, 0, sizeof t);
+    milkglass_config config = pushed("faces = 'off'\n[[zone]]\nname = 'z'\narea = [[0, 0], [1, 0], [1, 1]]\n");
+    CHECK(milkglass_open(&config, &t.stream) == MILKGLASS_STATUS_OK);
+    pthread_t taker, pusher;
+    CHECK(pthread_create(&taker, NULL, take_toggled, &t) == 0 && pthread_create(&pusher, NULL, push_toggled, &t) == 0);
+    for (int n = 0; n < 200; n++) {
+        CHECK(milkglass_set_privacy(t.stream, 1) == MILKGLASS_STATUS_OK);
+        __atomic_add_fetch(&t.phase, 1, __ATOMIC_SEQ_CST);
+        sleep_ms(n % 7);
+        __atomic_add_fetch(&t.phase, 1, __ATOMIC_SEQ_CST);
+        CHECK(milkglass_set_privacy(t.stream, 0) == MILKGLASS_STATUS_OK);
+        sleep_ms(n % 5);
+    }
+    t.over = 1;
+    CHECK(pthread_join(pusher, NULL) == 0);
+    CHECK(milkglass_finish(t.stream) == MILKGLASS_STATUS_OK && pthread_join(taker, NULL) == 0);
+    milkglass_stats stats = {.size = sizeof stats};
+    CHECK(milkglass_read_stats(t.stream, &stats) == MILKGLASS_STATUS_OK && milkglass_close(t.stream) == 0);
+    printf("%u frames taken in privacy mode, %llu covered beside it\n", t.checked, (unsigned long long)stats.covered);
+    CHECK(t.checked > 0 && stats.covered > 0);
+}
+
+// When everything was pushed and redacted, privacy mode still reaches what nobody has taken yet.
+static void privacy_reaches_what_is_left(void) {
+    static uint8_t raw[LENGTH], redacted[LENGTH];
+    play p;
+    memset(&p, 0, sizeof p);
+    milkglass_config config = config_of(&p);
+    CHECK(milkglass_open(&config, &p.stream) == MILKGLASS_STATUS_OK);
+    milkglass_picture picture = raw_picture(raw);
+    milkglass_frame frame = room(redacted);
+    picture.captured = now_ns();
+    CHECK(milkglass_push(p.stream, &picture) == MILKGLASS_STATUS_OK);
+    milkglass_stats stats = {.size = sizeof stats};
+    do {
+        sleep_ms(10);
+        CHECK(milkglass_read_stats(p.stream, &stats) == MILKGLASS_STATUS_OK);
+    } while (stats.covered == 0);
+    CHECK(milkglass_finish(p.stream) == MILKGLASS_STATUS_OK);
+    do {
+        sleep_ms(10);
+        CHECK(milkglass_read_stats(p.stream, &stats) == MILKGLASS_STATUS_OK);
+    } while (stats.state != MILKGLASS_STATE_STOPPED);
+    CHECK(milkglass_set_privacy(p.stream, 1) == MILKGLASS_STATUS_STOPPED);
+    CHECK(milkglass_take(p.stream, &frame, -1) == MILKGLASS_STATUS_END);
+    CHECK(milkglass_close(p.stream) == MILKGLASS_STATUS_OK);
+}
+
 // Eight threads do everything at once, to streams that open and close meanwhile.
 static volatile milkglass_stream shared[2];
 static int over;
@@ -229,6 +317,8 @@ int main(void) {
     play_script(HANGS, 1);
     play_script(GOOD, 1);
     privacy_reaches_what_waits();
+    privacy_reaches_what_is_left();
+    privacy_holds_at_once();
     eight_threads();
     puts("done");
     return 0;

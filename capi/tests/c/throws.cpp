@@ -9,5 +9,5 @@ int main() {
     config.detects = MILKGLASS_FACES;
     milkglass_stream stream;
     milkglass_open(&config, &stream);
-    std::puts("done");
+    puts("done");
 }
