@@ -201,8 +201,7 @@ impl Prepared {
         let (decoder, class_index): (DecoderKind, &[usize]) = (model.manifest.decoder, &model.class_index);
         let mut found: Vec<Candidate> = Vec::new();
         model.network.run(tensor, &mut |outputs| {
-            found = decode::decode(decoder, outputs, (cols, rows), class_index, least)?;
-            Ok(())
+            decode::decode(decoder, outputs, (cols, rows), class_index, least, &mut found)
         })?;
         decode::suppress(&mut found, model.manifest.thresholds.nms, |c| c.score, decode::iou);
         found.retain(|c| ((c.x1 - c.x0) * (c.y1 - c.y0)).sqrt() >= min_box);

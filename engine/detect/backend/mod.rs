@@ -7,9 +7,9 @@ mod rten;
 
 use std::path::PathBuf;
 
-use ndarray::{ArrayView4, ArrayViewD};
+use ndarray::ArrayView4;
 
-use super::decode;
+use super::decode::{self, Output};
 use super::manifest::Manifest;
 use crate::error::{Error, Result};
 use crate::policy::BackendChoice;
@@ -20,7 +20,7 @@ pub(super) trait Network: Send {
     fn run(
         &mut self,
         input: ArrayView4<'_, f32>,
-        read: &mut dyn FnMut(&[ArrayViewD<'_, f32>]) -> Result<()>,
+        read: &mut dyn FnMut(&[Output<'_>]) -> Result<()>,
     ) -> Result<()>;
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use ndarray::{ArrayView4, ArrayViewD, IxDyn};
+use ndarray::ArrayView4;
 use ort::environment::Environment;
 use ort::ep;
 use ort::session::Session;
@@ -13,6 +13,7 @@ use ort::value::TensorRef;
 use sha2::{Digest, Sha256};
 
 use super::Network;
+use crate::detect::decode::{MOST_OUTPUTS, Output};
 use crate::detect::manifest::hex;
 use crate::error::{Error, Result};
 
@@ -149,7 +150,7 @@ impl Network for OrtNetwork {
     fn run(
         &mut self,
         input: ArrayView4<'_, f32>,
-        read: &mut dyn FnMut(&[ArrayViewD<'_, f32>]) -> Result<()>,
+        read: &mut dyn FnMut(&[Output<'_>]) -> Result<()>,
     ) -> Result<()> {
         let failed = |why: String| Error::Detector(format!("ONNX Runtime: {why}"));
         let (n, c, h, w) = input.dim();
@@ -159,13 +160,14 @@ impl Network for OrtNetwork {
             .session
             .run(ort::inputs![self.input.as_str() => tensor])
             .map_err(|e| failed(e.to_string()))?;
-        let mut views: Vec<ArrayViewD<'_, f32>> = Vec::with_capacity(self.outputs.len());
-        for name in &self.outputs {
+        let mut shown = [Output::default(); MOST_OUTPUTS];
+        for (name, place) in self.outputs.iter().zip(&mut shown) {
             let value = outputs.get(name).ok_or_else(|| failed(format!("output `{name}` is missing")))?;
             let (shape, data) = value.try_extract_tensor::<f32>().map_err(|e| failed(e.to_string()))?;
-            let shape: Vec<usize> = shape.iter().map(|&d| usize::try_from(d).unwrap_or(0)).collect();
-            views.push(ArrayViewD::from_shape(IxDyn(&shape), data).map_err(|e| failed(e.to_string()))?);
+            let sides = shape.iter().map(|&d| usize::try_from(d).unwrap_or(0));
+            *place = Output::new(sides, data)
+                .ok_or_else(|| failed(format!("output `{name}` has {} sides", shape.len())))?;
         }
-        read(&views)
+        read(&shown[..self.outputs.len().min(MOST_OUTPUTS)])
     }
 }
