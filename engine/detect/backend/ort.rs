@@ -7,8 +7,8 @@ use std::sync::{Mutex, PoisonError};
 use ndarray::ArrayView4;
 use ort::environment::Environment;
 use ort::ep;
-use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
+use ort::session::{Session, SessionInputValue};
 use ort::value::TensorRef;
 use sha2::{Digest, Sha256};
 
@@ -102,7 +102,6 @@ fn find_library() -> Result<PathBuf> {
 
 pub(super) struct OrtNetwork {
     session: Session,
-    input: String,
     outputs: Vec<String>,
 }
 
@@ -118,8 +117,9 @@ impl OrtNetwork {
         let loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((_, environment)) = &*loaded else { return Err("the library is not loaded".into()) };
         let session = session(environment, bytes, threads).map_err(|e| e.to_string())?;
-        if !session.inputs().iter().any(|i| i.name() == input) {
-            return Err(format!("it has no input `{input}`"));
+        // With one input alone its name need not be looked up at every run.
+        if session.inputs().len() != 1 || session.inputs()[0].name() != input {
+            return Err(format!("its one input is not `{input}`"));
         }
         if outputs.is_empty() {
             outputs.extend(session.outputs().first().map(|o| o.name().to_string()));
@@ -128,7 +128,7 @@ impl OrtNetwork {
         {
             return Err(format!("it has no output `{name}`"));
         }
-        Ok(OrtNetwork { session, input: input.to_string(), outputs })
+        Ok(OrtNetwork { session, outputs })
     }
 }
 
@@ -156,10 +156,8 @@ impl Network for OrtNetwork {
         let (n, c, h, w) = input.dim();
         let data = input.as_slice().ok_or_else(|| failed("the tensor is not contiguous".into()))?;
         let tensor = TensorRef::from_array_view(([n, c, h, w], data)).map_err(|e| failed(e.to_string()))?;
-        let outputs = self
-            .session
-            .run(ort::inputs![self.input.as_str() => tensor])
-            .map_err(|e| failed(e.to_string()))?;
+        let outputs =
+            self.session.run([SessionInputValue::from(tensor)]).map_err(|e| failed(e.to_string()))?;
         let mut shown = [Output::default(); MOST_OUTPUTS];
         for (name, place) in self.outputs.iter().zip(&mut shown) {
             let value = outputs.get(name).ok_or_else(|| failed(format!("output `{name}` is missing")))?;
