@@ -8,6 +8,8 @@ use crate::geometry::Rect;
 
 #[cfg(feature = "models")]
 pub mod backend;
+#[cfg(all(feature = "bench", feature = "ort"))]
+pub(crate) mod bench;
 #[cfg(feature = "models")]
 mod decode;
 #[cfg(feature = "models")]

@@ -1,5 +1,8 @@
 //! ONNX Runtime, loaded at run time from a library we find and hash ourselves.
 
+#[cfg(feature = "bench")]
+mod bound;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -11,6 +14,9 @@ use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session, SessionInputValue};
 use ort::value::TensorRef;
 use sha2::{Digest, Sha256};
+
+#[cfg(feature = "bench")]
+pub(crate) use bound::Bound;
 
 use super::Network;
 use crate::detect::decode::{MOST_OUTPUTS, Output};
