@@ -7,6 +7,8 @@ mod letterbox;
 mod path;
 mod redact;
 
+#[cfg(feature = "ort")]
+pub use crate::detect::bench::Inference;
 pub use crate::kernels::InstructionSet;
 
 /// Something that can be timed: a kernel, or a few of them in the order in which a frame meets them.
