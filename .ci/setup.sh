@@ -31,12 +31,16 @@ case ${1:-} in
     for part in base good bad ugly; do
       dpkg -s gstreamer1.0-plugins-$part >/dev/null 2>&1 || missing+=(gstreamer1.0-plugins-$part)
     done
+    need cc gcc
     need aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
+    need qemu-aarch64 qemu-user
+    need llvm-mca-16 llvm-16
     [ -e /usr/aarch64-linux-gnu/include/stdio.h ] || missing+=(libc6-dev-arm64-cross)
-    # Rust's standard library for arm64: from rustup where that has it, else from this package.
-    triple=aarch64-unknown-linux-gnu
-    [ -d "$(rustc --print target-libdir --target $triple)" ] || rustup target add $triple >/dev/null 2>&1 ||
-      dpkg -s rustc-web >/dev/null 2>&1 || missing+=(rustc-web)
+    # Rust's standard libraries for ARM: from rustup where that has it, else from this package.
+    for triple in aarch64-unknown-linux-gnu armv7-unknown-linux-gnueabihf; do
+      [ -d "$(rustc --print target-libdir --target $triple)" ] || rustup target add $triple >/dev/null 2>&1 ||
+        dpkg -s rustc-web >/dev/null 2>&1 || missing+=(rustc-web)
+    done
     ;;
   *)
     need cc gcc

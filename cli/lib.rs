@@ -2,6 +2,7 @@
 //! use the crate `milkglass`.
 
 mod args;
+mod bench;
 pub mod clip;
 mod clips;
 mod detect;
@@ -52,6 +53,7 @@ pub fn run() -> ExitCode {
         Command::Devices => live::devices(&mut std::io::stdout().lock()),
         Command::Policy(command) => policy::run(command, &mut std::io::stdout().lock()),
         Command::Doctor(args) => doctor::run(args),
+        Command::Bench(args) => bench::run(args),
         // Both have been told apart above.
         Command::Child(_) => Ok(Exit::Failed),
         #[cfg(feature = "rtsp-server")]

@@ -29,8 +29,9 @@ pub struct Engine {
     tracker: Tracker,
     mosaics: Mosaics,
     line: VecDeque<Waiting>,
-    /// The frame that a detector has, and the ticket its job carries. One at a time.
+    /// The frame that a detector has. One at a time, so one ticket, which its job carries, serves all.
     loan: Option<Loan>,
+    ticket: Arc<()>,
     /// A buffer in reserve: one loan can outlive its deadline, and its frame must still be replaced.
     spare: Option<Spare>,
     last_pushed: Option<Timestamp>,
@@ -52,7 +53,6 @@ struct Waiting {
 }
 
 struct Loan {
-    ticket: Arc<()>,
     captured: Timestamp,
     /// What it finds counts no longer; it only has to come back.
     void: bool,
@@ -74,6 +74,7 @@ impl Engine {
         let spare = Some(spare.ok_or(too_small)?);
         let rules = Arc::new(Rules::new(policy, pool.format(), 0));
         Ok(Engine {
+            line: VecDeque::with_capacity(pool.count()),
             pool,
             offers: offers.to_vec(),
             fresh: Arc::from([Arc::clone(&rules)]),
@@ -81,8 +82,8 @@ impl Engine {
             policies: 1,
             tracker: Tracker::default(),
             mosaics: Mosaics::default(),
-            line: VecDeque::new(),
             loan: None,
+            ticket: Arc::default(),
             spare,
             last_pushed: None,
             privacy: false,
@@ -125,18 +126,25 @@ impl Engine {
         if seen || waiting.obscure {
             return None;
         }
-        let ticket = Arc::new(());
-        let job = waiting.frame.take()?.lend(Arc::clone(&ticket));
-        self.loan = Some(Loan { ticket, captured: waiting.meta.captured, void: false });
+        let job = waiting.frame.take()?.lend(Arc::clone(&self.ticket));
+        self.loan = Some(Loan { captured: waiting.meta.captured, void: false });
         Some(job)
     }
 
-    /// Ends a loan with what the detector found in it. An error, or an impossible detection, covers nothing.
-    pub fn observe(&mut self, job: DetectJob, found: Result<Vec<Detection>>) {
+    /// Ends a loan with what the detector found in it. An error, or an impossible detection, covers nothing. Returns the
+    /// list's memory, for [`Detector::reuse`](crate::Detector::reuse).
+    pub fn observe(&mut self, job: DetectJob, found: Result<Vec<Detection>>) -> Vec<Detection> {
+        let (ok, mut list) = (found.is_ok(), found.unwrap_or_default());
+        self.take_back(job, ok.then_some(&list));
+        list.clear();
+        list
+    }
+
+    fn take_back(&mut self, job: DetectJob, found: Option<&Vec<Detection>>) {
         let captured = job.meta().captured;
         let Some(loan) = self.loan.take() else { return };
         let void = loan.void;
-        let Some(frame) = job.end(&loan.ticket) else {
+        let Some(frame) = job.end(&self.ticket) else {
             // Not our loan: its frame was scrubbed; ours is still out.
             self.loan = Some(loan);
             return;
@@ -152,9 +160,9 @@ impl Engine {
         }
         let stale = self.tracker.newest().is_some_and(|newest| newest >= captured);
         match found {
-            Ok(found) if !stale && found.iter().all(is_possible) => {
+            Some(found) if !stale && found.iter().all(is_possible) => {
                 self.stats.observations += 1;
-                self.tracker.observe(captured, &found, &self.rules, size);
+                self.tracker.observe(captured, found, &self.rules, size);
             }
             _ => self.stats.detector_errors += 1,
         }
@@ -209,6 +217,7 @@ impl Engine {
                     continue;
                 }
             };
+            self.tracker.reuse(cover);
             match frame.outcome() {
                 Outcome::Covered => self.stats.covered += 1,
                 Outcome::Obscured => self.stats.obscured += 1,
@@ -306,7 +315,7 @@ impl Engine {
 
     /// A job that was dropped covers nothing; its frame is gone, and another one may be lent.
     fn settle_lost_loan(&mut self) {
-        if self.loan.as_ref().is_some_and(|l| Arc::strong_count(&l.ticket) == 1) {
+        if self.loan.is_some() && Arc::strong_count(&self.ticket) == 1 {
             self.loan = None;
             self.stats.lost_jobs += 1;
         }

@@ -27,7 +27,6 @@ mod engine;
 mod error;
 mod frame;
 mod geometry;
-#[cfg(feature = "models")]
 mod kernels;
 mod pipeline;
 mod policy;

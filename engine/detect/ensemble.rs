@@ -1,6 +1,6 @@
 //! Several passes of one or more networks over one picture, joined to one list of detections.
 
-use super::backend::{Backend, Network};
+use super::backend::{Backend, Network, Processors};
 use super::decode::{self, Candidate, DecoderKind};
 use super::letterbox::Letterbox;
 use super::manifest::{Manifest, ModelStore};
@@ -100,6 +100,11 @@ pub struct Ensemble {
     models: Vec<Model>,
     passes: Vec<Prepared>,
     classes: Vec<Class>,
+    /// Memory that is used again at every look.
+    all: Vec<(Detection, f32)>,
+    candidates: Vec<Candidate>,
+    list: Vec<Detection>,
+    pin: Option<Processors>,
 }
 
 struct Model {
@@ -137,7 +142,15 @@ impl Ensemble {
         let mut classes: Vec<Class> = models.iter().flat_map(|m| m.classes.iter().copied()).collect();
         classes.sort_unstable();
         classes.dedup();
-        Ok(Ensemble { models, passes, classes })
+        Ok(Ensemble {
+            models,
+            passes,
+            classes,
+            all: Vec::new(),
+            candidates: Vec::new(),
+            list: Vec::new(),
+            pin: backend.pin().cloned(),
+        })
     }
 
     /// Name, file hash and licence of each model in use.
@@ -165,25 +178,45 @@ impl Detector for Ensemble {
     }
 
     fn detect(&mut self, view: &View<'_>) -> Result<Vec<Detection>> {
-        let mut all: Vec<(Detection, f32)> = Vec::new();
+        let all = &mut self.all;
+        all.clear();
         for prepared in &mut self.passes {
             let model = &mut self.models[prepared.model];
-            all.extend(prepared.run(model, view)?);
+            prepared.run(model, view, &mut self.candidates, all)?;
         }
         if self.passes.len() > 1 {
             let overlap =
                 |a: &Detection, b: &Detection| if a.class == b.class { a.rect.iou(&b.rect) } else { 0.0 };
             // Scores of different networks are comparable only in units of their thresholds, so a sure box is never
             // suppressed by a tentative one.
-            decode::suppress(&mut all, ACROSS_PASSES_IOU, |d| d.1, |a, b| overlap(&a.0, &b.0));
+            decode::suppress(all, ACROSS_PASSES_IOU, |d| d.1, |a, b| overlap(&a.0, &b.0));
         }
-        Ok(all.into_iter().map(|(d, _)| d).collect())
+        let mut list = std::mem::take(&mut self.list);
+        list.extend(all.iter().map(|(d, _)| d));
+        Ok(list)
+    }
+
+    fn start(&mut self) {
+        if let Some(pin) = &self.pin {
+            pin.pin_thread();
+        }
+    }
+
+    fn reuse(&mut self, list: Vec<Detection>) {
+        self.list = list;
+        self.list.clear();
     }
 }
 
 impl Prepared {
-    /// The detections, each with its score in units of the pass's threshold.
-    fn run(&mut self, model: &mut Model, view: &View<'_>) -> Result<Vec<(Detection, f32)>> {
+    /// Adds the detections to `all`, each with its score in units of the pass's threshold.
+    fn run(
+        &mut self,
+        model: &mut Model,
+        view: &View<'_>,
+        found: &mut Vec<Candidate>,
+        all: &mut Vec<(Detection, f32)>,
+    ) -> Result<()> {
         let format = view.format();
         let (w, h) = format.upright_size();
         let long_side = w.max(h).clamp(self.pass.long_side.0, self.pass.long_side.1);
@@ -199,12 +232,11 @@ impl Prepared {
         let Pass { class: wanted, score: sure, keep, min_box, .. } = self.pass;
         let least = sure * keep.min(1.0);
         let (decoder, class_index): (DecoderKind, &[usize]) = (model.manifest.decoder, &model.class_index);
-        let mut found: Vec<Candidate> = Vec::new();
+        found.clear();
         model.network.run(tensor, &mut |outputs| {
-            found = decode::decode(decoder, outputs, (cols, rows), class_index, least)?;
-            Ok(())
+            decode::decode(decoder, outputs, (cols, rows), class_index, least, found)
         })?;
-        decode::suppress(&mut found, model.manifest.thresholds.nms, |c| c.score, decode::iou);
+        decode::suppress(found, model.manifest.thresholds.nms, |c| c.score, decode::iou);
         found.retain(|c| ((c.x1 - c.x0) * (c.y1 - c.y0)).sqrt() >= min_box);
         let slack = SLACK * letterbox.pixel_size();
         let edges = model.manifest.calibration;
@@ -216,6 +248,7 @@ impl Prepared {
             let detection = Detection { class, rect, score: c.score, slack, tentative: c.score < sure };
             Some((detection, c.score / sure.max(f32::MIN_POSITIVE)))
         });
-        Ok(detections.collect())
+        all.extend(detections);
+        Ok(())
     }
 }

@@ -8,6 +8,8 @@ use crate::geometry::Rect;
 
 #[cfg(feature = "models")]
 pub mod backend;
+#[cfg(all(feature = "bench", feature = "ort"))]
+pub(crate) mod bench;
 #[cfg(feature = "models")]
 mod decode;
 #[cfg(feature = "models")]
@@ -19,8 +21,12 @@ mod manifest;
 
 #[cfg(feature = "models")]
 pub use ensemble::{Ensemble, Pass, Settings};
+#[cfg(feature = "bench")]
+pub(crate) use letterbox::Letterbox;
 #[cfg(feature = "lock")]
 pub(crate) use manifest::hex as manifest_hex;
+#[cfg(feature = "bench")]
+pub(crate) use manifest::{ChannelOrder, Input};
 #[cfg(feature = "models")]
 pub use manifest::{Manifest, ModelStore};
 
@@ -92,4 +98,12 @@ pub trait Detector: Send {
     /// # Errors
     /// Any error covers nothing, so nothing is released by this attempt. Never return an empty list instead.
     fn detect(&mut self, view: &View<'_>) -> Result<Vec<Detection>>;
+
+    /// Takes back the memory of a list that [`detect`](Detector::detect) returned, empty. One that fills it again next time
+    /// asks for no memory in the steady state; one that does not may ignore it.
+    fn reuse(&mut self, _list: Vec<Detection>) {}
+
+    /// Called once by [`Pipeline`](crate::Pipeline), on the thread on which `detect` is called from then on: the place for
+    /// what belongs to a thread, such as the processors that it may run on.
+    fn start(&mut self) {}
 }

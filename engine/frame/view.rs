@@ -15,6 +15,7 @@ pub struct ViewMut<'a> {
     bytes: &'a mut [u8],
 }
 
+#[inline]
 fn span(p: &PlaneLayout, y: u32) -> std::ops::Range<usize> {
     assert!(y < p.height, "row {y} of a plane with {} rows", p.height);
     let start = p.offset + y as usize * p.stride;
@@ -22,7 +23,7 @@ fn span(p: &PlaneLayout, y: u32) -> std::ops::Range<usize> {
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(format: &'a FrameFormat, bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(format: &'a FrameFormat, bytes: &'a [u8]) -> Self {
         View { format, bytes }
     }
 
@@ -32,6 +33,7 @@ impl<'a> View<'a> {
     }
 
     /// The samples of row `y` of plane `plane`: `width * channels` bytes. Panics beyond the last plane or row.
+    #[inline]
     pub fn row(&self, plane: usize, y: u32) -> &'a [u8] {
         &self.bytes[span(&self.format.planes()[plane], y)]
     }
@@ -44,7 +46,7 @@ impl<'a> View<'a> {
 }
 
 impl<'a> ViewMut<'a> {
-    pub(super) fn new(format: &'a FrameFormat, bytes: &'a mut [u8]) -> Self {
+    pub(crate) fn new(format: &'a FrameFormat, bytes: &'a mut [u8]) -> Self {
         ViewMut { format, bytes }
     }
 
@@ -54,6 +56,7 @@ impl<'a> ViewMut<'a> {
     }
 
     /// The samples of row `y` of plane `plane`, to write. Panics beyond the last plane or row.
+    #[inline]
     pub fn row_mut(&mut self, plane: usize, y: u32) -> &mut [u8] {
         let span = span(&self.format.planes()[plane], y);
         &mut self.bytes[span]
