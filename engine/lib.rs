@@ -29,6 +29,7 @@ mod frame;
 mod geometry;
 #[cfg(feature = "models")]
 mod kernels;
+mod motion;
 mod pipeline;
 mod policy;
 mod redact;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::error::Result;
-use crate::frame::View;
+use crate::frame::{DetectJob, View};
 use crate::geometry::Rect;
 
 #[cfg(feature = "models")]
@@ -90,4 +90,18 @@ pub trait Detector: Send {
     /// # Errors
     /// Any error covers nothing, so nothing is released by this attempt. Never return an empty list instead.
     fn detect(&mut self, view: &View<'_>) -> Result<Vec<Detection>>;
+
+    /// Looks at a frame on loan. A detector that examines only a part of each picture does so here, and says which
+    /// ([`DetectJob::examined_only`]); every other one need not care.
+    ///
+    /// # Errors
+    /// As [`Detector::detect`].
+    fn look(&mut self, job: &mut DetectJob) -> Result<Vec<Detection>> {
+        self.detect(&job.view())
+    }
+
+    /// Whether [`Detector::look`] examines parts. Then a policy without motion cover is refused.
+    fn looks_in_parts(&self) -> bool {
+        false
+    }
 }
