@@ -434,11 +434,13 @@ impl Track {
                     }
                 }
             }
-            // Nobody has looked at its place since: it is there, and what moves there is covered by motion.
-            (Some(p), None) if self.missed.is_none_or(|missed| missed > gap.after) => push(grown(p)),
             (Some(p), None) => {
                 let promised = p.at >= gap.before;
-                if promised || t.since(p.at) <= policy.hold() {
+                // Until somebody looks at its place again it is there, and what moves there is covered by motion.
+                let since = if promised { gap.after } else { t };
+                if self.missed.is_none_or(|missed| missed > since) {
+                    push(grown(p));
+                } else if promised || t.since(p.at) <= policy.hold() {
                     push(alone(p, promised));
                 }
             }
