@@ -206,6 +206,13 @@ pub struct HidingArgs {
     /// How long somebody stays hidden after the last and before the first detection in a clip [default: 1s].
     #[arg(long, value_name = "TIME")]
     pub hold: Option<String>,
+    /// Cover what changed since a detector last looked at it, until it has been examined; `=false` for not [default: true
+    /// with the preset careful and with --tiles].
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub motion_cover: Option<bool>,
+    /// Look for faces at one part of each picture at full resolution, in turn, what moved first.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub tiles: Option<bool>,
     /// Look at every Nth frame of a clip [default: the preset's].
     #[arg(long, value_name = "N")]
     pub detect_every: Option<u32>,

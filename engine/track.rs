@@ -183,6 +183,11 @@ impl Tracker {
             match pair {
                 Some(p) => {
                     let track = &mut self.tracks[p.track];
+                    let mut sighting = sighting;
+                    if !track.is_in(part, size) {
+                        // Nobody looked closely at where it was: what was known of it stays hidden until somebody does.
+                        sighting.rect = sighting.rect.hull(&track.last().rect);
+                    }
                     track.sightings.push_back(sighting);
                     track.sure |= !detection.tentative;
                     track.missed = None;

@@ -16,6 +16,8 @@ mod ensemble;
 mod letterbox;
 #[cfg(feature = "models")]
 mod manifest;
+#[cfg(feature = "models")]
+mod tiles;
 
 #[cfg(feature = "models")]
 pub use ensemble::{Ensemble, Pass, Settings};
