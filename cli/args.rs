@@ -260,6 +260,10 @@ pub struct EvalArgs {
     /// Print JSON instead of a table.
     #[arg(long)]
     pub json: bool,
+    /// Play each still as a scene of N equal frames, as a camera would see it, and judge every frame; the rows "at the
+    /// end" are of the last ones. For `--tiles` and `--motion-cover`.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub scene: Option<u32>,
     /// Only the rows of these sources.
     #[arg(long, value_name = "NAME")]
     pub source: Vec<String>,
