@@ -129,6 +129,14 @@ mod tests {
         }
     }
 
+    /// What a look costs is the samples that the network is given: no more than one pass over 1080p at 960 pixels.
+    #[test]
+    fn a_look_at_a_tile_is_no_more_work_than_the_whole_at_960_pixels() {
+        let tiles = Tiles::new(&FrameFormat::new(PixelFormat::Nv12, 1920, 1080).unwrap(), (640, 672), 192);
+        let tensor = |(w, h): (u32, u32)| w.next_multiple_of(32) * h.next_multiple_of(32);
+        assert!(tensor(tiles.part.size()) + tensor((320, 180)) <= tensor((960, 540)));
+    }
+
     #[test]
     fn no_tile_waits_longer_than_two_rounds() {
         let mut tiles =

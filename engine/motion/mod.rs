@@ -11,7 +11,8 @@ use std::time::Duration;
 use crate::frame::{FrameFormat, RawFrame};
 use crate::geometry::PixelRect;
 use crate::time::Timestamp;
-use signature::{BLOCK, Grid, Signature};
+use signature::BLOCK;
+pub(crate) use signature::{Grid, Signature};
 
 /// An unchanged block counts as examined for no longer than this, so that a miss of the detector is not for ever.
 const STALE: Duration = Duration::from_secs(2);

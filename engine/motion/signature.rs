@@ -138,6 +138,12 @@ impl Signature {
         Signature(vec![0; grid.len])
     }
 
+    /// The sums, plane by plane, row by row.
+    #[cfg(feature = "bench")]
+    pub fn sums(&self) -> &[u16] {
+        &self.0
+    }
+
     /// Overwrites it with zeros.
     pub fn scrub(&mut self) {
         self.0.fill(0);
