@@ -130,7 +130,13 @@ impl PlaneGrid {
 }
 
 fn unlike(difference: i32, samples: usize) -> bool {
-    difference.unsigned_abs() as f32 > UNLIKE * (samples as f32).sqrt()
+    // Nearly all are whole cells, and blocks of four.
+    let most = match samples {
+        64 => UNLIKE * 8.0,
+        256 => UNLIKE * 16.0,
+        n => UNLIKE * (n as f32).sqrt(),
+    };
+    difference.unsigned_abs() as f32 > most
 }
 
 impl Signature {
