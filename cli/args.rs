@@ -48,6 +48,9 @@ pub enum Command {
     Policy(crate::policy::PolicyCommand),
     /// Tell what this machine has and lacks, and how to mend it.
     Doctor(DoctorArgs),
+    /// Measure what this machine can do: kernels, detection, cameras, clips.
+    #[command(after_help = BENCH_HELP)]
+    Bench(BenchArgs),
     /// A child in its sandbox; not for people.
     #[command(name = "__child", hide = true, disable_help_flag = true)]
     Child(ChildArgs),
@@ -191,6 +194,12 @@ pub struct HidingArgs {
     /// The same settings from a file (`milkglass policy keys` lists them).
     #[arg(long, value_name = "FILE.toml")]
     pub policy: Option<PathBuf>,
+    /// A policy that its owner has locked (`milkglass policy lock`): --policy and flags may only strengthen it.
+    #[arg(long, value_name = "FILE.lock")]
+    pub lock: Option<PathBuf>,
+    /// File with the public key whose locks are accepted [default: the lock's own, remembered by `live`].
+    #[arg(long, value_name = "FILE", requires = "lock")]
+    pub owner_key: Option<PathBuf>,
     /// Colour of `fill` [default: #000000].
     #[arg(long, value_name = "#rrggbb")]
     pub color: Option<String>,
@@ -274,6 +283,61 @@ pub struct EvalArgs {
 /// `milkglass doctor`
 #[derive(Args, Debug)]
 pub struct DoctorArgs {
+    #[command(flatten)]
+    pub runtime: RuntimeArgs,
+}
+
+const BENCH_HELP: &str = "\
+Examples:
+  milkglass bench --quick
+  milkglass bench --json board.json --csv board.csv --chart board.svg
+  milkglass bench --only 'detect/*' --threads 1 --backend rten
+  milkglass bench --from /dev/video0 --only 'live/*'
+  milkglass bench --read new.json --compare old.json
+
+Every row checks its result before it is timed. A row is slower than in an older record only when its median, its minimum
+and its share of the memory limit all say so; then the exit code is 1. What every key of the files means:
+benches/README.md.";
+
+/// `milkglass bench`
+#[derive(Args, Debug)]
+pub struct BenchArgs {
+    /// Half a minute instead of several: fewer rows, shorter runs.
+    #[arg(long)]
+    pub quick: bool,
+    /// Only rows with such names; `*` stands for anything; repeatable.
+    #[arg(long, value_name = "GLOB")]
+    pub only: Vec<String>,
+    /// Print the names of the rows that can be measured here, and what is missing for others.
+    #[arg(long)]
+    pub list: bool,
+    /// Check results of kernels and detectors without timing them, as in an emulator.
+    #[arg(long)]
+    pub check: bool,
+    /// Every set of kernels that this processor has, not only the best (MILKGLASS_KERNELS names another one).
+    #[arg(long)]
+    pub all_kernels: bool,
+    /// The real source: a camera, a Y4M file or a clip [default: the demo clip, examples/people.mp4].
+    #[arg(long, value_name = "SOURCE")]
+    pub from: Option<PathBuf>,
+    /// Write machine, settings and rows as JSON.
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub json: Option<PathBuf>,
+    /// Write the rows as CSV.
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub csv: Option<PathBuf>,
+    /// Draw the rows as SVG.
+    #[arg(long, value_name = "FILE.svg", help_heading = "Output")]
+    pub chart: Option<PathBuf>,
+    /// Show what got slower since an older record, and exit with 1 if anything did.
+    #[arg(long, value_name = "OLD.json", help_heading = "Output")]
+    pub compare: Option<PathBuf>,
+    /// How much slower is still no difference, as a share.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.25, help_heading = "Output")]
+    pub tolerance: f64,
+    /// Show (draw, compare) an existing record instead of measuring.
+    #[arg(long, value_name = "NEW.json", help_heading = "Output", conflicts_with_all = ["quick", "only", "list", "check"])]
+    pub read: Option<PathBuf>,
     #[command(flatten)]
     pub runtime: RuntimeArgs,
 }

@@ -1,11 +1,15 @@
 //! From flags and a policy file to what the engine and the detector need.
 
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use milkglass::detect::backend::Backend;
 use milkglass::detect::{Ensemble, ModelStore, Settings};
-use milkglass::{BackendChoice, Class, Policy, PolicyDefaults, PolicyFile, Preset, ZoneEntry};
+use milkglass::{
+    BackendChoice, Class, FrameFormat, Lock, OwnerKey, PixelFormat, Policy, PolicyDefaults, PolicyFile,
+    Preset, ZoneEntry,
+};
 use sha2::{Digest, Sha256};
 
 use crate::args::{HidingArgs, RuntimeArgs};
@@ -26,6 +30,8 @@ pub struct Hiding {
     chosen: OnceLock<BackendChoice>,
     store: Option<ModelStore>,
     export_regions: bool,
+    /// The owner's, which everything above was held against.
+    lock: Option<Lock>,
 }
 
 impl Hiding {
@@ -40,9 +46,11 @@ impl Hiding {
         more: [(&str, &str, Option<String>); N],
         export_regions: bool,
     ) -> Result<Hiding, Failure> {
-        let mut file = match &args.policy {
-            Some(path) => PolicyFile::read(path)?,
-            None => PolicyFile::default(),
+        let lock = locked(args)?;
+        let mut file = match (&args.policy, &lock) {
+            (Some(path), _) => PolicyFile::read(path)?,
+            (None, Some(lock)) => lock.policy().clone(),
+            (None, None) => PolicyFile::default(),
         };
         let text = |v: &Option<f32>| v.map(|v| v.to_string());
         let flags: [(&str, &str, Option<String>); 13] = [
@@ -70,6 +78,10 @@ impl Hiding {
             file.zones.push(zone);
         }
         file.check()?;
+        if let Some(lock) = &lock {
+            let (width, height) = COMPARED;
+            lock.admit(&file, &FrameFormat::new(PixelFormat::Nv12, width, height)?)?;
+        }
         let preset = file.preset.unwrap_or_default();
         let mut hiding = Hiding {
             preset,
@@ -80,6 +92,7 @@ impl Hiding {
             store: args.runtime.models.as_ref().map(ModelStore::new),
             export_regions,
             file,
+            lock,
         };
         let classes: Vec<Class> = hiding.still_policy()?.classes().collect();
         hiding.settings = hiding.looking(preset, &classes);
@@ -148,13 +161,42 @@ impl Hiding {
             _ => BackendChoice::Rten,
         });
         let store = self.store.clone().map_or_else(ModelStore::locate, Ok)?;
-        Ok((Ensemble::load(&store, &backend, settings)?, backend))
+        let detector = Ensemble::load(&store, &backend, settings)?;
+        if let Some(lock) = &self.lock {
+            let models = detector.models().map(|m| (m.name.as_str(), m.sha256.as_str()));
+            lock.admit_detector(models, backend.library().map(|(_, hash)| hash).as_deref())?;
+        }
+        Ok((detector, backend))
+    }
+
+    /// The owner's lock, if there is one.
+    pub fn lock(&self) -> Option<&Lock> {
+        self.lock.as_ref()
     }
 
     /// SHA-256 of everything that decides what is hidden: two reports with the same hash hid by the same rules.
     pub fn hash(&self) -> String {
         hex(&Sha256::digest(format!("{:?}|{:?}", self.file, self.settings)))
     }
+}
+
+/// The picture in which zones are compared with the owner's before the real size is known.
+const COMPARED: (u32, u32) = (3840, 2160);
+
+fn locked(args: &HidingArgs) -> Result<Option<Lock>, Failure> {
+    let Some(path) = &args.lock else { return Ok(None) };
+    let owner = match &args.owner_key {
+        Some(path) => Some(owner_key(path)?),
+        None => None,
+    };
+    Ok(Some(Lock::read(path, owner.as_ref())?))
+}
+
+/// Reads an owner's public key.
+pub fn owner_key(path: &Path) -> Result<OwnerKey, Failure> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| Failure::new(format!("{}: the owner's key cannot be read: {e}", path.display())))?;
+    Ok(OwnerKey::parse(&text)?)
 }
 
 /// Frames of a clip that may wait for the look-ahead: above it the pool alone would take hundreds of megabytes.

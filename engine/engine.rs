@@ -32,8 +32,9 @@ pub struct Engine {
     motion: Option<Motion>,
     mosaics: Mosaics,
     line: VecDeque<Waiting>,
-    /// The frame that a detector has, and the ticket its job carries. One at a time.
+    /// The frame that a detector has. One at a time, so one ticket, which its job carries, serves all.
     loan: Option<Loan>,
+    ticket: Arc<()>,
     /// A buffer in reserve: one loan can outlive its deadline, and its frame must still be replaced.
     spare: Option<Spare>,
     last_pushed: Option<Timestamp>,
@@ -55,7 +56,6 @@ struct Waiting {
 }
 
 struct Loan {
-    ticket: Arc<()>,
     captured: Timestamp,
     /// What it finds counts no longer; it only has to come back.
     void: bool,
@@ -77,6 +77,7 @@ impl Engine {
         let spare = Some(spare.ok_or(too_small)?);
         let rules = Arc::new(Rules::new(policy, pool.format(), 0));
         Ok(Engine {
+            line: VecDeque::with_capacity(pool.count()),
             pool,
             offers: offers.to_vec(),
             fresh: Arc::from([Arc::clone(&rules)]),
@@ -85,8 +86,8 @@ impl Engine {
             tracker: Tracker::default(),
             motion: None,
             mosaics: Mosaics::default(),
-            line: VecDeque::new(),
             loan: None,
+            ticket: Arc::default(),
             spare,
             last_pushed: None,
             privacy: false,
@@ -132,22 +133,29 @@ impl Engine {
         if seen || waiting.obscure {
             return None;
         }
-        let ticket = Arc::new(());
         let captured = waiting.meta.captured;
-        let job = waiting.frame.take()?.lend(Arc::clone(&ticket));
-        self.loan = Some(Loan { ticket, captured, void: false });
+        let job = waiting.frame.take()?.lend(Arc::clone(&self.ticket));
+        self.loan = Some(Loan { captured, void: false });
         Some(match &mut self.motion {
             Some(motion) => job.with_moved(motion.moved(captured)),
             None => job,
         })
     }
 
-    /// Ends a loan with what the detector found in it. An error, or an impossible detection, covers nothing.
-    pub fn observe(&mut self, job: DetectJob, found: Result<Vec<Detection>>) {
+    /// Ends a loan with what the detector found in it. An error, or an impossible detection, covers nothing. Returns the
+    /// list's memory, for [`Detector::reuse`](crate::Detector::reuse).
+    pub fn observe(&mut self, job: DetectJob, found: Result<Vec<Detection>>) -> Vec<Detection> {
+        let (ok, mut list) = (found.is_ok(), found.unwrap_or_default());
+        self.take_back(job, ok.then_some(&list));
+        list.clear();
+        list
+    }
+
+    fn take_back(&mut self, job: DetectJob, found: Option<&Vec<Detection>>) {
         let captured = job.meta().captured;
         let Some(loan) = self.loan.take() else { return };
         let void = loan.void;
-        let Some((frame, part, moved)) = job.end(&loan.ticket) else {
+        let Some((frame, part, moved)) = job.end(&self.ticket) else {
             // Not our loan: its frame was scrubbed; ours is still out.
             self.loan = Some(loan);
             return;
@@ -168,9 +176,9 @@ impl Engine {
         // A part alone says nothing of the rest, unless what moves there is covered.
         let enough = part.is_none() || self.rules.policy.motion_cover();
         match found {
-            Ok(found) if !stale && enough && found.iter().all(is_possible) => {
+            Some(found) if !stale && enough && found.iter().all(is_possible) => {
                 self.stats.observations += 1;
-                self.tracker.observe(captured, &found, part, &self.rules, size);
+                self.tracker.observe(captured, found, part, &self.rules, size);
                 if let Some(motion) = &mut self.motion {
                     motion.examined(captured, part);
                 }
@@ -231,8 +239,9 @@ impl Engine {
                     continue;
                 }
             };
+            let list = self.tracker.reuse(cover);
             if let Some(motion) = &mut self.motion {
-                motion.take_back_cover(cover.into_motion());
+                motion.take_back_cover(list);
             }
             match frame.outcome() {
                 Outcome::Covered => self.stats.covered += 1,
@@ -345,7 +354,7 @@ impl Engine {
 
     /// A job that was dropped covers nothing; its frame is gone, and another one may be lent.
     fn settle_lost_loan(&mut self) {
-        if self.loan.as_ref().is_some_and(|l| Arc::strong_count(&l.ticket) == 1) {
+        if self.loan.is_some() && Arc::strong_count(&self.ticket) == 1 {
             self.loan = None;
             self.stats.lost_jobs += 1;
         }

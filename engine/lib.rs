@@ -27,7 +27,6 @@ mod engine;
 mod error;
 mod frame;
 mod geometry;
-#[cfg(feature = "models")]
 mod kernels;
 mod motion;
 mod pipeline;
@@ -49,6 +48,8 @@ pub use frame::{
 };
 pub use geometry::{Orientation, PixelRect, Rect};
 pub use pipeline::{Pipeline, Setup, State, Status};
+#[cfg(feature = "lock")]
+pub use policy::{Anchor, Bound, Lock, OwnerKey, OwnerSecret, Weakening};
 #[cfg(feature = "config")]
 pub use policy::{
     BackendChoice, Direction, KEYS, Key, PolicyDefaults, PolicyFile, Preset, SCHEMA, StyleName, ZoneEntry,

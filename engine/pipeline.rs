@@ -1,7 +1,7 @@
 //! Threads around [`Engine`](crate::Engine): capture, detect, redact, and one thread for each target.
 //!
 //! ```text
-//! [capture] --raw frames--> [redact: Engine] --copies of one Arc--> outbox --> [target]   (one per target)
+//! [capture] --raw frames--> [redact: Engine] --shares of each--> outbox --> [target]   (one per target)
 //!                             |   ^
 //!                      newest |   | boxes
 //!                             v   |
@@ -13,6 +13,7 @@
 //! closes the outboxes; nothing more leaves, and [`Pipeline::join`] tells why.
 
 mod outbox;
+mod shelf;
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,7 +33,7 @@ use crate::source::{Captured, FrameSource};
 use crate::stats::Stats;
 use crate::time::Timestamp;
 
-type Outbox = outbox::Outbox<Arc<RedactedFrame>>;
+type Outbox = outbox::Outbox<shelf::Share>;
 
 /// What [`outbox`] is made of; tests/threads.rs puts a model in its place.
 mod sync {
@@ -213,10 +214,12 @@ impl Pipeline {
         let redact = Redact {
             engine,
             clock,
+            shelf: shelf::Shelf::new(buffers + outboxes.len()),
             outboxes,
             jobs,
+            list: Vec::new(),
             status: Arc::clone(&status),
-            arrivals: VecDeque::new(),
+            arrivals: VecDeque::with_capacity(buffers + 1),
             buffers,
             last_frame: Instant::now(),
             last_release: Instant::now(),
@@ -474,11 +477,15 @@ impl Ladder {
     }
 }
 
-fn run_detect(mut ladder: Ladder, jobs: &Receiver<DetectJob>, events: &SyncSender<Event>) {
-    for mut job in jobs {
+fn run_detect(mut ladder: Ladder, jobs: &Receiver<(DetectJob, Vec<Detection>)>, events: &SyncSender<Event>) {
+    ladder.detectors.iter_mut().for_each(|d| d.start());
+    for (mut job, list) in jobs {
         let start = Instant::now();
         let found = match ladder.detectors.get_mut(ladder.level) {
-            Some(detector) => detector.look(&mut job),
+            Some(detector) => {
+                detector.reuse(list);
+                detector.look(&mut job)
+            }
             None => Err(Error::Detector("there is no detector".into())),
         };
         let took = start.elapsed();
@@ -496,7 +503,7 @@ fn run_target(name: String, mut sink: Box<dyn FrameSink>, outbox: &Outbox, event
             sink.forget();
         }
         if let Some(frame) = taken.frame
-            && let Err(e) = sink.send(&frame)
+            && let Some(Err(e)) = frame.show(|frame| sink.send(frame))
         {
             outbox.close();
             let _ = events.send(Event::TargetLost(name, e));
@@ -555,7 +562,10 @@ struct Redact {
     engine: Engine,
     clock: Clock,
     outboxes: Vec<Arc<Outbox>>,
-    jobs: SyncSender<DetectJob>,
+    shelf: shelf::Shelf,
+    jobs: SyncSender<(DetectJob, Vec<Detection>)>,
+    /// The memory of the last detection's list, on its way back to the detector.
+    list: Vec<Detection>,
     status: Arc<Mutex<Status>>,
     /// When the frames in the line arrived, and when those of the last second left.
     arrivals: VecDeque<(u64, Timestamp)>,
@@ -588,7 +598,8 @@ impl Redact {
     }
 
     fn serve(&mut self, events: &Receiver<Event>) -> Result<()> {
-        let mut left: VecDeque<Instant> = VecDeque::new();
+        let mut left: VecDeque<Instant> =
+            VecDeque::with_capacity((2.0 * self.fps).clamp(16.0, 1024.0) as usize);
         loop {
             let wait = match self.engine.next_deadline() {
                 Some(deadline) => deadline.since(self.clock.now()),
@@ -603,7 +614,7 @@ impl Redact {
             if let Some(job) = self.engine.next_job() {
                 self.lent = Some(Instant::now());
                 // The loan is the mailbox: only one is ever out, so there is room. A lost job covers nothing.
-                let _ = self.jobs.try_send(job);
+                let _ = self.jobs.try_send((job, std::mem::take(&mut self.list)));
             }
             if result.is_ok() {
                 self.hand_over(&mut left);
@@ -639,7 +650,7 @@ impl Redact {
                 if let Err(e) = &found {
                     log::debug!("{e}");
                 }
-                self.engine.observe(job, found);
+                self.list = self.engine.observe(job, found);
                 self.lent = None;
                 let mut status = lock(&self.status);
                 (status.detection, status.level) = (took, level);
@@ -683,8 +694,8 @@ impl Redact {
         Ok(())
     }
 
-    fn put(&self, frame: RedactedFrame) {
-        let frame = Arc::new(frame);
+    fn put(&mut self, frame: RedactedFrame) {
+        let frame = self.shelf.share(frame);
         self.outboxes.iter().for_each(|outbox| outbox.put(&frame));
     }
 

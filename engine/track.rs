@@ -65,10 +65,6 @@ impl Cover {
     pub fn motion(&self) -> &[PixelRect] {
         &self.motion
     }
-    /// Gives the list of these back, to be used again.
-    pub fn into_motion(self) -> Vec<PixelRect> {
-        self.motion
-    }
     /// The zones of every policy that the frame lived under (I3).
     pub fn masks(&self) -> impl Iterator<Item = (&Mask, MosaicKey)> {
         self.rules
@@ -145,6 +141,20 @@ pub(crate) struct Tracker {
     /// Times of successful observations, ascending; old ones are forgotten.
     observed: VecDeque<Timestamp>,
     next_id: u64,
+    /// Memory of what is gone, used again: no frame asks for any.
+    regions: Vec<Region>,
+    sightings: Vec<VecDeque<Sighting>>,
+    found: Vec<(Detection, Rect)>,
+    pairing: Pairing,
+}
+
+/// Which detection carries on which track, while it is found out.
+#[derive(Default)]
+struct Pairing {
+    candidates: Vec<Candidate>,
+    /// For each detection, the track that it carries on.
+    pairs: Vec<Option<Pair>>,
+    taken: Vec<bool>,
 }
 
 /// Motion after the last or before the first detection is followed no longer than this: beyond it a lost face is more
@@ -166,18 +176,25 @@ impl Tracker {
         size: (u32, u32),
     ) {
         let policy = &rules.policy;
-        let mut found: Vec<(Detection, Rect)> = detections
-            .iter()
-            .filter(|d| policy.rule(d.class).is_some())
-            .filter_map(|d| d.rect.clipped(size.0, size.1).map(|_| (*d, near(&d.rect, size))))
-            .collect();
-        // The surest first: of equally near ones they choose their track first.
-        found.sort_by(|a, b| b.0.score.total_cmp(&a.0.score));
-        let pairs = self.pair(at, &found, part, policy, size);
+        let mut found = std::mem::take(&mut self.found);
+        found.extend(
+            detections
+                .iter()
+                .filter(|d| policy.rule(d.class).is_some())
+                .filter_map(|d| d.rect.clipped(size.0, size.1).map(|_| (*d, near(&d.rect, size)))),
+        );
+        // The surest first: of equally near ones they choose their track first. Sorting in place needs no memory.
+        let place = |r: &Rect| (r.x0(), r.y0());
+        found.sort_unstable_by(|a, b| {
+            let ((ax, ay), (bx, by)) = (place(&a.1), place(&b.1));
+            b.0.score.total_cmp(&a.0.score).then(ax.total_cmp(&bx)).then(ay.total_cmp(&by))
+        });
+        let mut pairing = std::mem::take(&mut self.pairing);
+        self.pair(at, &found, part, policy, size, &mut pairing);
         for track in self.tracks.iter_mut().filter(|t| t.missed.is_none() && t.is_in(part, size)) {
             track.missed = Some(at);
         }
-        for ((detection, rect), pair) in found.iter().zip(pairs) {
+        for ((detection, rect), pair) in found.iter().zip(&pairing.pairs) {
             let ambiguous = pair.is_some_and(|p| p.ambiguous);
             let sighting = Sighting { at, rect: *rect, slack: detection.slack, ambiguous };
             match pair {
@@ -195,16 +212,14 @@ impl Tracker {
                 None => {
                     let (id, sure) = (self.next_id, !detection.tentative);
                     self.next_id += 1;
-                    self.tracks.push(Track {
-                        id,
-                        class: detection.class,
-                        sightings: VecDeque::from([sighting]),
-                        sure,
-                        missed: None,
-                    });
+                    let mut sightings = self.sightings.pop().unwrap_or_default();
+                    sightings.push_back(sighting);
+                    self.tracks.push(Track { id, class: detection.class, sightings, sure, missed: None });
                 }
             }
         }
+        found.clear();
+        (self.found, self.pairing) = (found, pairing);
         self.observed.push_back(at);
     }
 
@@ -227,14 +242,29 @@ impl Tracker {
             }
             let last = track.last().at;
             let held = track.missed.is_none_or(|missed| missed > oldest);
-            held || last + hold >= oldest || before.is_some_and(|before| last >= before)
+            let kept = held || last + hold >= oldest || before.is_some_and(|before| last >= before);
+            if !kept {
+                track.sightings.clear();
+                self.sightings.push(std::mem::take(&mut track.sightings));
+            }
+            kept
         });
+    }
+
+    /// Takes the memory of a cover that was applied.
+    /// Gives back that of its list of what moved.
+    pub fn reuse(&mut self, cover: Cover) -> Vec<PixelRect> {
+        if cover.regions.capacity() > self.regions.capacity() {
+            self.regions = cover.regions;
+            self.regions.clear();
+        }
+        cover.motion
     }
 
     /// What must be hidden in the frame at `t`. `rules` are all policies that the frame lived under, the newest last.
     /// `finished`: no further observation will be waited for.
     pub fn cover(
-        &self,
+        &mut self,
         t: Timestamp,
         rules: &RuleSet,
         size: (u32, u32),
@@ -263,6 +293,7 @@ impl Tracker {
                 return Verdict::Wait;
             }
             let gap = Gap { before, after };
+            regions = std::mem::take(&mut self.regions);
             for track in self.tracks.iter().filter(|track| track.sure) {
                 for rule in rules.iter() {
                     track.cover(t, gap, &rule.policy, size, &mut regions);
@@ -295,7 +326,7 @@ impl Tracker {
         }
     }
 
-    /// For each detection, the track that it carries on.
+    /// Finds the track that each detection carries on.
     fn pair(
         &self,
         at: Timestamp,
@@ -303,8 +334,10 @@ impl Tracker {
         part: Option<PixelRect>,
         policy: &Policy,
         size: (u32, u32),
-    ) -> Vec<Option<Pair>> {
-        let mut candidates: Vec<Candidate> = Vec::new();
+        pairing: &mut Pairing,
+    ) {
+        let Pairing { candidates, pairs, taken } = pairing;
+        candidates.clear();
         for (t, track) in self.tracks.iter().enumerate() {
             let last = track.last();
             let gone = at.since(last.at);
@@ -333,9 +366,13 @@ impl Tracker {
                 }
             }
         }
-        candidates.sort_by(|a, b| a.cost.total_cmp(&b.cost));
-        let mut pairs: Vec<Option<Pair>> = vec![None; found.len()];
-        let mut taken = vec![false; self.tracks.len()];
+        candidates.sort_unstable_by(|a, b| {
+            a.cost.total_cmp(&b.cost).then((a.track, a.found).cmp(&(b.track, b.found)))
+        });
+        pairs.clear();
+        pairs.resize(found.len(), None);
+        taken.clear();
+        taken.resize(self.tracks.len(), false);
         for c in candidates.iter().filter(|c| c.near) {
             if pairs[c.found].is_none() && !taken[c.track] {
                 // Almost as near, or near enough to have moved there: they may have been exchanged.
@@ -346,7 +383,6 @@ impl Tracker {
                 taken[c.track] = true;
             }
         }
-        pairs
     }
 }
 

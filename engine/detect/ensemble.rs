@@ -132,6 +132,10 @@ pub struct Ensemble {
     models: Vec<Model>,
     passes: Vec<Prepared>,
     classes: Vec<Class>,
+    /// Memory that is used again at every look.
+    all: Vec<(Detection, f32)>,
+    candidates: Vec<Candidate>,
+    list: Vec<Detection>,
 }
 
 struct Model {
@@ -177,7 +181,7 @@ impl Ensemble {
         let mut classes: Vec<Class> = models.iter().flat_map(|m| m.classes.iter().copied()).collect();
         classes.sort_unstable();
         classes.dedup();
-        Ok(Ensemble { models, passes, classes })
+        Ok(Ensemble { models, passes, classes, all: Vec::new(), candidates: Vec::new(), list: Vec::new() })
     }
 
     /// Name, file hash and licence of each model in use.
@@ -226,20 +230,26 @@ impl Detector for Ensemble {
     fn looks_in_parts(&self) -> bool {
         self.passes.iter().any(|p| p.pass.tile.is_some())
     }
+
+    fn reuse(&mut self, list: Vec<Detection>) {
+        self.list = list;
+        self.list.clear();
+    }
 }
 
 impl Ensemble {
     /// Every pass; of the tiles, all or one.
     fn all(&mut self, view: &View<'_>, tile: Option<usize>) -> Result<Vec<Detection>> {
-        let mut all: Vec<(Detection, f32)> = Vec::new();
+        let (all, candidates) = (&mut self.all, &mut self.candidates);
+        all.clear();
         for prepared in &mut self.passes {
             let model = &mut self.models[prepared.model];
             match (prepared.pass.tile, tile) {
-                (None, _) => all.extend(prepared.run(model, view, Place::Whole)?),
-                (Some(_), Some(tile)) => all.extend(prepared.run(model, view, Place::Tile(tile))?),
+                (None, _) => prepared.run(model, view, Place::Whole, candidates, all)?,
+                (Some(_), Some(tile)) => prepared.run(model, view, Place::Tile(tile), candidates, all)?,
                 (Some(_), None) => {
                     for tile in 0..prepared.tiles(view.format()).count() {
-                        all.extend(prepared.run(model, view, Place::Tile(tile))?);
+                        prepared.run(model, view, Place::Tile(tile), candidates, all)?;
                     }
                 }
             }
@@ -249,9 +259,11 @@ impl Ensemble {
                 |a: &Detection, b: &Detection| if a.class == b.class { a.rect.iou(&b.rect) } else { 0.0 };
             // Scores of different networks are comparable only in units of their thresholds, so a sure box is never
             // suppressed by a tentative one.
-            decode::suppress(&mut all, ACROSS_PASSES_IOU, |d| d.1, |a, b| overlap(&a.0, &b.0));
+            decode::suppress(all, ACROSS_PASSES_IOU, |d| d.1, |a, b| overlap(&a.0, &b.0));
         }
-        Ok(all.into_iter().map(|(d, _)| d).collect())
+        let mut list = std::mem::take(&mut self.list);
+        list.extend(all.iter().map(|(d, _)| d));
+        Ok(list)
     }
 }
 
@@ -267,8 +279,15 @@ impl Prepared {
         self.tiles.insert(fitting.unwrap_or_else(|| Tiles::new(format, size, scaled(TILE_OVERLAP))))
     }
 
-    /// The detections, each with its score in units of the pass's threshold.
-    fn run(&mut self, model: &mut Model, view: &View<'_>, place: Place) -> Result<Vec<(Detection, f32)>> {
+    /// Adds the detections to `all`, each with its score in units of the pass's threshold.
+    fn run(
+        &mut self,
+        model: &mut Model,
+        view: &View<'_>,
+        place: Place,
+        found: &mut Vec<Candidate>,
+        all: &mut Vec<(Detection, f32)>,
+    ) -> Result<()> {
         let (mut part, mut start) = (*view.format(), (0, 0));
         let (w, h) = part.upright_size();
         let mut long_side = w.max(h).clamp(self.pass.long_side.0, self.pass.long_side.1);
@@ -292,12 +311,11 @@ impl Prepared {
         let Pass { class: wanted, score: sure, keep, min_box, .. } = self.pass;
         let least = sure * keep.min(1.0);
         let (decoder, class_index): (DecoderKind, &[usize]) = (model.manifest.decoder, &model.class_index);
-        let mut found: Vec<Candidate> = Vec::new();
+        found.clear();
         model.network.run(tensor, &mut |outputs| {
-            found = decode::decode(decoder, outputs, (cols, rows), class_index, least)?;
-            Ok(())
+            decode::decode(decoder, outputs, (cols, rows), class_index, least, found)
         })?;
-        decode::suppress(&mut found, model.manifest.thresholds.nms, |c| c.score, decode::iou);
+        decode::suppress(found, model.manifest.thresholds.nms, |c| c.score, decode::iou);
         found.retain(|c| ((c.x1 - c.x0) * (c.y1 - c.y0)).sqrt() >= min_box);
         let slack = SLACK * letterbox.pixel_size();
         let edges = model.manifest.calibration;
@@ -316,6 +334,7 @@ impl Prepared {
             let detection = Detection { class, rect, score: c.score, slack, tentative: c.score < sure };
             Some((detection, c.score / sure.max(f32::MIN_POSITIVE)))
         });
-        Ok(detections.collect())
+        all.extend(detections);
+        Ok(())
     }
 }

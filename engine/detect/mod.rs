@@ -8,6 +8,8 @@ use crate::geometry::Rect;
 
 #[cfg(feature = "models")]
 pub mod backend;
+#[cfg(all(feature = "bench", feature = "ort"))]
+pub(crate) mod bench;
 #[cfg(feature = "models")]
 mod decode;
 #[cfg(feature = "models")]
@@ -21,6 +23,12 @@ mod tiles;
 
 #[cfg(feature = "models")]
 pub use ensemble::{Ensemble, Pass, Settings};
+#[cfg(feature = "bench")]
+pub(crate) use letterbox::Letterbox;
+#[cfg(feature = "lock")]
+pub(crate) use manifest::hex as manifest_hex;
+#[cfg(feature = "bench")]
+pub(crate) use manifest::{ChannelOrder, Input};
 #[cfg(feature = "models")]
 pub use manifest::{Manifest, ModelStore};
 
@@ -106,4 +114,12 @@ pub trait Detector: Send {
     fn looks_in_parts(&self) -> bool {
         false
     }
+
+    /// Takes back the memory of a list that [`detect`](Detector::detect) returned, empty. One that fills it again next time
+    /// asks for no memory in the steady state; one that does not may ignore it.
+    fn reuse(&mut self, _list: Vec<Detection>) {}
+
+    /// Called once by [`Pipeline`](crate::Pipeline), on the thread on which `detect` is called from then on: the place for
+    /// what belongs to a thread, such as the processors that it may run on.
+    fn start(&mut self) {}
 }

@@ -17,6 +17,7 @@ pub struct ViewMut<'a> {
     bytes: &'a mut [u8],
 }
 
+#[inline]
 fn span(p: &PlaneLayout, y: u32) -> std::ops::Range<usize> {
     assert!(y < p.height, "row {y} of a plane with {} rows", p.height);
     let start = p.offset + y as usize * p.stride;
@@ -24,7 +25,7 @@ fn span(p: &PlaneLayout, y: u32) -> std::ops::Range<usize> {
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(format: &'a FrameFormat, bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(format: &'a FrameFormat, bytes: &'a [u8]) -> Self {
         View { format, bytes, skipped: [0; 3] }
     }
 
@@ -48,6 +49,7 @@ impl<'a> View<'a> {
     }
 
     /// The samples of row `y` of plane `plane`: `width * channels` bytes. Panics beyond the last plane or row.
+    #[inline]
     pub fn row(&self, plane: usize, y: u32) -> &'a [u8] {
         &self.bytes[self.skipped[plane]..][span(&self.format.planes()[plane], y)]
     }
@@ -62,7 +64,7 @@ impl<'a> View<'a> {
 }
 
 impl<'a> ViewMut<'a> {
-    pub(super) fn new(format: &'a FrameFormat, bytes: &'a mut [u8]) -> Self {
+    pub(crate) fn new(format: &'a FrameFormat, bytes: &'a mut [u8]) -> Self {
         ViewMut { format, bytes }
     }
 
@@ -72,6 +74,7 @@ impl<'a> ViewMut<'a> {
     }
 
     /// The samples of row `y` of plane `plane`, to write. Panics beyond the last plane or row.
+    #[inline]
     pub fn row_mut(&mut self, plane: usize, y: u32) -> &mut [u8] {
         let span = span(&self.format.planes()[plane], y);
         &mut self.bytes[span]

@@ -6,6 +6,10 @@ mod file;
 mod keys;
 #[cfg(feature = "config")]
 mod limits;
+#[cfg(feature = "lock")]
+mod lock;
+#[cfg(feature = "lock")]
+mod ratchet;
 #[cfg(feature = "config")]
 mod value;
 mod zone;
@@ -19,6 +23,10 @@ use std::time::Duration;
 pub use file::{PolicyDefaults, PolicyFile};
 #[cfg(feature = "config")]
 pub use keys::{Direction, KEYS, Key, SCHEMA};
+#[cfg(feature = "lock")]
+pub use lock::{Anchor, Bound, Lock, OwnerKey, OwnerSecret};
+#[cfg(feature = "lock")]
+pub use ratchet::Weakening;
 #[cfg(feature = "config")]
 pub use value::{BackendChoice, Preset, StyleName};
 pub use zone::{Polygon, Zone};
@@ -174,6 +182,9 @@ pub enum PolicyError {
     /// A policy file that cannot be read, or has something in it that means nothing.
     #[error("{0}")]
     File(String),
+    /// The owner has locked the policy, and this would weaken it; or the lock is not what it should be.
+    #[error("the owner's lock: {0}")]
+    Locked(String),
     /// Any of these, found at a place in a file.
     #[error("{place}: {error}")]
     At {

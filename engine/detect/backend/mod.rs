@@ -5,11 +5,14 @@ mod ort;
 #[cfg(feature = "rten")]
 mod rten;
 
+#[cfg(all(feature = "bench", feature = "ort"))]
+pub(super) use ort::Bound as OrtBound;
+
 use std::path::PathBuf;
 
-use ndarray::{ArrayView4, ArrayViewD};
+use ndarray::ArrayView4;
 
-use super::decode;
+use super::decode::{self, Output};
 use super::manifest::Manifest;
 use crate::error::{Error, Result};
 use crate::policy::BackendChoice;
@@ -20,7 +23,7 @@ pub(super) trait Network: Send {
     fn run(
         &mut self,
         input: ArrayView4<'_, f32>,
-        read: &mut dyn FnMut(&[ArrayViewD<'_, f32>]) -> Result<()>,
+        read: &mut dyn FnMut(&[Output<'_>]) -> Result<()>,
     ) -> Result<()>;
 }
 
@@ -101,6 +104,17 @@ impl Backend {
             #[cfg(feature = "rten")]
             Kind::Rten => None,
         }
+    }
+
+    /// The bare runtime with `values` bound to the model's input; `None` where there is none to compare with.
+    #[cfg(all(feature = "bench", feature = "ort"))]
+    pub(super) fn bound(
+        &self,
+        bytes: &[u8],
+        shape: [usize; 4],
+        values: &[f32],
+    ) -> Option<std::result::Result<ort::Bound, String>> {
+        matches!(self.kind, Kind::Ort(_)).then(|| ort::Bound::new(bytes, shape, values, self.threads))
     }
 
     pub(super) fn load(&self, manifest: &Manifest, bytes: Vec<u8>) -> Result<Box<dyn Network>> {
