@@ -44,7 +44,7 @@ class Ours:
 def as_figures(score):
     return {
         'n': score['objects'], 'leak': score['leak'], 'visible': score['fully_visible'], 'over': score['over_redaction'],
-        'run': score['longest_visible_run'],
+        'run': score['longest_visible_run'], 'hidden': score['hidden'],
         'sizes': {k: (v['objects'], v['leak'], v['fully_visible']) for k, v in score['by_size'].items()},
     }
 
@@ -275,6 +275,8 @@ def main():
     bars.most('the same at the end: over-redaction', scenes['tiles']['faces at the end']['over'], .06)
     cover, without = (girl[f'balanced, every 6th frame, {w}'] for w in ('motion cover', 'without'))
     bars.most('faces, clip Girl, every 6th frame: leak with motion cover', cover['leak'], without['leak'])
+    # Its labels are not complete, so what is hidden in all is compared.
+    bars.most('the same: area hidden, against without', cover['hidden'] / without['hidden'], 1.5)
     bars.most('faces, clip Girl, `balanced`: leak', girl['balanced']['leak'], .30, pick(girl, 'leak'))
     bars.most('faces, clip Girl, `balanced`: longest fully visible run, frames', girl['balanced']['run'], 3,
               pick(girl, 'run'))

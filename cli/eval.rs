@@ -69,6 +69,8 @@ struct Score {
     fully_visible: f64,
     /// Mean share of the picture that is hidden outside every label; absent when no row is labelled completely.
     over_redaction: Option<f64>,
+    /// Mean share of the picture that is hidden, needlessly or not; known for partly labelled rows too.
+    hidden: f64,
     /// Frames of the longest run in which an object of a clip was fully visible.
     longest_visible_run: Option<u64>,
     by_size: BTreeMap<&'static str, SizeScore>,
@@ -346,6 +348,7 @@ fn add(
         let objects = objects(labels)?;
         let score = scores.entry(name).or_default();
         score.pictures += 1;
+        score.hidden += hidden.outside(&[]);
         for (i, object) in objects.iter().enumerate().filter(|(_, o)| !o.ignore) {
             let covered = hidden.covered(object.rect);
             let short = object.rect[2].min(object.rect[3]);
@@ -394,6 +397,7 @@ fn print(
                 objects: sums.objects,
                 leak: share(sums.leak, sums.objects),
                 fully_visible: share(sums.fully_visible, sums.objects),
+                hidden: share(sums.hidden, sums.pictures),
                 over_redaction: (!sums.over.is_empty()).then_some(mean),
                 longest_visible_run: sums.longest_visible_run,
                 by_size: by_size.collect(),
