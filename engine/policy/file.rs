@@ -254,6 +254,8 @@ impl PolicyFile {
         put("grow", number(self.grow));
         put("hold", time(self.hold));
         put("speed", number(self.speed));
+        put("motion_cover", self.motion_cover.map(Into::into));
+        put("tiles", self.tiles.map(Into::into));
         put("detect_every", self.detect_every.map(|n| i64::from(n).into()));
         put("backend", self.backend.map(|b| word(b.as_str())));
         put("threads", self.threads.map(|n| i64::from(n).into()));
