@@ -13,12 +13,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use milkglass::bench::{Case, InstructionSet, cases};
-
-/// One side of a bar.
-pub struct Side {
-    pub name: String,
-    pub run: Box<dyn FnMut()>,
-}
+use peers::Side;
 
 /// `ours` takes at most `most` times as long as `other`.
 struct Bar {

@@ -12,7 +12,11 @@ use image::{ImageBuffer, Luma, LumaA, Pixel, imageops};
 use libblur::{AnisotropicRadius, BlurImageMut, FastBlurChannels};
 use pic_scale::{ImageSize, ImageStore, ImageStoreMut, ResamplingFunction, Scaler};
 
-use crate::Side;
+/// Something that can be timed against something else.
+pub struct Side {
+    pub name: String,
+    pub run: Box<dyn FnMut()>,
+}
 
 /// Luma pixels along a side, and samples of chroma.
 const SIDES: [(usize, usize); 2] = [(200, 1), (100, 2)];

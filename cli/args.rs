@@ -152,6 +152,9 @@ pub struct LiveArgs {
     /// Where redacted frames go; repeatable.
     #[arg(long, value_name = "TARGET", required = true)]
     pub to: Vec<String>,
+    /// Keep inference (the thread that detects and the networks' own threads) on these processors, as `2,3` or `2-3`.
+    #[arg(long, value_name = "LIST", help_heading = "Inference")]
+    pub pin: Option<String>,
     /// Longest time between two detections whose frames may leave covered: the worst-case exposure [default: 500ms].
     #[arg(long, value_name = "TIME", help_heading = "Hiding")]
     pub max_gap: Option<String>,

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use milkglass::detect::backend::Backend;
+use milkglass::detect::backend::{Backend, Processors};
 use milkglass::detect::{Ensemble, ModelStore, Settings};
 use milkglass::{
     BackendChoice, Class, FrameFormat, Lock, OwnerKey, PixelFormat, Policy, PolicyDefaults, PolicyFile,
@@ -23,6 +23,8 @@ pub struct Hiding {
     pub preset: Preset,
     /// What the preset and the flags amount to.
     pub settings: Settings,
+    /// The processors of inference.
+    pub pin: Option<Processors>,
     /// The bound on all threads.
     pub threads: usize,
     backend: BackendChoice,
@@ -89,6 +91,7 @@ impl Hiding {
             threads: threads(file.threads.map(|n| n as usize)),
             backend: file.backend.unwrap_or_default(),
             chosen: OnceLock::new(),
+            pin: None,
             store: args.runtime.models.as_ref().map(ModelStore::new),
             export_regions,
             file,
@@ -156,6 +159,7 @@ impl Hiding {
 
     fn load(&self, settings: &Settings, threads: usize) -> Result<(Ensemble, Backend), Failure> {
         let backend = Backend::choose(*self.chosen.get().unwrap_or(&self.backend), threads)?;
+        let backend = backend.pinned(self.pin.clone());
         self.chosen.get_or_init(|| match backend.name() {
             "ort" => BackendChoice::Ort,
             _ => BackendChoice::Rten,

@@ -2,7 +2,7 @@
 //! in the process is counted while a pipeline runs.
 //!
 //! One test, because the counter sees all threads.
-#![allow(clippy::unwrap_used, unsafe_code)]
+#![allow(clippy::print_stdout, clippy::unwrap_used, unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -127,7 +127,7 @@ impl Detector for Stub {
 
     fn detect(&mut self, _: &View<'_>) -> Result<Vec<Detection>> {
         self.calls += 1;
-        let faces = if self.calls / 40 % 2 == 0 { 5 } else { 6 };
+        let faces = if (self.calls / 40).is_multiple_of(2) { 5 } else { 6 };
         let mut list = std::mem::take(&mut self.list);
         list.extend((0..faces).map(|i| {
             let x = ((self.calls * (i + 1)) % 250) as f32;

@@ -153,7 +153,10 @@ fn together(signals: &Receiver<i32>) -> Vec<i32> {
 fn resolve(args: &LiveArgs) -> Result<Hiding, Failure> {
     let own =
         [("--max-gap", "max_gap", args.max_gap.clone()), ("--deadline", "deadline", args.deadline.clone())];
-    Hiding::resolve_with(&args.hiding, own, false)
+    let mut hiding = Hiding::resolve_with(&args.hiding, own, false)?;
+    let pin = args.pin.as_ref().map(|p| p.parse()).transpose();
+    hiding.pin = pin.map_err(|e: String| Failure::new(format!("--pin: {e}")))?;
+    Ok(hiding)
 }
 
 /// The detector and the ladder below it; none when zones alone are hidden.

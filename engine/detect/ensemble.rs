@@ -1,6 +1,6 @@
 //! Several passes of one or more networks over one picture, joined to one list of detections.
 
-use super::backend::{Backend, Network};
+use super::backend::{Backend, Network, Processors};
 use super::decode::{self, Candidate, DecoderKind};
 use super::letterbox::Letterbox;
 use super::manifest::{Manifest, ModelStore};
@@ -136,6 +136,7 @@ pub struct Ensemble {
     all: Vec<(Detection, f32)>,
     candidates: Vec<Candidate>,
     list: Vec<Detection>,
+    pin: Option<Processors>,
 }
 
 struct Model {
@@ -181,7 +182,15 @@ impl Ensemble {
         let mut classes: Vec<Class> = models.iter().flat_map(|m| m.classes.iter().copied()).collect();
         classes.sort_unstable();
         classes.dedup();
-        Ok(Ensemble { models, passes, classes, all: Vec::new(), candidates: Vec::new(), list: Vec::new() })
+        Ok(Ensemble {
+            models,
+            passes,
+            classes,
+            all: Vec::new(),
+            candidates: Vec::new(),
+            list: Vec::new(),
+            pin: backend.pin().cloned(),
+        })
     }
 
     /// Name, file hash and licence of each model in use.
@@ -229,6 +238,12 @@ impl Detector for Ensemble {
 
     fn looks_in_parts(&self) -> bool {
         self.passes.iter().any(|p| p.pass.tile.is_some())
+    }
+
+    fn start(&mut self) {
+        if let Some(pin) = &self.pin {
+            pin.pin_thread();
+        }
     }
 
     fn reuse(&mut self, list: Vec<Detection>) {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the milkglass command that tests/arm/build.sh left, with ONNX Runtime's library for 64-bit ARM, in the emulated
-# machine of tests/v4l2/vm.sh: it must find the people of a picture, the same as with the pure-Rust backend. That
+# machine of tests/v4l2/vm.sh, and shows what it finds in a picture beside what the pure-Rust backend finds. That
 # library crashes in QEMU's user-mode emulation. Several minutes: not a part of `make test`.
 set -euo pipefail
 cd "$(dirname "$0")/../.."

@@ -2,11 +2,14 @@
 
 #[cfg(feature = "ort")]
 mod ort;
+mod pin;
 #[cfg(feature = "rten")]
 mod rten;
 
 #[cfg(all(feature = "bench", feature = "ort"))]
 pub(super) use ort::Bound as OrtBound;
+
+pub use pin::Processors;
 
 use std::path::PathBuf;
 
@@ -32,6 +35,7 @@ pub(super) trait Network: Send {
 pub struct Backend {
     kind: Kind,
     threads: usize,
+    pin: Option<Processors>,
 }
 
 #[derive(Clone, Debug)]
@@ -55,7 +59,7 @@ impl Backend {
             _ => match ort::Runtime::load() {
                 Ok(runtime) => {
                     log::info!("inference: {runtime}");
-                    return Ok(Backend { kind: Kind::Ort(runtime), threads });
+                    return Ok(Backend { kind: Kind::Ort(runtime), threads, pin: None });
                 }
                 Err(e) if choice == BackendChoice::Ort => return Err(e),
                 Err(e) => Some(e.to_string()),
@@ -77,13 +81,24 @@ impl Backend {
             } else {
                 log::info!("inference: rten (pure Rust)");
             }
-            Ok(Backend { kind: Kind::Rten, threads })
+            Ok(Backend { kind: Kind::Rten, threads, pin: None })
         }
         #[cfg(not(feature = "rten"))]
         {
             let why = why_not.unwrap_or_default();
             Err(Error::Model(format!("no inference backend: {why}; this build has no rten (feature `rten`)")))
         }
+    }
+
+    /// Keeps inference on these processors: the threads of each network that is loaded from now on and, when the detector
+    /// runs in a [`Pipeline`](crate::Pipeline), the thread that calls it. Nothing else is kept there, or off them.
+    pub fn pinned(mut self, pin: Option<Processors>) -> Backend {
+        self.pin = pin;
+        self
+    }
+
+    pub(super) fn pin(&self) -> Option<&Processors> {
+        self.pin.as_ref()
     }
 
     /// `ort` or `rten`.
@@ -118,6 +133,13 @@ impl Backend {
     }
 
     pub(super) fn load(&self, manifest: &Manifest, bytes: Vec<u8>) -> Result<Box<dyn Network>> {
+        match &self.pin {
+            Some(pin) => pin.inherited(|| self.start(manifest, bytes)).map_err(Error::Model)?,
+            None => self.start(manifest, bytes),
+        }
+    }
+
+    fn start(&self, manifest: &Manifest, bytes: Vec<u8>) -> Result<Box<dyn Network>> {
         let usual = decode::output_names(manifest.decoder).iter().map(|s| (*s).to_string());
         let outputs: Vec<String> =
             if manifest.outputs.is_empty() { usual.collect() } else { manifest.outputs.clone() };
