@@ -218,6 +218,13 @@ pub struct HidingArgs {
     /// How long somebody stays hidden after the last and before the first detection in a clip [default: 1s].
     #[arg(long, value_name = "TIME")]
     pub hold: Option<String>,
+    /// Cover what changed since a detector last looked at it, until it has been examined; `=false` for not [default: true
+    /// with the preset careful and with --tiles].
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub motion_cover: Option<bool>,
+    /// Look for faces at one part of each picture at full resolution, in turn, what moved first.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub tiles: Option<bool>,
     /// Look at every Nth frame of a clip [default: the preset's].
     #[arg(long, value_name = "N")]
     pub detect_every: Option<u32>,
@@ -265,6 +272,10 @@ pub struct EvalArgs {
     /// Print JSON instead of a table.
     #[arg(long)]
     pub json: bool,
+    /// Play each still as a scene of N equal frames, as a camera would see it, and judge every frame; the rows "at the
+    /// end" are of the last ones. For `--tiles` and `--motion-cover`.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub scene: Option<u32>,
     /// Only the rows of these sources.
     #[arg(long, value_name = "NAME")]
     pub source: Vec<String>,

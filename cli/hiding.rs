@@ -55,7 +55,7 @@ impl Hiding {
             (None, None) => PolicyFile::default(),
         };
         let text = |v: &Option<f32>| v.map(|v| v.to_string());
-        let flags: [(&str, &str, Option<String>); 11] = [
+        let flags: [(&str, &str, Option<String>); 13] = [
             ("--preset", "preset", args.preset.clone()),
             ("--faces", "faces", args.faces.clone()),
             ("--persons", "persons", args.persons.clone()),
@@ -64,6 +64,8 @@ impl Hiding {
             ("--min-score", "min_score", text(&args.min_score)),
             ("--grow", "grow", text(&args.grow)),
             ("--hold", "hold", args.hold.clone()),
+            ("--motion-cover", "motion_cover", args.motion_cover.map(|v| v.to_string())),
+            ("--tiles", "tiles", args.tiles.map(|v| v.to_string())),
             ("--detect-every", "detect_every", args.detect_every.map(|v| v.to_string())),
             ("--backend", "backend", args.runtime.backend.clone()),
             ("--threads", "threads", args.runtime.threads.map(|v| v.to_string())),
@@ -130,6 +132,9 @@ impl Hiding {
     /// How a preset looks for these classes, with the flags laid over it.
     fn looking(&self, preset: Preset, classes: &[Class]) -> Settings {
         let mut settings = preset.settings(classes);
+        if self.file.tiles == Some(true) {
+            settings = settings.in_tiles();
+        }
         if let Some(score) = self.file.min_score {
             let faces = settings.passes.iter_mut().filter(|p| p.class == Class::Face);
             faces.for_each(|p| p.score = score);

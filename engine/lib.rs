@@ -28,6 +28,7 @@ mod error;
 mod frame;
 mod geometry;
 mod kernels;
+mod motion;
 mod pipeline;
 mod policy;
 mod redact;

@@ -166,6 +166,8 @@ impl Pipeline {
             }
             ladder.push(measure(detector.as_mut(), &format)?);
         }
+        let in_parts = detectors.iter().any(|d| d.looks_in_parts());
+        check_parts(&policy, in_parts)?;
         let policy = with_budget(policy, ladder.first().copied().unwrap_or_default(), fps)?;
         // A later policy may name only what every rung finds, or a class would go unlooked for on a lower one.
         let first = detectors.first().map(|d| d.classes().to_vec()).unwrap_or_default();
@@ -227,6 +229,7 @@ impl Pipeline {
             detection,
             fps,
             budget,
+            in_parts,
         };
         let redact = std::thread::Builder::new()
             .name("redact".into())
@@ -351,13 +354,20 @@ fn measure(detector: &mut dyn Detector, format: &FrameFormat) -> Result<Duration
         let meta = FrameMeta { sequence: 0, captured: Timestamp::ZERO };
         let blank = pool.fill(meta, |_| Ok(()))?;
         let blank = blank.ok_or(Error::PoolTooSmall { count: pool.count(), needed: 1 })?;
-        let job = blank.lend(Arc::default());
+        let mut job = blank.lend(Arc::default());
         let start = Instant::now();
-        detector.detect(&job.view())?;
+        detector.look(&mut job)?;
         // The first run allocates.
         longest = if run == 0 { longest } else { longest.max(start.elapsed()) };
     }
     Ok(longest)
+}
+
+fn check_parts(policy: &Policy, in_parts: bool) -> Result<(), PolicyError> {
+    match in_parts && !policy.motion_cover() && policy.classes().next().is_some() {
+        true => Err(PolicyError::PartsUncovered),
+        false => Ok(()),
+    }
 }
 
 /// Checks the times of a policy against the detector, and chooses a deadline where there is none. With one job in flight
@@ -469,12 +479,12 @@ impl Ladder {
 
 fn run_detect(mut ladder: Ladder, jobs: &Receiver<(DetectJob, Vec<Detection>)>, events: &SyncSender<Event>) {
     ladder.detectors.iter_mut().for_each(|d| d.start());
-    for (job, list) in jobs {
+    for (mut job, list) in jobs {
         let start = Instant::now();
         let found = match ladder.detectors.get_mut(ladder.level) {
             Some(detector) => {
                 detector.reuse(list);
-                detector.detect(&job.view())
+                detector.look(&mut job)
             }
             None => Err(Error::Detector("there is no detector".into())),
         };
@@ -571,6 +581,8 @@ struct Redact {
     detection: Duration,
     fps: f64,
     budget: Arc<AtomicU64>,
+    /// A detector looks at a part of each picture.
+    in_parts: bool,
 }
 
 impl Redact {
@@ -673,6 +685,7 @@ impl Redact {
     }
 
     fn exchange(&mut self, policy: Policy) -> Result<(), PolicyError> {
+        check_parts(&policy, self.in_parts)?;
         let policy = with_budget(policy, self.detection, self.fps)?;
         let (exposure, budget) = (policy.max_gap(), budget(&policy, self.fps));
         self.engine.set_policy(policy)?;

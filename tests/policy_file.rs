@@ -59,6 +59,8 @@ fn every_key_arrives() {
         grow = 1.1
         hold = "1500ms"
         speed = 4
+        motion_cover = true
+        tiles = true
         detect_every = 2
         backend = "rten"
         threads = 2
@@ -95,6 +97,7 @@ fn every_key_arrives() {
         (file.cells, file.min_score, file.grow, file.speed),
         (Some(3), Some(0.6), Some(1.1), Some(4.0))
     );
+    assert_eq!((file.motion_cover, file.tiles), (Some(true), Some(true)));
     assert_eq!(
         (file.detect_every, file.threads, file.backend),
         (Some(2), Some(2), Some(BackendChoice::Rten))
@@ -664,4 +667,20 @@ fn the_schema_and_the_parser_agree() {
             assert_eq!(fits(&json, &schema, &schema), expected, "schema: {text}");
         }
     }
+}
+
+/// Motion is covered where the preset is careful or tiles need it, unless the file says otherwise; tiles without are refused.
+#[test]
+fn motion_cover_comes_with_careful_and_tiles() {
+    for (text, covered) in [
+        ("", false),
+        ("motion_cover = true", true),
+        ("preset = \"careful\"", true),
+        ("preset = \"careful\"\nmotion_cover = false", false),
+        ("tiles = true", true),
+    ] {
+        assert_eq!(policy(&good(text)).unwrap().motion_cover(), covered, "{text}");
+    }
+    let refused = good("tiles = true\nmotion_cover = false").check().unwrap_err().to_string();
+    assert!(refused.contains("tiles without motion cover"), "{refused}");
 }

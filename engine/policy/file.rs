@@ -35,6 +35,8 @@ pub struct PolicyFile {
     pub grow: Option<f32>,
     pub hold: Option<Duration>,
     pub speed: Option<f32>,
+    pub motion_cover: Option<bool>,
+    pub tiles: Option<bool>,
     pub detect_every: Option<u32>,
     pub backend: Option<BackendChoice>,
     pub threads: Option<u32>,
@@ -153,6 +155,8 @@ impl PolicyFile {
             "grow" => self.grow = Some(value.place(grow(value.number()? as f32))?),
             "hold" => self.hold = Some(value.place(time("hold", value.time()?))?),
             "speed" => self.speed = Some(value.place(speed(value.number()? as f32))?),
+            "motion_cover" => self.motion_cover = Some(value.switch()?),
+            "tiles" => self.tiles = Some(value.switch()?),
             "detect_every" => self.detect_every = Some(value.place(detect_every(value.whole()?))?),
             "backend" => self.backend = Some(value.choice()?),
             "threads" => self.threads = Some(value.place(threads(value.whole()?))?),
@@ -208,6 +212,9 @@ impl PolicyFile {
             let what = format!("max_gap = {gap:?} above max_exposure = {most:?}");
             return Err(PolicyError::Range { what, why: "lower max_gap, or raise max_exposure" });
         }
+        if self.tiles == Some(true) && self.motion_cover == Some(false) {
+            return Err(PolicyError::PartsUncovered);
+        }
         let mut above = self.preset.unwrap_or(Preset::Balanced);
         for &rung in self.ladder.iter().flatten() {
             if rung >= above {
@@ -247,6 +254,8 @@ impl PolicyFile {
         put("grow", number(self.grow));
         put("hold", time(self.hold));
         put("speed", number(self.speed));
+        put("motion_cover", self.motion_cover.map(Into::into));
+        put("tiles", self.tiles.map(Into::into));
         put("detect_every", self.detect_every.map(|n| i64::from(n).into()));
         put("backend", self.backend.map(|b| word(b.as_str())));
         put("threads", self.threads.map(|n| i64::from(n).into()));
@@ -274,6 +283,12 @@ impl PolicyFile {
         }
     }
 
+    /// Whether what moves is covered: the file's word, else with the preset careful and with tiles.
+    pub fn covers_motion(&self) -> bool {
+        let usual = self.preset == Some(Preset::Careful) || self.tiles == Some(true);
+        self.motion_cover.unwrap_or(usual)
+    }
+
     /// The engine's policy for recorded clips and stills: everything but the keys that are for live pictures.
     ///
     /// # Errors
@@ -296,6 +311,7 @@ impl PolicyFile {
         let policy = &mut builder.policy;
         set(&mut policy.hold, self.hold);
         set(&mut policy.speed, self.speed);
+        policy.motion_cover = self.motion_cover.unwrap_or(policy.motion_cover || self.covers_motion());
         set(&mut policy.obscure_color, self.color);
         Ok(builder)
     }

@@ -170,6 +170,12 @@ pub enum PolicyError {
         /// What is wrong and what to do.
         why: String,
     },
+    /// The detector looks at a part of each picture, and nothing covers what moves elsewhere.
+    #[error(
+        "tiles without motion cover are refused: whoever comes into a tile that is not looked at would be seen; \
+         set motion_cover = true"
+    )]
+    PartsUncovered,
     /// A class that no detector offers.
     #[error("the policy hides {0}s, but no loaded model finds {0}s: load one that does, or turn {0}s off")]
     NoDetector(Class),
@@ -208,6 +214,7 @@ pub struct Policy {
     deadline: Option<Duration>,
     on_deadline: OnDeadline,
     obscure_color: Color,
+    motion_cover: bool,
     export_regions: bool,
 }
 
@@ -264,6 +271,10 @@ impl Policy {
     pub fn obscure_color(&self) -> Color {
         self.obscure_color
     }
+    /// Whether what changed since a detector last looked is covered until it has been examined.
+    pub fn motion_cover(&self) -> bool {
+        self.motion_cover
+    }
     /// A builder that starts from this policy.
     pub fn to_builder(&self) -> PolicyBuilder {
         PolicyBuilder { policy: self.clone() }
@@ -297,6 +308,7 @@ impl Default for PolicyBuilder {
                 deadline: None,
                 on_deadline: OnDeadline::Obscure,
                 obscure_color: Color::BLACK,
+                motion_cover: false,
                 export_regions: false,
             },
         }
@@ -361,6 +373,13 @@ impl PolicyBuilder {
     /// The colour of obscured frames.
     pub fn obscure_color(mut self, color: Color) -> Self {
         self.policy.obscure_color = color;
+        self
+    }
+    /// Covers blocks of 16 by 16 pixels that changed since a detector last looked at them, until it has examined them: so
+    /// somebody who comes and goes between two detections is hidden too. Needed by detectors that look at a part of each
+    /// picture. Filled in the colour of obscured frames.
+    pub fn motion_cover(mut self, cover: bool) -> Self {
+        self.policy.motion_cover = cover;
         self
     }
     /// Lets redacted frames tell where they were hidden ([`RedactedFrame::regions`](crate::RedactedFrame::regions)).

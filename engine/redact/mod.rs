@@ -60,6 +60,10 @@ pub(crate) fn hide(view: &mut ViewMut<'_>, cover: &Cover, mosaics: &mut Mosaics,
             hide_shape(k, view, &Shape::Mask(mask), mask.style, key, mosaics, now);
         }
     }
+    // Nobody knows what is there, so nothing of it is kept, whatever the styles are.
+    for area in cover.motion() {
+        fill(k, view, &Shape::Rect(*area), cover.obscure_color());
+    }
 }
 
 pub(crate) fn hide_shape(
