@@ -118,6 +118,7 @@ fn every_key_arrives() {
         .zone(Zone::new("a", a, fill).unwrap())
         .hold(Duration::from_millis(1500))
         .speed(4.0)
+        .motion_cover(true)
         .obscure_color(Color { r: 10, g: 11, b: 12 });
     let builder = file.builder(&PolicyDefaults::default()).unwrap();
     assert_eq!(builder.clone().build().unwrap(), clip.clone().build().unwrap());
