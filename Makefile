@@ -7,12 +7,19 @@ RUNTIME := target/onnxruntime/libonnxruntime.so.1
 DENY := target/tools/cargo-deny
 RESULT := target/demo/people.redacted.mp4
 
-.PHONY: help demo test lint unit features test-v4l2 deny setup setup-tests runtime models
+# Where `make install` puts the C library; CAPI_FEATURES=--no-default-features leaves models and cameras out.
+PREFIX ?= /usr/local
+CAPI_FEATURES ?=
+
+.PHONY: help demo test lint unit features test-v4l2 test-arm build-arm deny setup setup-tests runtime models capi install
 
 help:
 	@echo "make demo    install what is missing, build, redact examples/people.mp4"
 	@echo "make test    formatting, lints, every test, licences: what CI runs"
 	@echo "make test-v4l2  the tests with a V4L2 driver alone, in emulated machines"
+	@echo "make test-arm   the tests for 64-bit ARM alone, under emulation, and instruction counts"
+	@echo "make build-arm  stripped programs and libraries for 64-bit ARM in target/arm, and their sizes"
+	@echo "make install PREFIX=/usr/local  the C library, its header and pkg-config file, and the models (DESTDIR too)"
 	@echo "make models  make the model files again from their public packages and compare"
 
 demo: setup runtime
@@ -22,7 +29,7 @@ demo: setup runtime
 	@echo
 	@echo "The redacted clip is $(RESULT). The same for your own: target/release/milkglass redact CLIP -o RESULT.mp4"
 
-test: setup setup-tests runtime lint unit features test-v4l2 deny
+test: setup setup-tests runtime lint unit features test-v4l2 test-arm deny
 
 # Tools and libraries from Debian; asks before it uses sudo.
 setup:
@@ -51,17 +58,39 @@ features:
 	$(CARGO) test --package milkglass --no-default-features
 	$(CARGO) clippy --package milkglass --no-default-features --features v4l2 --all-targets -- -D warnings
 	$(CARGO) test --package milkglass --no-default-features --features v4l2
+	$(CARGO) clippy --package milkglass-capi --no-default-features --all-targets -- -D warnings
 
 # A real V4L2 driver, vivid, and the real command in emulated machines of both architectures.
 test-v4l2: setup setup-tests
 	tests/v4l2/run.sh amd64
 	tests/v4l2/run.sh arm64
 
+# Unit, kernel and engine tests on an emulated processor; instructions of the kernels against the committed table; and
+# whether the engine compiles for 32-bit ARM.
+test-arm: setup setup-tests
+	tests/arm/test.sh
+	tests/arm/count.sh
+	tests/arm/check32.sh
+
+# As for a board: optimised as a whole, stripped, none larger than it may be.
+build-arm: setup setup-tests
+	tests/arm/build.sh
+
 deny: $(DENY)
 	$(DENY) --log-level error --all-features check licenses bans sources
 
 $(DENY):
 	@.ci/cargo-deny.sh $@
+
+capi:
+	$(CARGO) build --release --package milkglass-capi $(CAPI_FEATURES)
+
+# Run `make capi` first, as yourself, so that no build runs as root.
+install: target/release/libmilkglass_capi.so
+	PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) capi/install.sh target/release
+
+target/release/libmilkglass_capi.so:
+	$(MAKE) capi
 
 models:
 	models/reproduce.sh --check

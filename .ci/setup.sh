@@ -20,18 +20,27 @@ case ${1:-} in
     need chromium chromium
     need systemd-analyze systemd
     need pkg-config pkg-config
+    # Programs in C and C++ against the C library.
+    need g++ g++
+    need valgrind valgrind
+    # gcc finds it, wherever its version lies.
+    [ -e "$(gcc -print-file-name=libasan.so 2>/dev/null)" ] || missing+=(gcc g++)
     need gst-launch-1.0 gstreamer1.0-tools
     pkg-config --exists gstreamer-rtsp-server-1.0 gstreamer-app-1.0 2>/dev/null || missing+=(libgstrtspserver-1.0-dev)
     # What the server encodes with, and what clients read it with.
     for part in base good bad ugly; do
       dpkg -s gstreamer1.0-plugins-$part >/dev/null 2>&1 || missing+=(gstreamer1.0-plugins-$part)
     done
+    need cc gcc
     need aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
+    need qemu-aarch64 qemu-user
+    need llvm-mca-16 llvm-16
     [ -e /usr/aarch64-linux-gnu/include/stdio.h ] || missing+=(libc6-dev-arm64-cross)
-    # Rust's standard library for arm64: from rustup where that has it, else from this package.
-    triple=aarch64-unknown-linux-gnu
-    [ -d "$(rustc --print target-libdir --target $triple)" ] || rustup target add $triple >/dev/null 2>&1 ||
-      dpkg -s rustc-web >/dev/null 2>&1 || missing+=(rustc-web)
+    # Rust's standard libraries for ARM: from rustup where that has it, else from this package.
+    for triple in aarch64-unknown-linux-gnu armv7-unknown-linux-gnueabihf; do
+      [ -d "$(rustc --print target-libdir --target $triple)" ] || rustup target add $triple >/dev/null 2>&1 ||
+        dpkg -s rustc-web >/dev/null 2>&1 || missing+=(rustc-web)
+    done
     ;;
   *)
     need cc gcc

@@ -161,9 +161,12 @@ def main():
     bars = Bars()
     both = lambda v: None if peer is None else [v, None]
     bars.most('wall time of a 1080p clip, `balanced`, against plain ffmpeg', statistics.median(ratios['balanced']['wall']),
-              1.35, both(peer and peer['wall']))
+              1.2, both(peer and peer['wall']))
     bars.most('peak memory of the program itself, 1080p, `balanced`, MB', memory['balanced'], 350.0,
               both(peer and peer['memory']))
+    if peer:
+        bars.most("time of `detect` with `balanced`'s own settings, decoding included, against the peer's detection at its defaults",
+                  peer['detect'] / detect['balanced'], 1 / 20, [1.0, None])
     bars.print()
 
     print(f'\nThe clip: {picture["width"]}x{picture["height"]}, {frames} frames at {picture["avg_frame_rate"]} per second, '

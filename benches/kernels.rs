@@ -1,7 +1,9 @@
-//! Every case of `milkglass bench`, each checked before it is timed.
+//! Every case of `milkglass bench`, and peers that do the same, each checked before it is timed.
 //!
 //!     cargo bench --package milkglass-benches --bench kernels [-- NAME]
 #![allow(missing_docs)]
+
+mod peers;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use milkglass::bench::{InstructionSet, cases};
@@ -17,5 +19,14 @@ fn kernels(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, kernels);
+fn others(criterion: &mut Criterion) {
+    for (what, sides) in [("pixelate", peers::mosaics()), ("blur", peers::blurs())] {
+        for mut side in sides {
+            criterion
+                .bench_function(&format!("{what}/nv12-200x200/{}", side.name), |b| b.iter(|| (side.run)()));
+        }
+    }
+}
+
+criterion_group!(benches, kernels, others);
 criterion_main!(benches);

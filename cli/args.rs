@@ -51,6 +51,9 @@ pub enum Command {
     Log(crate::log::LogCommand),
     /// Tell what this machine has and lacks, and how to mend it.
     Doctor(DoctorArgs),
+    /// Measure what this machine can do: kernels, detection, cameras, clips.
+    #[command(after_help = BENCH_HELP)]
+    Bench(BenchArgs),
     /// A child in its sandbox; not for people.
     #[command(name = "__child", hide = true, disable_help_flag = true)]
     Child(ChildArgs),
@@ -164,6 +167,9 @@ pub struct LiveArgs {
     /// Where redacted frames go; repeatable.
     #[arg(long, value_name = "TARGET", required = true)]
     pub to: Vec<String>,
+    /// Keep inference (the thread that detects and the networks' own threads) on these processors, as `2,3` or `2-3`.
+    #[arg(long, value_name = "LIST", help_heading = "Inference")]
+    pub pin: Option<String>,
     /// Longest time between two detections whose frames may leave covered: the worst-case exposure [default: 500ms].
     #[arg(long, value_name = "TIME", help_heading = "Hiding")]
     pub max_gap: Option<String>,
@@ -219,6 +225,12 @@ pub struct HidingArgs {
     /// The same settings from a file (`milkglass policy keys` lists them).
     #[arg(long, value_name = "FILE.toml")]
     pub policy: Option<PathBuf>,
+    /// A policy that its owner has locked (`milkglass policy lock`): --policy and flags may only strengthen it.
+    #[arg(long, value_name = "FILE.lock")]
+    pub lock: Option<PathBuf>,
+    /// File with the public key whose locks are accepted [default: the lock's own, remembered by `live`].
+    #[arg(long, value_name = "FILE", requires = "lock")]
+    pub owner_key: Option<PathBuf>,
     /// Colour of `fill` [default: #000000].
     #[arg(long, value_name = "#rrggbb")]
     pub color: Option<String>,
@@ -234,6 +246,13 @@ pub struct HidingArgs {
     /// How long somebody stays hidden after the last and before the first detection in a clip [default: 1s].
     #[arg(long, value_name = "TIME")]
     pub hold: Option<String>,
+    /// Cover what changed since a detector last looked at it, until it has been examined; `=false` for not [default: true
+    /// with the preset careful and with --tiles].
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub motion_cover: Option<bool>,
+    /// Look for faces at one part of each picture at full resolution, in turn, what moved first.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub tiles: Option<bool>,
     /// Look at every Nth frame of a clip [default: the preset's].
     #[arg(long, value_name = "N")]
     pub detect_every: Option<u32>,
@@ -281,6 +300,10 @@ pub struct EvalArgs {
     /// Print JSON instead of a table.
     #[arg(long)]
     pub json: bool,
+    /// Play each still as a scene of N equal frames, as a camera would see it, and judge every frame; the rows "at the
+    /// end" are of the last ones. For `--tiles` and `--motion-cover`.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub scene: Option<u32>,
     /// Only the rows of these sources.
     #[arg(long, value_name = "NAME")]
     pub source: Vec<String>,
@@ -291,6 +314,61 @@ pub struct EvalArgs {
 /// `milkglass doctor`
 #[derive(Args, Debug)]
 pub struct DoctorArgs {
+    #[command(flatten)]
+    pub runtime: RuntimeArgs,
+}
+
+const BENCH_HELP: &str = "\
+Examples:
+  milkglass bench --quick
+  milkglass bench --json board.json --csv board.csv --chart board.svg
+  milkglass bench --only 'detect/*' --threads 1 --backend rten
+  milkglass bench --from /dev/video0 --only 'live/*'
+  milkglass bench --read new.json --compare old.json
+
+Every row checks its result before it is timed. A row is slower than in an older record only when its median, its minimum
+and its share of the memory limit all say so; then the exit code is 1. What every key of the files means:
+benches/README.md.";
+
+/// `milkglass bench`
+#[derive(Args, Debug)]
+pub struct BenchArgs {
+    /// Half a minute instead of several: fewer rows, shorter runs.
+    #[arg(long)]
+    pub quick: bool,
+    /// Only rows with such names; `*` stands for anything; repeatable.
+    #[arg(long, value_name = "GLOB")]
+    pub only: Vec<String>,
+    /// Print the names of the rows that can be measured here, and what is missing for others.
+    #[arg(long)]
+    pub list: bool,
+    /// Check results of kernels and detectors without timing them, as in an emulator.
+    #[arg(long)]
+    pub check: bool,
+    /// Every set of kernels that this processor has, not only the best (MILKGLASS_KERNELS names another one).
+    #[arg(long)]
+    pub all_kernels: bool,
+    /// The real source: a camera, a Y4M file or a clip [default: the demo clip, examples/people.mp4].
+    #[arg(long, value_name = "SOURCE")]
+    pub from: Option<PathBuf>,
+    /// Write machine, settings and rows as JSON.
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub json: Option<PathBuf>,
+    /// Write the rows as CSV.
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub csv: Option<PathBuf>,
+    /// Draw the rows as SVG.
+    #[arg(long, value_name = "FILE.svg", help_heading = "Output")]
+    pub chart: Option<PathBuf>,
+    /// Show what got slower since an older record, and exit with 1 if anything did.
+    #[arg(long, value_name = "OLD.json", help_heading = "Output")]
+    pub compare: Option<PathBuf>,
+    /// How much slower is still no difference, as a share.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.25, help_heading = "Output")]
+    pub tolerance: f64,
+    /// Show (draw, compare) an existing record instead of measuring.
+    #[arg(long, value_name = "NEW.json", help_heading = "Output", conflicts_with_all = ["quick", "only", "list", "check"])]
+    pub read: Option<PathBuf>,
     #[command(flatten)]
     pub runtime: RuntimeArgs,
 }

@@ -1,12 +1,16 @@
 //! From flags and a policy file to what the engine and the detector need.
 
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use milkglass::detect::backend::Backend;
+use milkglass::detect::backend::{Backend, Processors};
 use milkglass::detect::{Ensemble, ModelStore, Settings};
 use milkglass::evidence::Identity;
-use milkglass::{BackendChoice, Class, Policy, PolicyDefaults, PolicyFile, Preset, ZoneEntry};
+use milkglass::{
+    BackendChoice, Class, FrameFormat, Lock, OwnerKey, PixelFormat, Policy, PolicyDefaults, PolicyFile,
+    Preset, ZoneEntry,
+};
 use sha2::{Digest, Sha256};
 
 use crate::args::{HidingArgs, RuntimeArgs};
@@ -20,6 +24,8 @@ pub struct Hiding {
     pub preset: Preset,
     /// What the preset and the flags amount to.
     pub settings: Settings,
+    /// The processors of inference.
+    pub pin: Option<Processors>,
     /// The bound on all threads.
     pub threads: usize,
     backend: BackendChoice,
@@ -27,6 +33,8 @@ pub struct Hiding {
     chosen: OnceLock<BackendChoice>,
     store: Option<ModelStore>,
     export_regions: bool,
+    /// The owner's, which everything above was held against.
+    lock: Option<Lock>,
 }
 
 impl Hiding {
@@ -41,12 +49,14 @@ impl Hiding {
         more: [(&str, &str, Option<String>); N],
         export_regions: bool,
     ) -> Result<Hiding, Failure> {
-        let mut file = match &args.policy {
-            Some(path) => PolicyFile::read(path)?,
-            None => PolicyFile::default(),
+        let lock = locked(args)?;
+        let mut file = match (&args.policy, &lock) {
+            (Some(path), _) => PolicyFile::read(path)?,
+            (None, Some(lock)) => lock.policy().clone(),
+            (None, None) => PolicyFile::default(),
         };
         let text = |v: &Option<f32>| v.map(|v| v.to_string());
-        let flags: [(&str, &str, Option<String>); 11] = [
+        let flags: [(&str, &str, Option<String>); 13] = [
             ("--preset", "preset", args.preset.clone()),
             ("--faces", "faces", args.faces.clone()),
             ("--persons", "persons", args.persons.clone()),
@@ -55,6 +65,8 @@ impl Hiding {
             ("--min-score", "min_score", text(&args.min_score)),
             ("--grow", "grow", text(&args.grow)),
             ("--hold", "hold", args.hold.clone()),
+            ("--motion-cover", "motion_cover", args.motion_cover.map(|v| v.to_string())),
+            ("--tiles", "tiles", args.tiles.map(|v| v.to_string())),
             ("--detect-every", "detect_every", args.detect_every.map(|v| v.to_string())),
             ("--backend", "backend", args.runtime.backend.clone()),
             ("--threads", "threads", args.runtime.threads.map(|v| v.to_string())),
@@ -69,6 +81,10 @@ impl Hiding {
             file.zones.push(zone);
         }
         file.check()?;
+        if let Some(lock) = &lock {
+            let (width, height) = COMPARED;
+            lock.admit(&file, &FrameFormat::new(PixelFormat::Nv12, width, height)?)?;
+        }
         let preset = file.preset.unwrap_or_default();
         let mut hiding = Hiding {
             preset,
@@ -76,9 +92,11 @@ impl Hiding {
             threads: threads(file.threads.map(|n| n as usize)),
             backend: file.backend.unwrap_or_default(),
             chosen: OnceLock::new(),
+            pin: None,
             store: args.runtime.models.as_ref().map(ModelStore::new),
             export_regions,
             file,
+            lock,
         };
         let classes: Vec<Class> = hiding.still_policy()?.classes().collect();
         hiding.settings = hiding.looking(preset, &classes);
@@ -115,6 +133,9 @@ impl Hiding {
     /// How a preset looks for these classes, with the flags laid over it.
     fn looking(&self, preset: Preset, classes: &[Class]) -> Settings {
         let mut settings = preset.settings(classes);
+        if self.file.tiles == Some(true) {
+            settings = settings.in_tiles();
+        }
         if let Some(score) = self.file.min_score {
             let faces = settings.passes.iter_mut().filter(|p| p.class == Class::Face);
             faces.for_each(|p| p.score = score);
@@ -139,12 +160,23 @@ impl Hiding {
 
     fn load(&self, settings: &Settings, threads: usize) -> Result<(Ensemble, Backend), Failure> {
         let backend = Backend::choose(*self.chosen.get().unwrap_or(&self.backend), threads)?;
+        let backend = backend.pinned(self.pin.clone());
         self.chosen.get_or_init(|| match backend.name() {
             "ort" => BackendChoice::Ort,
             _ => BackendChoice::Rten,
         });
         let store = self.store.clone().map_or_else(ModelStore::locate, Ok)?;
-        Ok((Ensemble::load(&store, &backend, settings)?, backend))
+        let detector = Ensemble::load(&store, &backend, settings)?;
+        if let Some(lock) = &self.lock {
+            let models = detector.models().map(|m| (m.name.as_str(), m.sha256.as_str()));
+            lock.admit_detector(models, backend.library().map(|(_, hash)| hash).as_deref())?;
+        }
+        Ok((detector, backend))
+    }
+
+    /// The owner's lock, if there is one.
+    pub fn lock(&self) -> Option<&Lock> {
+        self.lock.as_ref()
     }
 
     /// What the evidence log says of these settings; models and runtime stay as they are.
@@ -158,6 +190,25 @@ impl Hiding {
     pub fn hash(&self) -> String {
         hex(&Sha256::digest(format!("{:?}|{:?}", self.file, self.settings)))
     }
+}
+
+/// The picture in which zones are compared with the owner's before the real size is known.
+const COMPARED: (u32, u32) = (3840, 2160);
+
+fn locked(args: &HidingArgs) -> Result<Option<Lock>, Failure> {
+    let Some(path) = &args.lock else { return Ok(None) };
+    let owner = match &args.owner_key {
+        Some(path) => Some(owner_key(path)?),
+        None => None,
+    };
+    Ok(Some(Lock::read(path, owner.as_ref())?))
+}
+
+/// Reads an owner's public key.
+pub fn owner_key(path: &Path) -> Result<OwnerKey, Failure> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| Failure::new(format!("{}: the owner's key cannot be read: {e}", path.display())))?;
+    Ok(OwnerKey::parse(&text)?)
 }
 
 /// Frames of a clip that may wait for the look-ahead: above it the pool alone would take hundreds of megabytes.

@@ -2,6 +2,7 @@
 //! use the crate `milkglass`.
 
 mod args;
+mod bench;
 pub mod clip;
 mod clips;
 mod detect;
@@ -24,7 +25,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Cli, Command};
-use outcome::{Exit, Failure};
+use outcome::Exit;
 
 /// Runs the command with the arguments of this program.
 pub fn run() -> ExitCode {
@@ -51,11 +52,10 @@ pub fn run() -> ExitCode {
         Command::Eval(args) => eval::run(args),
         Command::Live(args) => live::run(args),
         Command::Devices => live::devices(&mut std::io::stdout().lock()),
-        Command::Policy(command) => policy::run(command, &mut std::io::stdout().lock())
-            .map(|()| Exit::Done)
-            .map_err(|e| Failure::new(e.to_string())),
+        Command::Policy(command) => policy::run(command, &mut std::io::stdout().lock()),
         Command::Log(command) => log::run(command, &mut std::io::stdout().lock()),
         Command::Doctor(args) => doctor::run(args),
+        Command::Bench(args) => bench::run(args),
         // Both have been told apart above.
         Command::Child(_) => Ok(Exit::Failed),
         #[cfg(feature = "rtsp-server")]

@@ -1,12 +1,17 @@
 //! `milkglass policy`: checks a policy file and says in words what it does; prints the schema and the keys.
 
-use std::io::{self, Write};
+mod locking;
+mod onvif;
+
+use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use milkglass::{
     Class, Color, KEYS, OnDeadline, PolicyDefaults, PolicyError, PolicyFile, Preset, SCHEMA, Style, Zone,
 };
+
+use crate::outcome::{Exit, Failure};
 
 /// What to do with policy files.
 #[derive(Clone, Debug, Subcommand)]
@@ -16,52 +21,136 @@ pub enum PolicyCommand {
         /// The policy file (TOML)
         file: PathBuf,
     },
+    /// Print what every key of a policy comes to, defaults filled in, and what it means
+    Explain {
+        /// The policy file (TOML), or a lock file
+        file: PathBuf,
+    },
     /// Print the JSON schema of policy files
     Schema,
     /// Print every key with its type, default, meaning and the change that makes it stronger
     Keys,
+    /// Make the key pair that an owner locks policies with
+    Keygen {
+        /// Where the secret key goes; the public one gets the ending .pub
+        file: PathBuf,
+    },
+    /// Lock a policy with the owner's key: anybody may strengthen it then, nobody else can weaken it
+    Lock(locking::LockArgs),
+    /// Check the signature of a lock file and say what it binds
+    Verify {
+        /// The lock file
+        file: PathBuf,
+        /// The public key that it must be signed with
+        #[arg(long, value_name = "FILE")]
+        owner_key: Option<PathBuf>,
+    },
+    /// Tell what one policy protects less than another; exit code 1 when anything
+    Compare {
+        /// The policy or lock file that must hold at the least
+        base: PathBuf,
+        /// The policy that is to take its place
+        new: PathBuf,
+        /// Size of the picture in which zones are compared
+        #[arg(long, value_name = "WxH", default_value = "3840x2160")]
+        size: String,
+    },
+    /// Make zones of the privacy masks of an ONVIF camera, the XML of its answer to GetMasks (Media2); prints a policy file
+    FromOnvif {
+        /// The XML, or - for standard input
+        file: PathBuf,
+    },
+    /// Print the zones of a policy as ONVIF privacy masks
+    ToOnvif {
+        /// The policy file (TOML), or a lock file
+        file: PathBuf,
+    },
 }
 
-/// Why a policy command failed, in one line.
-#[derive(Debug, thiserror::Error)]
-pub enum PolicyCommandError {
-    /// The file is not acceptable.
-    #[error(transparent)]
-    Policy(#[from] PolicyError),
-    /// The answer could not be written.
-    #[error("the answer could not be written: {0}")]
-    Output(#[from] io::Error),
-}
-
-/// Runs the command; the answer goes to `out`.
+/// Runs the command; the answer goes to `out`. `Compare` fails without an error when something is weaker.
 ///
 /// # Errors
-/// The policy is not acceptable (exit code 1), or `out` does not take the answer. A reader that left early is no error.
-pub fn run(command: &PolicyCommand, out: &mut impl Write) -> Result<(), PolicyCommandError> {
-    let written = match command {
-        PolicyCommand::Check { file } => {
-            let text = describe(file)?;
-            out.write_all(text.as_bytes())
+/// What was asked for cannot be done, or `out` does not take the answer. A reader that left early is no error.
+pub fn run(command: &PolicyCommand, out: &mut impl Write) -> Result<Exit, Failure> {
+    let mut exit = Exit::Done;
+    let text = match command {
+        PolicyCommand::Check { file } => describe(file)?,
+        PolicyCommand::Explain { file } => explain(&locking::either(file)?)?,
+        PolicyCommand::Schema => SCHEMA.into(),
+        PolicyCommand::Keys => keys(),
+        PolicyCommand::Keygen { file } => locking::keygen(file)?,
+        PolicyCommand::Lock(args) => locking::lock(args)?,
+        PolicyCommand::Verify { file, owner_key } => locking::verify(file, owner_key.as_deref())?,
+        PolicyCommand::Compare { base, new, size } => {
+            let (text, as_strong) = locking::compare(base, new, size)?;
+            if !as_strong {
+                exit = Exit::Failed;
+            }
+            text
         }
-        PolicyCommand::Schema => out.write_all(SCHEMA.as_bytes()),
-        PolicyCommand::Keys => keys(out),
+        PolicyCommand::FromOnvif { file } => onvif::from_onvif(&xml(file)?)?,
+        PolicyCommand::ToOnvif { file } => onvif::to_onvif(&locking::either(file)?)?,
     };
-    match written.and_then(|()| out.flush()) {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(e.into()),
-        _ => Ok(()),
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(format!("the answer could not be written: {e}")))
+        }
+        _ => Ok(exit),
     }
 }
 
-fn keys(out: &mut impl Write) -> io::Result<()> {
+fn xml(path: &Path) -> Result<String, Failure> {
+    let about = |e: io::Error| Failure::new(format!("{}: it cannot be read: {e}", path.display()));
+    let mut text = String::new();
+    let read = match path.as_os_str() == "-" {
+        true => io::stdin().lock().take(onvif::MAX_BYTES).read_to_string(&mut text),
+        false => std::fs::File::open(path).map_err(about)?.take(onvif::MAX_BYTES).read_to_string(&mut text),
+    };
+    read.map_err(about)?;
+    Ok(text)
+}
+
+/// A table of key, value and meaning.
+fn explain(file: &PolicyFile) -> Result<String, PolicyError> {
+    let usual = PolicyFile::default();
+    let rows: Vec<(&str, String, &str)> = KEYS
+        .iter()
+        .filter(|key| !key.in_zone())
+        .map(|key| {
+            let value = match key.name {
+                "zone" => format!("{} zones", file.zones.len()),
+                name => file.effective(name).unwrap_or_default(),
+            };
+            let own = usual.effective(key.name).filter(|own| *own != value);
+            let value = own.map(|own| format!("{value} (default {own})")).unwrap_or(value);
+            (key.name, value, key.meaning)
+        })
+        .collect();
+    let (a, b) = rows.iter().fold((3, 5), |(a, b), (name, value, _)| (a.max(name.len()), b.max(value.len())));
+    let mut text = format!("{:a$}  {:b$}  MEANING\n", "KEY", "VALUE");
+    for (name, value, meaning) in rows {
+        text += &format!("{name:a$}  {value:b$}  {meaning}\n");
+    }
+    for entry in &file.zones {
+        text += &match entry.enabled {
+            true => zone_words(&entry.zone(file)?),
+            false => format!("zone {:?}: disabled, hides nothing", entry.name),
+        };
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+fn keys() -> String {
     let rows = KEYS.iter().map(|k| (k.name, k.default, k.direction.to_string()));
     let (a, b, c) = rows.clone().fold((3, 7, 13), |(a, b, c), (name, default, direction)| {
         (a.max(name.len()), b.max(default.len()), c.max(direction.len()))
     });
-    writeln!(out, "{:a$}  {:b$}  {:c$}  MEANING", "KEY", "DEFAULT", "STRONGER WHEN")?;
+    let mut text = format!("{:a$}  {:b$}  {:c$}  MEANING\n", "KEY", "DEFAULT", "STRONGER WHEN");
     for (key, (name, default, direction)) in KEYS.iter().zip(rows) {
-        writeln!(out, "{name:a$}  {default:b$}  {direction:c$}  {} ({})", key.meaning, key.kind)?;
+        text += &format!("{name:a$}  {default:b$}  {direction:c$}  {} ({})\n", key.meaning, key.kind);
     }
-    Ok(())
+    text
 }
 
 /// One line per thing that the policy does.
@@ -101,6 +190,16 @@ fn describe(path: &Path) -> Result<String, PolicyError> {
             policy.hold(),
             policy.speed()
         ));
+        if policy.motion_cover() {
+            lines.push(
+                "what changed since a detector last looked is covered until it has been examined".into(),
+            );
+        }
+        if file.tiles == Some(true) {
+            lines.push(
+                "faces are looked for in one part of each picture at a time, at full resolution".into(),
+            );
+        }
         lines.push(match file.detect_every {
             Some(1) => "clips: the detector looks at every frame".into(),
             Some(n) => format!("clips: the detector looks at one frame in {n}"),

@@ -68,6 +68,12 @@ impl Rect {
         }
     }
 
+    /// The same elsewhere: further right by `dx` and down by `dy`.
+    #[cfg(feature = "models")]
+    pub(crate) fn moved(&self, dx: f32, dy: f32) -> Rect {
+        Rect { x0: self.x0 + dx, y0: self.y0 + dy, x1: self.x1 + dx, y1: self.y1 + dy }
+    }
+
     /// Grown about its centre to `factor` times its size, then by `margin` pixels on every side (neither shrinks it).
     pub fn grown(&self, factor: f32, margin: f32) -> Rect {
         let (extra, margin) = ((factor - 1.0).max(0.0) / 2.0, margin.max(0.0));
@@ -128,6 +134,11 @@ impl PixelRect {
     /// True when it holds no pixel.
     pub const fn is_empty(&self) -> bool {
         self.width() == 0 || self.height() == 0
+    }
+
+    /// Whether all of another one lies in it.
+    pub const fn contains(&self, other: &PixelRect) -> bool {
+        self.x0 <= other.x0 && self.y0 <= other.y0 && self.x1 >= other.x1 && self.y1 >= other.y1
     }
 
     /// The samples of a plane subsampled by `1 << shift` that this rectangle touches: rounded outward, within the plane.

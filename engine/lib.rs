@@ -29,8 +29,8 @@ mod error;
 pub mod evidence;
 mod frame;
 mod geometry;
-#[cfg(feature = "models")]
 mod kernels;
+mod motion;
 mod pipeline;
 mod policy;
 mod redact;
@@ -51,6 +51,8 @@ pub use frame::{
 };
 pub use geometry::{Orientation, PixelRect, Rect};
 pub use pipeline::{Pipeline, Setup, State, Status};
+#[cfg(feature = "lock")]
+pub use policy::{Anchor, Bound, Lock, OwnerKey, OwnerSecret, Weakening};
 #[cfg(feature = "config")]
 pub use policy::{
     BackendChoice, Direction, KEYS, Key, PolicyDefaults, PolicyFile, Preset, SCHEMA, StyleName, ZoneEntry,

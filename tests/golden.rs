@@ -20,19 +20,19 @@ const STYLES: [(&str, Style); 4] = [
 const GOLDENS: [(PixelFormat, [u64; 4]); 4] = [
     (
         PixelFormat::Nv12,
-        [0x295a_8692_808e_96a9, 0x7922_c40b_0e79_d02f, 0xc67a_b114_81a5_6ff7, 0x668d_8ac0_2d26_5cea],
+        [0x295a_8692_808e_96a9, 0x7922_c40b_0e79_d02f, 0xc67a_b114_81a5_6ff7, 0x146e_1008_8fe8_30f9],
     ),
     (
         PixelFormat::I420,
-        [0x8522_c09f_a159_de4f, 0xfacd_06c5_2f11_668d, 0x9ad9_1a65_6ec2_7fad, 0x03a6_6261_0708_fa9f],
+        [0x8522_c09f_a159_de4f, 0xfacd_06c5_2f11_668d, 0x9ad9_1a65_6ec2_7fad, 0xb6ef_2fa1_0d72_6277],
     ),
     (
         PixelFormat::Yuyv,
-        [0x34c4_fc3f_3374_5d31, 0x8a01_6de7_192a_ac81, 0x0e74_b068_9771_8809, 0x7da8_c944_5825_cdad],
+        [0x34c4_fc3f_3374_5d31, 0x8a01_6de7_192a_ac81, 0x0e74_b068_9771_8809, 0x9c76_53a9_6fa7_da07],
     ),
     (
         PixelFormat::Rgb24,
-        [0xcaa2_3b07_f0bb_8f65, 0x26f0_5fae_a3ef_dced, 0x30e6_6719_264f_f645, 0x2ff8_815b_77b6_092c],
+        [0xcaa2_3b07_f0bb_8f65, 0x26f0_5fae_a3ef_dced, 0x30e6_6719_264f_f645, 0x97b1_0156_ba60_0f9b],
     ),
 ];
 

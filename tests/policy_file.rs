@@ -60,6 +60,8 @@ fn every_key_arrives() {
         grow = 1.1
         hold = "1500ms"
         speed = 4
+        motion_cover = true
+        tiles = true
         detect_every = 2
         backend = "rten"
         threads = 2
@@ -97,6 +99,7 @@ fn every_key_arrives() {
         (file.cells, file.min_score, file.grow, file.speed),
         (Some(3), Some(0.6), Some(1.1), Some(4.0))
     );
+    assert_eq!((file.motion_cover, file.tiles), (Some(true), Some(true)));
     assert_eq!(
         (file.detect_every, file.threads, file.backend),
         (Some(2), Some(2), Some(BackendChoice::Rten))
@@ -108,6 +111,8 @@ fn every_key_arrives() {
     let b = &file.zones[1];
     assert_eq!((b.style, b.cells, b.inverted, b.enabled), (Some(StyleName::Blur), Some(2), true, false));
 
+    assert_eq!(good(&file.to_toml()), file, "written out and read again");
+
     let a = Polygon::new([(0.0, 0.0), (1.0, 0.5), (0.25, 1.0)]).unwrap();
     let fill = Style::Fill(Color { r: 10, g: 11, b: 12 });
     let clip = Policy::builder()
@@ -116,6 +121,7 @@ fn every_key_arrives() {
         .zone(Zone::new("a", a, fill).unwrap())
         .hold(Duration::from_millis(1500))
         .speed(4.0)
+        .motion_cover(true)
         .obscure_color(Color { r: 10, g: 11, b: 12 });
     let builder = file.builder(&PolicyDefaults::default()).unwrap();
     assert_eq!(builder.clone().build().unwrap(), clip.clone().build().unwrap());
@@ -689,4 +695,20 @@ fn live_pictures_have_a_self_test_unless_the_file_says_off() {
         let text = format!("self_test = {bad}");
         assert!(PolicyFile::parse(&text, "p").is_err(), "{text}");
     }
+}
+
+/// Motion is covered where the preset is careful or tiles need it, unless the file says otherwise; tiles without are refused.
+#[test]
+fn motion_cover_comes_with_careful_and_tiles() {
+    for (text, covered) in [
+        ("", false),
+        ("motion_cover = true", true),
+        ("preset = \"careful\"", true),
+        ("preset = \"careful\"\nmotion_cover = false", false),
+        ("tiles = true", true),
+    ] {
+        assert_eq!(policy(&good(text)).unwrap().motion_cover(), covered, "{text}");
+    }
+    let refused = good("tiles = true\nmotion_cover = false").check().unwrap_err().to_string();
+    assert!(refused.contains("tiles without motion cover"), "{refused}");
 }

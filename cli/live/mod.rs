@@ -20,7 +20,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use milkglass::evidence::Identity;
-use milkglass::{Detector, Pipeline, Setup, State, Status};
+use milkglass::{Anchor, Detector, Pipeline, Setup, State, Status};
 use rustix::process::DumpableBehavior;
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -67,6 +67,8 @@ pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
 
     let stream = Stream { format: camera.format, rate: camera.rate };
     let fps = stream.fps();
+    let anchor = Anchor::new(remembered.folder());
+    hold_to_lock(&hiding, &anchor, &stream)?;
     let control = Arc::new(Control::new(remembered, args.privacy, camera.counters, stream));
     let mut sinks = Vec::new();
     for target in &targets {
@@ -96,7 +98,7 @@ pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
                     Ok(()) => {}
                     Err(e) => log::error!("{e}"),
                 },
-                SIGHUP => match reload(args, &hiding, &control) {
+                SIGHUP => match reload(args, &hiding, &anchor, &control) {
                     Ok(now) => {
                         if let (Some(evidence), Ok(identity)) = (&evidence, now.identify(identity.clone())) {
                             evidence.changed(identity);
@@ -163,7 +165,10 @@ fn resolve(args: &LiveArgs) -> Result<Hiding, Failure> {
         ("--deadline", "deadline", args.deadline.clone()),
         ("--self-test", "self_test", args.self_test.clone()),
     ];
-    Hiding::resolve_with(&args.hiding, own, false)
+    let mut hiding = Hiding::resolve_with(&args.hiding, own, false)?;
+    let pin = args.pin.as_ref().map(|p| p.parse()).transpose();
+    hiding.pin = pin.map_err(|e: String| Failure::new(format!("--pin: {e}")))?;
+    Ok(hiding)
 }
 
 /// The detector and the ladder below it, none when zones alone are hidden; and the hashes of all that decides.
@@ -183,8 +188,24 @@ fn detectors(hiding: &Hiding) -> Result<(Vec<Box<dyn Detector>>, Identity), Fail
     Ok((all, identity))
 }
 
+/// On a device whose policy was ever locked, nothing runs without a lock of the same owner that is as new as the newest so
+/// far, nor with a policy that hides less than was ever in force under it.
+fn hold_to_lock(hiding: &Hiding, anchor: &Anchor, stream: &Stream) -> Result<(), Failure> {
+    let Some(lock) = hiding.lock() else {
+        return match anchor.is_set() {
+            true => Err(Failure::new(
+                "this device's policy is locked by its owner: name the lock file with --lock",
+            )),
+            false => Ok(()),
+        };
+    };
+    anchor.admit(lock, &hiding.file, &stream.format)?;
+    log::info!("the policy is locked by {}, number {}", lock.owner(), lock.bound().serial);
+    Ok(())
+}
+
 /// Reads the policy file again. What is loaded at the start (models, thresholds, the ladder) cannot be exchanged.
-fn reload(args: &LiveArgs, before: &Hiding, control: &Control) -> Result<Hiding, Failure> {
+fn reload(args: &LiveArgs, before: &Hiding, anchor: &Anchor, control: &Control) -> Result<Hiding, Failure> {
     if let Some(path) = &args.hiding.policy {
         let about = |why: &str| Failure::new(format!("{}: {why}", path.display()));
         let file = std::fs::metadata(path).map_err(|e| about(&e.to_string()))?;
@@ -207,6 +228,7 @@ fn reload(args: &LiveArgs, before: &Hiding, control: &Control) -> Result<Hiding,
     if let Some((key, _)) = loaded.iter().find(|(_, differs)| *differs) {
         return Err(Failure::new(format!("{key} is read at the start alone: restart to change it")));
     }
+    hold_to_lock(&now, anchor, control.stream())?;
     control.set_policy(now.live_policy()?)?;
     let exposure = control.status().exposure.as_millis();
     log::info!("the policy was read again and is in force: worst-case exposure {exposure} ms");

@@ -53,6 +53,11 @@ impl Remembered {
         Ok(Remembered { folder, file, _lock: lock })
     }
 
+    /// The folder, in which the device remembers more than this.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Whether it was on at the end of the last run. What cannot be found out counts as on.
     pub fn is_on(&self) -> bool {
         self.file.try_exists().unwrap_or(true)

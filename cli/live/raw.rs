@@ -25,13 +25,7 @@ impl<W: Write + Send> FrameSink for Nv12Sink<W> {
         let (luma, chroma) = self.packed.split_at_mut(width * height as usize);
         let rows = Yuv420::new(frame);
         (0..height).zip(luma.chunks_exact_mut(width)).for_each(|(y, row)| rows.luma(y, row));
-        let (mut cb, mut cr) = (vec![0; half], vec![0; half]);
-        for (y, row) in (0..).zip(chroma.chunks_exact_mut(2 * half)) {
-            rows.chroma(y, &mut cb, &mut cr);
-            for (pair, (cb, cr)) in row.chunks_exact_mut(2).zip(cb.iter().zip(&cr)) {
-                pair.copy_from_slice(&[*cb, *cr]);
-            }
-        }
+        (0..).zip(chroma.chunks_exact_mut(2 * half)).for_each(|(y, row)| rows.chroma_pairs(y, row));
         let written = self.output.write_all(&self.packed).and_then(|()| self.output.flush());
         written.map_err(|e| milkglass::Error::io("writing NV12", e))
     }

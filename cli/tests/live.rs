@@ -330,6 +330,109 @@ fn a_policy_is_read_again_and_a_broken_one_is_refused() {
 }
 
 #[test]
+fn a_reload_cannot_weaken_a_locked_policy() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    let zone = |name: &str, x0: f32, x1: f32| {
+        format!("[[zone]]\nname = \"{name}\"\narea = [[{x0},0],[{x1},0],[{x1},1],[{x0},1]]\n")
+    };
+    let owners = format!("faces = \"off\"\n{}", zone("z", 0.0, 0.5));
+    fs::write(at("owners.toml"), &owners).unwrap();
+    let run = |args: &[&str]| {
+        let done = Command::new(env!("CARGO_BIN_EXE_milkglass")).arg("policy").args(args).output().unwrap();
+        assert!(done.status.success(), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
+    };
+    run(&["keygen", &at("owner.key")]);
+    run(&["lock", &at("owners.toml"), "--key", &at("owner.key"), "-o", &at("camera.lock"), "--serial", "1"]);
+    fs::write(at("camera.toml"), &owners).unwrap();
+    let live = Live::start(folder.path(), &["--lock", &at("camera.lock"), "--policy", &at("camera.toml")]);
+    live.await_frame(Instant::now(), "half visible", |left, right| left == BLACK && right != BLACK);
+    // Weaker: the zone is smaller.
+    fs::write(at("camera.toml"), format!("faces = \"off\"\n{}", zone("z", 0.0, 0.4))).unwrap();
+    live.signal("HUP");
+    live.await_words("zone.area: \"z\"");
+    // Stronger: one more. Then not even that one can be taken away again.
+    fs::write(at("camera.toml"), format!("{owners}{}", zone("more", 0.5, 1.0))).unwrap();
+    let more = live.signal("HUP");
+    let hidden = live.await_frame(more, "hidden", |left, right| left == BLACK && right == BLACK);
+    fs::write(at("camera.toml"), &owners).unwrap();
+    live.signal("HUP");
+    live.await_words("zone: \"more\" is gone");
+    // Only the owner's next lock can.
+    run(&["lock", &at("owners.toml"), "--key", &at("owner.key"), "-o", &at("camera.lock"), "--serial", "2"]);
+    let owner = live.signal("HUP");
+    live.await_frame(owner, "half visible", |left, right| left == BLACK && right != BLACK);
+    let seen = live.seen.lock().unwrap().clone();
+    assert!(seen.iter().all(|s| s.1 == BLACK), "the owner's zone was lost");
+    assert!(
+        seen.iter().filter(|s| s.0 > hidden && s.0 < owner).all(|s| s.2 == BLACK),
+        "the other one was lost"
+    );
+}
+
+#[test]
+fn a_device_that_was_locked_once_runs_no_more_without_its_lock() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    let run = |args: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_milkglass")).args(args).stdin(Stdio::null()).output().unwrap()
+    };
+    let lock = |key: &str, serial: &str, output: &str| {
+        fs::write(at("owners.toml"), "faces = \"off\"\n[[zone]]\nname = \"z\"\narea = [[0,0],[1,0],[1,1]]\n")
+            .unwrap();
+        let output = at(output);
+        let args =
+            ["policy", "lock", &at("owners.toml"), "--key", &at(key), "-o", &output, "--serial", serial];
+        assert!(run(&args).status.success());
+        output
+    };
+    for key in ["owner.key", "thief.key"] {
+        assert!(run(&["policy", "keygen", &at(key)]).status.success());
+        // A key is never replaced.
+        assert_eq!(run(&["policy", "keygen", &at(key)]).status.code(), Some(1));
+    }
+    let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(at("owner.key")).unwrap());
+    assert_eq!(mode & 0o777, 0o600);
+    let (old, new, foreign) = (
+        lock("owner.key", "1", "1.lock"),
+        lock("owner.key", "2", "2.lock"),
+        lock("thief.key", "3", "3.lock"),
+    );
+    fs::write(
+        at("one.y4m"),
+        [b"YUV4MPEG2 W64 H48 F25:1 C420\nFRAME\n".as_slice(), &[80; 64 * 48 * 3 / 2]].concat(),
+    )
+    .unwrap();
+    let live = |more: &[&str]| {
+        let state = at("state");
+        let clip = at("one.y4m");
+        let args = ["live", "--from", &clip, "--to", "-", "--state-dir", &state];
+        let done = run(&[&args, more].concat());
+        (done.status.code(), done.stdout.len(), String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    let open = ["--faces", "off", "--zone", "z:0,0;1,0;1,1"];
+    assert_eq!(live(&open).0, Some(0));
+    assert_eq!(live(&["--lock", &old]).0, Some(0));
+    assert_eq!(live(&["--lock", &new]).0, Some(0));
+    for (args, words) in [
+        (&open[..], "name the lock file with --lock"),
+        (&["--lock", &old], "an older one is refused"),
+        (&["--lock", &foreign], "not this device's owner"),
+        (&["--lock", &foreign, "--owner-key", &at("owner.pub")], "not this device's owner"),
+        (&["--lock", &new, "--policy", "/dev/null"], "zone: \"z\" is gone"),
+        (&["--lock", &new, "--backend", "rten"], "backend: rten instead of auto"),
+    ] {
+        let (code, bytes, said) = live(args);
+        assert!(
+            code == Some(1) && bytes == 0 && said.contains(words),
+            "{args:?}: {code:?}, {bytes} bytes, {said}"
+        );
+    }
+    let stronger = live(&["--lock", &new, "--owner-key", &at("owner.pub"), "--zone", "door:0,0;0.5,1;0,1"]);
+    assert_eq!(stronger.0, Some(0), "{}", stronger.2);
+}
+
+#[test]
 fn faces_in_a_film_are_hidden_and_the_figures_are_told() {
     let folder = tempfile::tempdir().unwrap();
     let clip = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/people.mp4");

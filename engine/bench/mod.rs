@@ -4,8 +4,12 @@
 //! Only synthetic pictures are used here; nothing in this module can reach the pixels of a frame of a camera.
 
 mod letterbox;
+mod motion;
+mod path;
 mod redact;
 
+#[cfg(feature = "ort")]
+pub use crate::detect::bench::Inference;
 pub use crate::kernels::InstructionSet;
 
 /// Something that can be timed: a kernel, or a few of them in the order in which a frame meets them.
@@ -23,6 +27,17 @@ pub struct Case {
 }
 
 impl Case {
+    /// `work` is what one run amounts to: luma pixels, bytes read and bytes written.
+    pub fn new(
+        name: impl Into<String>,
+        work: (u64, u64, u64),
+        run: impl FnMut() + 'static,
+        check: impl FnMut() -> Result<(), String> + 'static,
+    ) -> Case {
+        let (pixels, reads, writes) = work;
+        Case { name: name.into(), pixels, reads, writes, run: Box::new(run), check: Box::new(check) }
+    }
+
     /// Runs it once.
     pub fn run(&mut self) {
         (self.run)();
@@ -41,5 +56,7 @@ impl Case {
 pub fn cases(set: InstructionSet) -> Vec<Case> {
     let mut cases = redact::cases(set);
     cases.extend(letterbox::cases(set));
+    cases.extend(motion::cases(set));
+    cases.extend(path::cases(set));
     cases
 }

@@ -1,18 +1,24 @@
 //! Several passes of one or more networks over one picture, joined to one list of detections.
 
-use super::backend::{Backend, Network};
+use super::backend::{Backend, Network, Processors};
 use super::decode::{self, Candidate, DecoderKind};
 use super::letterbox::Letterbox;
 use super::manifest::{Manifest, ModelStore};
+use super::tiles::Tiles;
 use super::{Class, Detection, Detector};
 use crate::error::{Error, Result};
-use crate::frame::View;
+use crate::frame::{DetectJob, FrameFormat, View};
 use crate::policy::Preset;
 
 /// Boxes of different passes that overlap by more are one thing.
 const ACROSS_PASSES_IOU: f32 = 0.7;
 /// How far off a box may be, in pixels of the network's input.
 const SLACK: f32 = 2.0;
+/// Pixels of the network's input that neighbouring tiles share at least. Faces more than half as large are for the other
+/// passes too.
+const TILE_OVERLAP: u32 = 192;
+/// A box that ends so near to the edge of a tile is cut by it.
+const TILE_EDGE: f32 = 4.0;
 
 /// One look at the picture by one network at one size.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +35,8 @@ pub struct Pass {
     pub keep: f32,
     /// Boxes smaller than this (geometric mean of the sides, pixels of the network's input) are left to another pass.
     pub min_box: f32,
+    /// Looks at one tile of this size (pixels of the network's input) of each picture; `None` for all of the picture.
+    pub tile: Option<(u32, u32)>,
 }
 
 /// What a preset stands for. Fields may be changed one by one.
@@ -54,6 +62,7 @@ impl Preset {
             score,
             keep: 0.4,
             min_box,
+            tile: None,
         };
         // YuNet knows faces of 10 to 300 pixels: the small passes are there for those that fill the picture.
         let yunet = |most, score| {
@@ -67,6 +76,7 @@ impl Preset {
             score,
             keep: 0.5,
             min_box: 0.0,
+            tile: None,
         };
         let mut passes = Vec::new();
         if classes.contains(&Class::Face) {
@@ -95,11 +105,38 @@ impl Preset {
     }
 }
 
+impl Settings {
+    /// Looks for faces at one tile of each picture at full resolution, and at the whole reduced to 320 pixels for those
+    /// that are larger than a tile is responsible for. Together a little less work than the whole at 960 pixels.
+    pub fn in_tiles(mut self) -> Settings {
+        let Some(first) = self.passes.iter().find(|p| p.class == Class::Face) else { return self };
+        let pass = |long_side, tile| Pass {
+            model: "yunet".into(),
+            class: Class::Face,
+            long_side,
+            score: first.score,
+            keep: first.keep,
+            min_box: 0.0,
+            tile,
+        };
+        let passes = [pass((320, 320), None), pass((640, 1920), Some((640, 672)))];
+        self.passes.retain(|p| p.class != Class::Face);
+        self.passes.extend(passes);
+        self.detect_every = 1;
+        self
+    }
+}
+
 /// The detector of this crate: the passes of some [`Settings`], run one after the other.
 pub struct Ensemble {
     models: Vec<Model>,
     passes: Vec<Prepared>,
     classes: Vec<Class>,
+    /// Memory that is used again at every look.
+    all: Vec<(Detection, f32)>,
+    candidates: Vec<Candidate>,
+    list: Vec<Detection>,
+    pin: Option<Processors>,
 }
 
 struct Model {
@@ -113,6 +150,14 @@ struct Prepared {
     pass: Pass,
     model: usize,
     letterbox: Option<Letterbox>,
+    tiles: Option<Tiles>,
+}
+
+/// Where a pass looks.
+#[derive(Clone, Copy)]
+enum Place {
+    Whole,
+    Tile(usize),
 }
 
 impl Ensemble {
@@ -132,12 +177,20 @@ impl Ensemble {
                     models.len() - 1
                 }
             };
-            passes.push(Prepared { pass: pass.clone(), model, letterbox: None });
+            passes.push(Prepared { pass: pass.clone(), model, letterbox: None, tiles: None });
         }
         let mut classes: Vec<Class> = models.iter().flat_map(|m| m.classes.iter().copied()).collect();
         classes.sort_unstable();
         classes.dedup();
-        Ok(Ensemble { models, passes, classes })
+        Ok(Ensemble {
+            models,
+            passes,
+            classes,
+            all: Vec::new(),
+            candidates: Vec::new(),
+            list: Vec::new(),
+            pin: backend.pin().cloned(),
+        })
     }
 
     /// Name, file hash and licence of each model in use.
@@ -165,28 +218,102 @@ impl Detector for Ensemble {
     }
 
     fn detect(&mut self, view: &View<'_>) -> Result<Vec<Detection>> {
-        let mut all: Vec<(Detection, f32)> = Vec::new();
+        self.all(view, None)
+    }
+
+    fn look(&mut self, job: &mut DetectJob) -> Result<Vec<Detection>> {
+        let Some(tiled) = self.passes.iter_mut().find(|p| p.pass.tile.is_some()) else {
+            return self.detect(&job.view());
+        };
+        let tiles = tiled.tiles(job.view().format());
+        if tiles.count() == 1 {
+            return self.detect(&job.view());
+        }
+        let tile = tiles.next(|area| job.moved(area));
+        let inner = tiles.inner(tile);
+        let found = self.all(&job.view(), Some(tile))?;
+        job.examined_only(inner);
+        Ok(found)
+    }
+
+    fn looks_in_parts(&self) -> bool {
+        self.passes.iter().any(|p| p.pass.tile.is_some())
+    }
+
+    fn start(&mut self) {
+        if let Some(pin) = &self.pin {
+            pin.pin_thread();
+        }
+    }
+
+    fn reuse(&mut self, list: Vec<Detection>) {
+        self.list = list;
+        self.list.clear();
+    }
+}
+
+impl Ensemble {
+    /// Every pass; of the tiles, all or one.
+    fn all(&mut self, view: &View<'_>, tile: Option<usize>) -> Result<Vec<Detection>> {
+        let (all, candidates) = (&mut self.all, &mut self.candidates);
+        all.clear();
         for prepared in &mut self.passes {
             let model = &mut self.models[prepared.model];
-            all.extend(prepared.run(model, view)?);
+            match (prepared.pass.tile, tile) {
+                (None, _) => prepared.run(model, view, Place::Whole, candidates, all)?,
+                (Some(_), Some(tile)) => prepared.run(model, view, Place::Tile(tile), candidates, all)?,
+                (Some(_), None) => {
+                    for tile in 0..prepared.tiles(view.format()).count() {
+                        prepared.run(model, view, Place::Tile(tile), candidates, all)?;
+                    }
+                }
+            }
         }
         if self.passes.len() > 1 {
             let overlap =
                 |a: &Detection, b: &Detection| if a.class == b.class { a.rect.iou(&b.rect) } else { 0.0 };
             // Scores of different networks are comparable only in units of their thresholds, so a sure box is never
             // suppressed by a tentative one.
-            decode::suppress(&mut all, ACROSS_PASSES_IOU, |d| d.1, |a, b| overlap(&a.0, &b.0));
+            decode::suppress(all, ACROSS_PASSES_IOU, |d| d.1, |a, b| overlap(&a.0, &b.0));
         }
-        Ok(all.into_iter().map(|(d, _)| d).collect())
+        let mut list = std::mem::take(&mut self.list);
+        list.extend(all.iter().map(|(d, _)| d));
+        Ok(list)
     }
 }
 
 impl Prepared {
-    /// The detections, each with its score in units of the pass's threshold.
-    fn run(&mut self, model: &mut Model, view: &View<'_>) -> Result<Vec<(Detection, f32)>> {
-        let format = view.format();
-        let (w, h) = format.upright_size();
-        let long_side = w.max(h).clamp(self.pass.long_side.0, self.pass.long_side.1);
+    /// The tiles of pictures of this format, with the turns they have taken.
+    fn tiles(&mut self, format: &FrameFormat) -> &mut Tiles {
+        let side = format.width().max(format.height());
+        // Pixels of the picture per pixel of the network's input.
+        let scale = f64::from(side) / f64::from(side.clamp(self.pass.long_side.0, self.pass.long_side.1));
+        let scaled = |n: u32| (f64::from(n) * scale).round() as u32;
+        let size = self.pass.tile.map_or(format.size(), |(w, h)| (scaled(w), scaled(h)));
+        let fitting = self.tiles.take().filter(|t| t.fits(format));
+        self.tiles.insert(fitting.unwrap_or_else(|| Tiles::new(format, size, scaled(TILE_OVERLAP))))
+    }
+
+    /// Adds the detections to `all`, each with its score in units of the pass's threshold.
+    fn run(
+        &mut self,
+        model: &mut Model,
+        view: &View<'_>,
+        place: Place,
+        found: &mut Vec<Candidate>,
+        all: &mut Vec<(Detection, f32)>,
+    ) -> Result<()> {
+        let (mut part, mut start) = (*view.format(), (0, 0));
+        let (w, h) = part.upright_size();
+        let mut long_side = w.max(h).clamp(self.pass.long_side.0, self.pass.long_side.1);
+        if let Place::Tile(tile) = place {
+            let scale = f64::from(long_side) / f64::from(w.max(h));
+            let tiles = self.tiles(view.format());
+            (part, start) = (tiles.part, tiles.start(tile));
+            long_side = (f64::from(part.width().max(part.height())) * scale).round() as u32;
+        }
+        let view = &view.part(&part, start);
+        let format = &part;
         let input = &model.manifest.input;
         let fitting = self.letterbox.take().filter(|l| l.fits(format, long_side));
         let letterbox =
@@ -199,23 +326,30 @@ impl Prepared {
         let Pass { class: wanted, score: sure, keep, min_box, .. } = self.pass;
         let least = sure * keep.min(1.0);
         let (decoder, class_index): (DecoderKind, &[usize]) = (model.manifest.decoder, &model.class_index);
-        let mut found: Vec<Candidate> = Vec::new();
+        found.clear();
         model.network.run(tensor, &mut |outputs| {
-            found = decode::decode(decoder, outputs, (cols, rows), class_index, least)?;
-            Ok(())
+            decode::decode(decoder, outputs, (cols, rows), class_index, least, found)
         })?;
-        decode::suppress(&mut found, model.manifest.thresholds.nms, |c| c.score, decode::iou);
+        decode::suppress(found, model.manifest.thresholds.nms, |c| c.score, decode::iou);
         found.retain(|c| ((c.x1 - c.x0) * (c.y1 - c.y0)).sqrt() >= min_box);
         let slack = SLACK * letterbox.pixel_size();
         let edges = model.manifest.calibration;
         let detections = found.iter().filter_map(|c| {
             let (w, h) = (c.x1 - c.x0, c.y1 - c.y0);
             let (dx, top, bottom) = (w * edges.sides, h * edges.top, h * edges.bottom);
+            if let (Place::Tile(tile), Some(tiles)) = (place, &self.tiles)
+                && let Some(r) = letterbox.to_frame(c.x0, c.y0, c.x1, c.y1)
+                && tiles.cuts(tile, [r.x0(), r.y0(), r.x1(), r.y1()], TILE_EDGE * letterbox.pixel_size())
+            {
+                return None;
+            }
             let rect = letterbox.to_frame(c.x0 - dx, c.y0 - top, c.x1 + dx, c.y1 + bottom)?;
+            let rect = rect.moved(start.0 as f32, start.1 as f32);
             let class = *model.classes.get(c.class).filter(|class| **class == wanted)?;
             let detection = Detection { class, rect, score: c.score, slack, tentative: c.score < sure };
             Some((detection, c.score / sure.max(f32::MIN_POSITIVE)))
         });
-        Ok(detections.collect())
+        all.extend(detections);
+        Ok(())
     }
 }

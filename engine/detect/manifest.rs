@@ -15,13 +15,17 @@ const MAX_MODEL_BYTES: u64 = 512 << 20;
 
 /// The layout of a network's outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum DecoderKind {
-    /// YuNet: `cls_S`, `obj_S`, `bbox_S` for strides 8, 16, 32.
+    /// YuNet as published: `cls_S`, `obj_S`, `bbox_S` for strides 8, 16, 32.
     Yunet,
-    /// CenterFace: heat map, scale and offset at stride 4.
+    /// YuNet with one output `head_S` for each stride, as models/prepare.py leaves it.
+    YunetMerged,
+    /// CenterFace as published: heat map, scale and offset at stride 4.
     Centerface,
+    /// CenterFace with all of them in one output `maps`, as models/prepare.py leaves it.
+    CenterfaceMerged,
     /// YOLOX: one row per anchor, grids of stride 8, 16, 32 one after the other.
     Yolox,
 }
@@ -156,6 +160,10 @@ impl Manifest {
         }
         if m.outputs.iter().any(String::is_empty) {
             return Err(wrong("an output's name is empty".into()));
+        }
+        let wanted = super::decode::output_names(m.decoder).len().max(1);
+        if !m.outputs.is_empty() && m.outputs.len() != wanted {
+            return Err(wrong(format!("`outputs` names {}; its decoder reads {wanted}", m.outputs.len())));
         }
         Ok(m)
     }

@@ -3,11 +3,13 @@
 use std::fmt;
 
 use crate::error::Result;
-use crate::frame::View;
+use crate::frame::{DetectJob, View};
 use crate::geometry::Rect;
 
 #[cfg(feature = "models")]
 pub mod backend;
+#[cfg(all(feature = "bench", feature = "ort"))]
+pub(crate) mod bench;
 #[cfg(feature = "models")]
 mod decode;
 #[cfg(feature = "models")]
@@ -16,9 +18,17 @@ mod ensemble;
 mod letterbox;
 #[cfg(feature = "models")]
 mod manifest;
+#[cfg(feature = "models")]
+mod tiles;
 
 #[cfg(feature = "models")]
 pub use ensemble::{Ensemble, Pass, Settings};
+#[cfg(feature = "bench")]
+pub(crate) use letterbox::Letterbox;
+#[cfg(feature = "lock")]
+pub(crate) use manifest::hex as manifest_hex;
+#[cfg(feature = "bench")]
+pub(crate) use manifest::{ChannelOrder, Input};
 #[cfg(feature = "models")]
 pub use manifest::{Manifest, ModelStore};
 
@@ -90,4 +100,26 @@ pub trait Detector: Send {
     /// # Errors
     /// Any error covers nothing, so nothing is released by this attempt. Never return an empty list instead.
     fn detect(&mut self, view: &View<'_>) -> Result<Vec<Detection>>;
+
+    /// Looks at a frame on loan. A detector that examines only a part of each picture does so here, and says which
+    /// ([`DetectJob::examined_only`]); every other one need not care.
+    ///
+    /// # Errors
+    /// As [`Detector::detect`].
+    fn look(&mut self, job: &mut DetectJob) -> Result<Vec<Detection>> {
+        self.detect(&job.view())
+    }
+
+    /// Whether [`Detector::look`] examines parts. Then a policy without motion cover is refused.
+    fn looks_in_parts(&self) -> bool {
+        false
+    }
+
+    /// Takes back the memory of a list that [`detect`](Detector::detect) returned, empty. One that fills it again next time
+    /// asks for no memory in the steady state; one that does not may ignore it.
+    fn reuse(&mut self, _list: Vec<Detection>) {}
+
+    /// Called once by [`Pipeline`](crate::Pipeline), on the thread on which `detect` is called from then on: the place for
+    /// what belongs to a thread, such as the processors that it may run on.
+    fn start(&mut self) {}
 }

@@ -2,19 +2,7 @@
 //!
 //! The plain loops are the oracle: every other set gives the same numbers, to the bit.
 
-mod lanes;
-#[cfg(target_arch = "aarch64")]
-mod neon;
-#[cfg(target_arch = "x86_64")]
-mod x86;
-
 use std::sync::OnceLock;
-
-pub(crate) use lanes::Lanes;
-#[cfg(target_arch = "aarch64")]
-pub(crate) use neon::Neon;
-#[cfg(target_arch = "x86_64")]
-pub(crate) use x86::Avx2;
 
 /// A set of instructions that loops are written for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +21,7 @@ pub enum InstructionSet {
 impl InstructionSet {
     /// Those that this processor has, the plain one first.
     pub fn available() -> Vec<InstructionSet> {
+        #[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), expect(unused_mut))]
         let mut all = vec![InstructionSet::Scalar];
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {

@@ -35,6 +35,8 @@ pub struct PolicyFile {
     pub grow: Option<f32>,
     pub hold: Option<Duration>,
     pub speed: Option<f32>,
+    pub motion_cover: Option<bool>,
+    pub tiles: Option<bool>,
     pub detect_every: Option<u32>,
     pub backend: Option<BackendChoice>,
     pub threads: Option<u32>,
@@ -155,6 +157,8 @@ impl PolicyFile {
             "grow" => self.grow = Some(value.place(grow(value.number()? as f32))?),
             "hold" => self.hold = Some(value.place(time("hold", value.time()?))?),
             "speed" => self.speed = Some(value.place(speed(value.number()? as f32))?),
+            "motion_cover" => self.motion_cover = Some(value.switch()?),
+            "tiles" => self.tiles = Some(value.switch()?),
             "detect_every" => self.detect_every = Some(value.place(detect_every(value.whole()?))?),
             "backend" => self.backend = Some(value.choice()?),
             "threads" => self.threads = Some(value.place(threads(value.whole()?))?),
@@ -217,6 +221,9 @@ impl PolicyFile {
             let what = format!("max_gap = {gap:?} above max_exposure = {most:?}");
             return Err(PolicyError::Range { what, why: "lower max_gap, or raise max_exposure" });
         }
+        if self.tiles == Some(true) && self.motion_cover == Some(false) {
+            return Err(PolicyError::PartsUncovered);
+        }
         let mut above = self.preset.unwrap_or(Preset::Balanced);
         for &rung in self.ladder.iter().flatten() {
             if rung >= above {
@@ -237,12 +244,60 @@ impl PolicyFile {
         Ok(())
     }
 
+    /// The same policy as the text of a file.
+    pub fn to_toml(&self) -> String {
+        let mut table = toml::Table::new();
+        let mut put = |key: &str, value: Option<toml::Value>| {
+            table.extend(value.map(|value| (key.to_string(), value)));
+        };
+        let word = |w: &str| toml::Value::String(w.into());
+        let time = |t: Option<Duration>| t.map(|t| t.as_secs_f64().into());
+        // Through their shortest text, so that 0.2 is not written as 0.20000000298.
+        let number = |x: Option<f32>| x.and_then(|x| x.to_string().parse::<f64>().ok()).map(Into::into);
+        put("preset", self.preset.map(|p| word(p.as_str())));
+        put("faces", self.faces.map(|s| word(s.as_str())));
+        put("persons", self.persons.map(|s| word(s.as_str())));
+        put("color", self.color.map(|c| c.to_string().into()));
+        put("cells", self.cells.map(|n| i64::from(n).into()));
+        put("min_score", number(self.min_score));
+        put("grow", number(self.grow));
+        put("hold", time(self.hold));
+        put("speed", number(self.speed));
+        put("motion_cover", self.motion_cover.map(Into::into));
+        put("tiles", self.tiles.map(Into::into));
+        put("detect_every", self.detect_every.map(|n| i64::from(n).into()));
+        put("backend", self.backend.map(|b| word(b.as_str())));
+        put("threads", self.threads.map(|n| i64::from(n).into()));
+        put("look_ahead", time(self.look_ahead));
+        put("deadline", time(self.deadline));
+        let on_deadline = self.on_deadline.map(|then| match then {
+            OnDeadline::Obscure => word("obscure"),
+            OnDeadline::Drop => word("drop"),
+        });
+        put("on_deadline", on_deadline);
+        put("max_gap", time(self.max_gap));
+        put("max_exposure", time(self.max_exposure));
+        let rungs = |ladder: &Vec<Preset>| ladder.iter().map(|p| word(p.as_str())).collect::<Vec<_>>().into();
+        put("ladder", self.ladder.as_ref().map(rungs));
+        let off = |every: Duration| if every.is_zero() { Some(word("off")) } else { time(Some(every)) };
+        put("self_test", self.self_test.and_then(off));
+        let zones: Vec<toml::Value> = self.zones.iter().map(|z| z.to_table().into()).collect();
+        put("zone", (!zones.is_empty()).then(|| zones.into()));
+        table.to_string()
+    }
+
     /// How a class is to be hidden: the file's word, else `fill` for faces and `off` for persons.
     pub fn style(&self, class: Class) -> StyleName {
         match class {
             Class::Face => self.faces.unwrap_or(StyleName::Fill),
             Class::Person => self.persons.unwrap_or(StyleName::Off),
         }
+    }
+
+    /// Whether what moves is covered: the file's word, else with the preset careful and with tiles.
+    pub fn covers_motion(&self) -> bool {
+        let usual = self.preset == Some(Preset::Careful) || self.tiles == Some(true);
+        self.motion_cover.unwrap_or(usual)
     }
 
     /// The engine's policy for recorded clips and stills: everything but the keys that are for live pictures.
@@ -267,12 +322,13 @@ impl PolicyFile {
         let policy = &mut builder.policy;
         set(&mut policy.hold, self.hold);
         set(&mut policy.speed, self.speed);
+        policy.motion_cover = self.motion_cover.unwrap_or(policy.motion_cover || self.covers_motion());
         set(&mut policy.obscure_color, self.color);
         Ok(builder)
     }
 
     /// How often the file asks for a self-test: five minutes where it says nothing.
-    fn self_test_every(&self) -> Option<Duration> {
+    pub(super) fn self_test_every(&self) -> Option<Duration> {
         Some(self.self_test.unwrap_or(Duration::from_secs(300))).filter(|every| !every.is_zero())
     }
 

@@ -139,6 +139,20 @@ pub const KEYS: &[Key] = &[
         "fastest motion covered for a face that only one of two detections saw, in box widths per second",
     ),
     key(
+        "motion_cover",
+        SWITCH,
+        "true with the preset careful and with tiles, else false",
+        Direction::StrongerWhenTrue,
+        "cover what changed since a detector last looked at it, until it has been examined",
+    ),
+    key(
+        "tiles",
+        SWITCH,
+        "false",
+        Direction::Frozen,
+        "look for faces at one part of each picture at full resolution, in turn, what moved first; needs motion_cover",
+    ),
+    key(
         "detect_every",
         "a whole number from 1 to 30",
         "the preset's own",

@@ -6,6 +6,10 @@ mod file;
 mod keys;
 #[cfg(feature = "config")]
 mod limits;
+#[cfg(feature = "lock")]
+mod lock;
+#[cfg(feature = "lock")]
+mod ratchet;
 #[cfg(feature = "config")]
 mod value;
 mod zone;
@@ -19,6 +23,10 @@ use std::time::Duration;
 pub use file::{PolicyDefaults, PolicyFile};
 #[cfg(feature = "config")]
 pub use keys::{Direction, KEYS, Key, SCHEMA};
+#[cfg(feature = "lock")]
+pub use lock::{Anchor, Bound, Lock, OwnerKey, OwnerSecret};
+#[cfg(feature = "lock")]
+pub use ratchet::Weakening;
 #[cfg(feature = "config")]
 pub use value::{BackendChoice, Preset, StyleName};
 pub use zone::{Polygon, Zone};
@@ -162,12 +170,21 @@ pub enum PolicyError {
         /// What is wrong and what to do.
         why: String,
     },
+    /// The detector looks at a part of each picture, and nothing covers what moves elsewhere.
+    #[error(
+        "tiles without motion cover are refused: whoever comes into a tile that is not looked at would be seen; \
+         set motion_cover = true"
+    )]
+    PartsUncovered,
     /// A class that no detector offers.
     #[error("the policy hides {0}s, but no loaded model finds {0}s: load one that does, or turn {0}s off")]
     NoDetector(Class),
     /// A policy file that cannot be read, or has something in it that means nothing.
     #[error("{0}")]
     File(String),
+    /// The owner has locked the policy, and this would weaken it; or the lock is not what it should be.
+    #[error("the owner's lock: {0}")]
+    Locked(String),
     /// Any of these, found at a place in a file.
     #[error("{place}: {error}")]
     At {
@@ -197,6 +214,7 @@ pub struct Policy {
     deadline: Option<Duration>,
     on_deadline: OnDeadline,
     obscure_color: Color,
+    motion_cover: bool,
     export_regions: bool,
     self_test: Option<Duration>,
 }
@@ -258,6 +276,10 @@ impl Policy {
     pub fn self_test(&self) -> Option<Duration> {
         self.self_test
     }
+    /// Whether what changed since a detector last looked is covered until it has been examined.
+    pub fn motion_cover(&self) -> bool {
+        self.motion_cover
+    }
     /// A builder that starts from this policy.
     pub fn to_builder(&self) -> PolicyBuilder {
         PolicyBuilder { policy: self.clone() }
@@ -292,6 +314,7 @@ impl Default for PolicyBuilder {
                 deadline: None,
                 on_deadline: OnDeadline::Obscure,
                 obscure_color: Color::BLACK,
+                motion_cover: false,
                 export_regions: false,
                 self_test: None,
             },
@@ -364,6 +387,13 @@ impl PolicyBuilder {
     /// picture, such as one for other sensors, needs another way to be watched: leave it off.
     pub fn self_test(mut self, every: Option<Duration>) -> Self {
         self.policy.self_test = every;
+        self
+    }
+    /// Covers blocks of 16 by 16 pixels that changed since a detector last looked at them, until it has examined them: so
+    /// somebody who comes and goes between two detections is hidden too. Needed by detectors that look at a part of each
+    /// picture. Filled in the colour of obscured frames.
+    pub fn motion_cover(mut self, cover: bool) -> Self {
+        self.policy.motion_cover = cover;
         self
     }
     /// Lets redacted frames tell where they were hidden ([`RedactedFrame::regions`](crate::RedactedFrame::regions)).

@@ -81,6 +81,20 @@ impl ZoneEntry {
         Ok(zone)
     }
 
+    pub(super) fn to_table(&self) -> toml::Table {
+        let corner = |&(x, y): &(f64, f64)| toml::Value::from(vec![x, y]);
+        let area: Vec<toml::Value> = self.area.points().iter().map(corner).collect();
+        let mut table = toml::Table::new();
+        table.insert("name".into(), self.name.as_str().into());
+        table.insert("area".into(), area.into());
+        table.extend(self.style.map(|s| ("style".into(), s.as_str().into())));
+        table.extend(self.color.map(|c| ("color".into(), c.to_string().into())));
+        table.extend(self.cells.map(|n| ("cells".into(), i64::from(n).into())));
+        table.insert("inverted".into(), self.inverted.into());
+        table.insert("enabled".into(), self.enabled.into());
+        table
+    }
+
     fn style(&self, color: Option<Color>, cells: Option<u8>) -> Result<Style, PolicyError> {
         let named = self.style.unwrap_or(StyleName::Fill);
         style(named, self.color.or(color), self.cells.or(cells)).ok_or_else(|| PolicyError::Zone {

@@ -12,17 +12,19 @@ use crate::geometry::PixelRect;
 use crate::policy::{Color, Style};
 use crate::time::Timestamp;
 use crate::track::Cover;
-use kernels::kernels;
+#[allow(unused_imports, reason = "for the motion map")]
+pub(crate) use kernels::{COLUMN, MOST_ROWS, column_sums};
+pub(crate) use kernels::{Kernels, kernels};
 
 /// Where something is hidden, in luma pixels of the stored picture.
-enum Shape<'a> {
+pub(crate) enum Shape<'a> {
     Rect(PixelRect),
     Mask(&'a Mask),
 }
 
 impl Shape<'_> {
     /// What the mosaic's grid is stretched over.
-    fn bounds(&self) -> PixelRect {
+    pub(crate) fn bounds(&self) -> PixelRect {
         match self {
             Shape::Rect(r) => *r,
             Shape::Mask(m) => m.bounds,
@@ -30,7 +32,7 @@ impl Shape<'_> {
     }
 
     /// Calls `draw` for each hidden run of samples (row, first, end) of a plane.
-    fn runs(&self, plane: &PlaneLayout, mut draw: impl FnMut(u32, u32, u32)) {
+    pub(crate) fn runs(&self, plane: &PlaneLayout, mut draw: impl FnMut(u32, u32, u32)) {
         let r = self.bounds().in_plane(plane.shift, plane.width, plane.height);
         for y in r.y0..r.y1 {
             match self {
@@ -49,17 +51,23 @@ pub(crate) fn hide(view: &mut ViewMut<'_>, cover: &Cover, mosaics: &mut Mosaics,
         return;
     }
     mosaics.forget_unused(now);
+    let k = kernels();
     for weakness in (0..=Style::MAX_CELLS).rev() {
         for region in cover.regions().iter().filter(|r| r.style.weakness() == weakness) {
-            hide_shape(view, &Shape::Rect(region.area), region.style, region.key, mosaics, now);
+            hide_shape(k, view, &Shape::Rect(region.area), region.style, region.key, mosaics, now);
         }
         for (mask, key) in cover.masks().filter(|(m, _)| m.style.weakness() == weakness) {
-            hide_shape(view, &Shape::Mask(mask), mask.style, key, mosaics, now);
+            hide_shape(k, view, &Shape::Mask(mask), mask.style, key, mosaics, now);
         }
+    }
+    // Nobody knows what is there, so nothing of it is kept, whatever the styles are.
+    for area in cover.motion() {
+        fill(k, view, &Shape::Rect(*area), cover.obscure_color());
     }
 }
 
-fn hide_shape(
+pub(crate) fn hide_shape(
+    k: &Kernels,
     view: &mut ViewMut<'_>,
     shape: &Shape<'_>,
     style: Style,
@@ -71,14 +79,14 @@ fn hide_shape(
         return;
     }
     match style {
-        Style::Fill(color) => fill(view, shape, color),
+        Style::Fill(color) => fill(k, view, shape, color),
         Style::Pixelate { cells } => {
-            let held = mosaics.held(key, view.as_view(), shape.bounds(), cells, now);
-            mosaic::pixelate(view, shape, held);
+            let (held, lines) = mosaics.held(k, key, view.as_view(), shape.bounds(), cells, now);
+            mosaic::pixelate(k, view, shape, held, lines);
         }
         Style::Blur { cells } => {
-            let held = mosaics.held(key, view.as_view(), shape.bounds(), cells, now);
-            mosaic::blur(view, shape, held);
+            let (held, lines) = mosaics.held(k, key, view.as_view(), shape.bounds(), cells, now);
+            mosaic::blur(k, view, shape, held, lines);
         }
     }
 }
@@ -86,13 +94,12 @@ fn hide_shape(
 /// Overwrites the whole frame without reading it.
 pub(crate) fn paint_whole(view: &mut ViewMut<'_>, color: Color) {
     let (width, height) = view.format().size();
-    fill(view, &Shape::Rect(PixelRect::whole(width, height)), color);
+    fill(kernels(), view, &Shape::Rect(PixelRect::whole(width, height)), color);
 }
 
-fn fill(view: &mut ViewMut<'_>, shape: &Shape<'_>, color: Color) {
+fn fill(k: &Kernels, view: &mut ViewMut<'_>, shape: &Shape<'_>, color: Color) {
     let format = *view.format();
     let values = sample_values(color, &format);
-    let k = kernels();
     for (i, plane) in format.planes().iter().enumerate() {
         let n = plane.channels;
         shape.runs(plane, |y, x0, x1| {

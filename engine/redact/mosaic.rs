@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
-use super::{Shape, kernels};
-use crate::frame::{FrameFormat, PixelFormat, PlaneLayout, View, ViewMut};
+use super::Shape;
+use super::kernels::{Block, Kernels, WHOLE};
+use crate::frame::{FrameFormat, PixelFormat, View, ViewMut};
 use crate::geometry::PixelRect;
 use crate::policy::Style;
 use crate::time::Timestamp;
@@ -16,7 +17,8 @@ const HOLD: Duration = Duration::from_millis(500);
 /// A cell is never finer than this many luma pixels: a tiny region must not keep its pixels as "cells".
 const MIN_CELL: u32 = 4;
 /// Cells of all planes: at most 6 x 6, with 4 bytes (YUYV), 3 x 1 (I420), 1 + 2 (NV12) or 3 (RGB).
-const MAX_BYTES: usize = Style::MAX_CELLS as usize * Style::MAX_CELLS as usize * 4;
+const MAX_BYTES: usize = MAX_CELLS * MAX_CELLS * 4;
+const MAX_CELLS: usize = Style::MAX_CELLS as usize;
 
 /// Whose cells they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +33,12 @@ pub(crate) enum MosaicKey {
 #[derive(Default)]
 pub(crate) struct Mosaics {
     held: Vec<Held>,
+    lines: Lines,
 }
+
+/// Two rows of samples, each as wide as a region: what is drawn once and then copied or mixed, row by row.
+#[derive(Default)]
+pub(super) struct Lines([Vec<u8>; 2]);
 
 pub(super) struct Held {
     key: MosaicKey,
@@ -58,12 +65,13 @@ impl Mosaics {
     /// The cells to show for `key`: the held ones, or new ones when their time is over.
     pub(super) fn held(
         &mut self,
+        k: &Kernels,
         key: MosaicKey,
         view: View<'_>,
         area: PixelRect,
         cells: u8,
         now: Timestamp,
-    ) -> &Held {
+    ) -> (&Held, &mut Lines) {
         let at = self.held.iter().position(|h| h.key == key && h.along == cells).unwrap_or_else(|| {
             let (cols, rows) = grid(area, cells);
             self.held.push(Held {
@@ -76,7 +84,7 @@ impl Mosaics {
                 used: now,
             });
             let last = self.held.len() - 1;
-            self.held[last].sample(view, area);
+            self.held[last].sample(k, view, area);
             last
         });
         let held = &mut self.held[at];
@@ -84,9 +92,9 @@ impl Mosaics {
         if now.since(held.sampled) >= HOLD || now < held.sampled {
             (held.cols, held.rows) = grid(area, cells);
             held.sampled = now;
-            held.sample(view, area);
+            held.sample(k, view, area);
         }
-        held
+        (held, &mut self.lines)
     }
 }
 
@@ -99,9 +107,26 @@ fn grid(area: PixelRect, cells: u8) -> (u32, u32) {
     (cols.clamp(1, (w / MIN_CELL).max(1)), rows.clamp(1, (h / MIN_CELL).max(1)))
 }
 
-/// Where cell `i` of `n` begins between `start` and `end`.
-fn edge(start: u32, end: u32, i: u32, n: u32) -> u32 {
-    start + (u64::from(end - start) * u64::from(i) / u64::from(n)) as u32
+/// Where each of `n` cells between `start` and `end` begins, and where the last one ends.
+fn edges(start: u32, end: u32, n: u32) -> [u32; MAX_CELLS + 1] {
+    let mut edges = [end; MAX_CELLS + 1];
+    for (i, edge) in (0..n).zip(&mut edges) {
+        // Sides are below 2^14, so this stays within 32 bits.
+        *edge = start + (end - start) * i / n;
+    }
+    edges
+}
+
+impl Lines {
+    /// Both, `len` bytes long. Memory is asked for only when a region is wider than any before.
+    fn of(&mut self, len: usize) -> [&mut [u8]; 2] {
+        self.0.each_mut().map(|line| {
+            if line.len() < len {
+                line.resize(len, 0);
+            }
+            &mut line[..len]
+        })
+    }
 }
 
 impl Held {
@@ -115,39 +140,34 @@ impl Held {
         &self.cells[offset + (row * self.cols + col) as usize * n..][..n]
     }
 
-    fn sample(&mut self, view: View<'_>, area: PixelRect) {
+    fn sample(&mut self, k: &Kernels, view: View<'_>, area: PixelRect) {
         let format = view.format();
         for (i, plane) in format.planes().iter().enumerate() {
-            let (n, offset) = (plane.channels, self.offset(format, i));
+            let (n, mut at) = (plane.channels, self.offset(format, i));
             let r = area.in_plane(plane.shift, plane.width, plane.height);
-            for row in 0..self.rows {
-                for col in 0..self.cols {
-                    let cell = PixelRect {
-                        x0: edge(r.x0, r.x1, col, self.cols),
-                        y0: edge(r.y0, r.y1, row, self.rows),
-                        x1: edge(r.x0, r.x1, col + 1, self.cols),
-                        y1: edge(r.y0, r.y1, row + 1, self.rows),
-                    };
-                    let mean = mean(view, i, plane, cell, format.pixel());
-                    let at = offset + (row * self.cols + col) as usize * n;
+            let (xs, ys) = (edges(r.x0, r.x1, self.cols), edges(r.y0, r.y1, self.rows));
+            let samples = view.plane(i);
+            for row in ys[..=self.rows as usize].windows(2) {
+                for col in xs[..=self.cols as usize].windows(2) {
+                    let (width, height) = ((col[1] - col[0]) as usize, (row[1] - row[0]) as usize);
+                    let mut totals = [0; 4];
+                    if width > 0 && height > 0 {
+                        let first = row[0] as usize * plane.stride + col[0] as usize * n;
+                        let block = Block::new(&samples[first..], plane.stride, width * n, height);
+                        (k.sum)(block, &mut totals[..n]);
+                    }
+                    let mean = mean(totals, (width * height) as u64, format.pixel());
                     self.cells[at..at + n].copy_from_slice(&mean[..n]);
+                    at += n;
                 }
             }
         }
     }
 }
 
-/// The mean of a cell, quantised to 5 bits per channel.
-fn mean(view: View<'_>, i: usize, plane: &PlaneLayout, cell: PixelRect, pixel: PixelFormat) -> [u8; 4] {
-    let n = plane.channels;
-    let mut totals = [0u64; 4];
-    for y in cell.y0..cell.y1 {
-        let mut row = [0u32; 4];
-        (kernels().sum)(&view.row(i, y)[cell.x0 as usize * n..cell.x1 as usize * n], &mut row[..n]);
-        totals.iter_mut().zip(row).for_each(|(t, r)| *t += u64::from(r));
-    }
-    let count = (u64::from(cell.width()) * u64::from(cell.height())).max(1);
-    let mut mean = totals.map(|t| t / count);
+/// The mean of a cell of `count` samples, quantised to 5 bits per channel.
+fn mean(totals: [u64; 4], count: u64, pixel: PixelFormat) -> [u8; 4] {
+    let mut mean = totals.map(|t| t / count.max(1));
     if pixel == PixelFormat::Yuyv {
         // The two lumas of a macropixel are one cell, not two.
         let luma = (mean[0] + mean[2]) / 2;
@@ -156,78 +176,102 @@ fn mean(view: View<'_>, i: usize, plane: &PlaneLayout, cell: PixelRect, pixel: P
     mean.map(|v| (v as u8 & 0xf8) | 4)
 }
 
-pub(super) fn pixelate(view: &mut ViewMut<'_>, shape: &Shape<'_>, held: &Held) {
-    let format = *view.format();
-    for (i, plane) in format.planes().iter().enumerate() {
-        let (n, offset) = (plane.channels, held.offset(&format, i));
-        let r = shape.bounds().in_plane(plane.shift, plane.width, plane.height);
-        shape.runs(plane, |y, x0, x1| {
-            let row = (0..held.rows).rfind(|&j| edge(r.y0, r.y1, j, held.rows) <= y).unwrap_or(0);
-            let line = view.row_mut(i, y);
-            for col in 0..held.cols {
-                let from = edge(r.x0, r.x1, col, held.cols).max(x0);
-                let to = edge(r.x0, r.x1, col + 1, held.cols).min(x1);
-                if from < to {
-                    (kernels().fill)(
-                        &mut line[from as usize * n..to as usize * n],
-                        held.cell(offset, n, col, row),
-                    );
-                }
-            }
-        });
-    }
-}
-
-/// Bilinear between the centres of the cells, constant beyond the outermost ones.
-pub(super) fn blur(view: &mut ViewMut<'_>, shape: &Shape<'_>, held: &Held) {
-    let format = *view.format();
-    for (i, plane) in format.planes().iter().enumerate() {
-        let (n, offset) = (plane.channels, held.offset(&format, i));
-        let r = shape.bounds().in_plane(plane.shift, plane.width, plane.height);
-        let center = |i: u32| (edge(r.x0, r.x1, i, held.cols) + edge(r.x0, r.x1, i + 1, held.cols)) / 2;
-        let mut drawn = (u32::MAX, [[0u8; 4]; Style::MAX_CELLS as usize]);
-        shape.runs(plane, |y, x0, x1| {
-            if drawn.0 != y {
-                drawn = (y, blended_row(held, offset, n, y - r.y0, r.height()));
-            }
-            let values = &drawn.1;
-            let line = view.row_mut(i, y);
-            // One ramp from each centre to the next, and a flat piece at either end.
-            for piece in 0..=held.cols {
-                let left = piece.saturating_sub(1);
-                let right = piece.min(held.cols - 1);
-                let start = if piece == 0 { r.x0 } else { center(left) };
-                let end = if piece == held.cols { r.x1 } else { center(right) };
-                let (from, to) = (start.max(x0), end.min(x1));
-                if from < to {
-                    let dst = &mut line[from as usize * n..to as usize * n];
-                    let (a, b) = (&values[left as usize][..n], &values[right as usize][..n]);
-                    (kernels().lerp)(dst, a, b, from - start, end - start);
-                }
-            }
-        });
-    }
-}
-
-/// The cells of one line of samples, blended between the two rows of cells around it.
-fn blended_row(
+/// One line for each row of cells, copied into every row of samples.
+pub(super) fn pixelate(
+    k: &Kernels,
+    view: &mut ViewMut<'_>,
+    shape: &Shape<'_>,
     held: &Held,
-    offset: usize,
-    n: usize,
-    y: u32,
-    height: u32,
-) -> [[u8; 4]; Style::MAX_CELLS as usize] {
-    let at = (f64::from(y) + 0.5) * f64::from(held.rows) / f64::from(height.max(1)) - 0.5;
-    let at = at.clamp(0.0, f64::from(held.rows - 1));
-    let upper = at as u32;
-    let lower = (upper + 1).min(held.rows - 1);
-    let t = ((at - f64::from(upper)) * 256.0) as i32;
-    let mut row = [[0u8; 4]; Style::MAX_CELLS as usize];
-    for (col, value) in (0..held.cols).zip(&mut row) {
-        let (a, b) = (held.cell(offset, n, col, upper), held.cell(offset, n, col, lower));
-        for ((v, &a), &b) in value.iter_mut().zip(a).zip(b) {
-            *v = (i32::from(a) + (((i32::from(b) - i32::from(a)) * t) >> 8)) as u8;
+    lines: &mut Lines,
+) {
+    let format = *view.format();
+    for (i, plane) in format.planes().iter().enumerate() {
+        let (n, offset) = (plane.channels, held.offset(&format, i));
+        let r = shape.bounds().in_plane(plane.shift, plane.width, plane.height);
+        let (xs, ys) = (edges(0, r.width(), held.cols), edges(r.y0, r.y1, held.rows));
+        let [line, _] = lines.of(r.width() as usize * n);
+        let (mut row, mut drawn) = (0, u32::MAX);
+        shape.runs(plane, |y, x0, x1| {
+            while row + 1 < held.rows && ys[row as usize + 1] <= y {
+                row += 1;
+            }
+            if drawn != row {
+                drawn = row;
+                for (col, ends) in (0..held.cols).zip(xs.windows(2)) {
+                    let samples = &mut line[ends[0] as usize * n..ends[1] as usize * n];
+                    (k.fill)(samples, held.cell(offset, n, col, row));
+                }
+            }
+            view.row_mut(i, y)[x0 as usize * n..x1 as usize * n]
+                .copy_from_slice(&line[(x0 - r.x0) as usize * n..(x1 - r.x0) as usize * n]);
+        });
+    }
+}
+
+/// Bilinear between the centres of the cells, constant beyond the outermost ones: one line for each row of cells, and
+/// rows of samples mixed of the two lines around them.
+pub(super) fn blur(k: &Kernels, view: &mut ViewMut<'_>, shape: &Shape<'_>, held: &Held, lines: &mut Lines) {
+    let format = *view.format();
+    for (i, plane) in format.planes().iter().enumerate() {
+        let (n, offset) = (plane.channels, held.offset(&format, i));
+        let r = shape.bounds().in_plane(plane.shift, plane.width, plane.height);
+        let mut lines = lines.of(r.width() as usize * n);
+        let mut drawn = [u32::MAX; 2];
+        shape.runs(plane, |y, x0, x1| {
+            let (upper, t) = above(y - r.y0, r.height(), held.rows);
+            let lower = (upper + 1).min(held.rows - 1);
+            for row in [upper, lower] {
+                let slot = row as usize % 2;
+                if drawn[slot] != row {
+                    drawn[slot] = row;
+                    draw_ramps(lines[slot], n, held.cols, |col| held.cell(offset, n, col, row));
+                }
+            }
+            let part = (x0 - r.x0) as usize * n..(x1 - r.x0) as usize * n;
+            let to = &mut view.row_mut(i, y)[x0 as usize * n..x1 as usize * n];
+            let [upper, lower] = [upper, lower].map(|row| &lines[row as usize % 2][part.clone()]);
+            (k.blend)(to, upper, lower, t);
+        });
+    }
+}
+
+/// The row of cells whose centre lies above row `y` of `height`, and how far it is to the next one.
+fn above(y: u32, height: u32, rows: u32) -> (u32, u8) {
+    let whole = 2 * height;
+    let at = ((2 * y + 1) * rows).saturating_sub(height).min((rows - 1) * whole);
+    (at / whole, ((at % whole * u32::from(WHOLE) + height) / whole) as u8)
+}
+
+/// One ramp from the centre of each cell to the next, and a flat piece at either end.
+fn draw_ramps<'a>(line: &mut [u8], n: usize, cols: u32, cell: impl Fn(u32) -> &'a [u8]) {
+    let edges = edges(0, (line.len() / n) as u32, cols);
+    let center = |i: u32| ((edges[i as usize] + edges[i as usize + 1]) / 2) as usize * n;
+    for piece in 0..=cols {
+        let (left, right) = (piece.saturating_sub(1), piece.min(cols - 1));
+        let from = if piece == 0 { 0 } else { center(left) };
+        let to = if piece == cols { line.len() } else { center(right) };
+        let (a, b) = (cell(left), cell(right));
+        match n {
+            1 => ramp::<1>(&mut line[from..to], a, b),
+            2 => ramp::<2>(&mut line[from..to], a, b),
+            3 => ramp::<3>(&mut line[from..to], a, b),
+            _ => ramp::<4>(&mut line[from..to], a, b),
         }
     }
-    row
+}
+
+/// From one value to another, each sample at its middle, in 16 fractional bits.
+fn ramp<const N: usize>(line: &mut [u8], a: &[u8], b: &[u8]) {
+    let (samples, _) = line.as_chunks_mut::<N>();
+    let length = samples.len().max(1) as i32;
+    let (mut step, mut at) = ([0; N], [0; N]);
+    for c in 0..N {
+        step[c] = ((i32::from(b[c]) - i32::from(a[c])) << 16) / length;
+        at[c] = (i32::from(a[c]) << 16) + step[c] / 2 + (1 << 15);
+    }
+    for (i, sample) in (0..).zip(samples) {
+        for c in 0..N {
+            sample[c] = ((at[c] + step[c] * i) >> 16) as u8;
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Any redacted frame as rows of planar 4:2:0, for targets that take nothing else. Row by row: no second frame is made.
 
 use crate::frame::{ColorRange, FrameFormat, PixelFormat, RedactedFrame, View};
+use crate::redact::kernels;
 
 /// A redacted frame's samples as planar Y'CbCr 4:2:0, in the frame's own range and matrix (RGB: limited range, and the
 /// matrix that its format names).
@@ -28,7 +29,7 @@ impl<'a> Yuv420<'a> {
         match self.view.format().pixel() {
             PixelFormat::Nv12 | PixelFormat::I420 => row.copy_from_slice(from),
             PixelFormat::Yuyv => {
-                row.iter_mut().zip(from.iter().step_by(2)).for_each(|(to, from)| *to = *from);
+                (kernels().evens)(from, row);
             }
             PixelFormat::Rgb24 => {
                 let matrix = Matrix::of(self.view.format());
@@ -41,40 +42,59 @@ impl<'a> Yuv420<'a> {
     /// the last row.
     pub fn chroma(&self, y: u32, cb: &mut [u8], cr: &mut [u8]) {
         let format = self.view.format();
-        // The second luma row of a picture with an odd height is the first one again.
-        let pair = (2 * y, (2 * y + 1).min(format.height() - 1));
         match format.pixel() {
             PixelFormat::I420 => {
                 cb.copy_from_slice(self.view.row(1, y));
                 cr.copy_from_slice(self.view.row(2, y));
             }
             PixelFormat::Nv12 => {
-                for (i, c) in self.view.row(1, y).chunks_exact(2).enumerate() {
-                    (cb[i], cr[i]) = (c[0], c[1]);
-                }
+                (kernels().split)(self.view.row(1, y), cb, cr);
             }
             PixelFormat::Yuyv => {
-                let rows = [self.view.row(0, pair.0), self.view.row(0, pair.1)];
-                for (i, (a, b)) in rows[0].chunks_exact(4).zip(rows[1].chunks_exact(4)).enumerate() {
-                    (cb[i], cr[i]) = (mean(a[1], b[1]), mean(a[3], b[3]));
+                // Interleaved first, a piece at a time, then parted. The second luma row of a picture with an odd height is
+                // the first one again.
+                let below = (2 * y + 1).min(format.height() - 1);
+                let mut pairs = [0; 512];
+                for (i, (cb, cr)) in cb.chunks_mut(256).zip(cr.chunks_mut(256)).enumerate() {
+                    let [above, below] = [2 * y, below].map(|y| &self.view.row(0, y)[i * 1024..]);
+                    let pairs = &mut pairs[..2 * cb.len()];
+                    (kernels().odd_means)(above, below, pairs);
+                    (kernels().split)(pairs, cb, cr);
                 }
             }
             PixelFormat::Rgb24 => {
                 let matrix = Matrix::of(format);
-                let (above, below) = (self.view.row(0, pair.0), self.view.row(0, pair.1));
-                for i in 0..cb.len() {
-                    let last = (6 * i + 3).min(above.len() - 3);
-                    let four = [&above[6 * i..], &above[last..], &below[6 * i..], &below[last..]];
-                    let sum = |c: usize| four.iter().map(|p| f32::from(p[c])).sum::<f32>() / 4.0;
-                    (cb[i], cr[i]) = matrix.chroma(sum(0), sum(1), sum(2));
+                for (i, (cb, cr)) in cb.iter_mut().zip(cr).enumerate() {
+                    (*cb, *cr) = matrix.chroma_of(self.view, i, y);
                 }
             }
         }
     }
-}
 
-fn mean(a: u8, b: u8) -> u8 {
-    a.midpoint(b)
+    /// Row `y` of chroma as NV12 has it: the width (rounded up to an even number) in pairs of Cb and Cr. Panics beyond the
+    /// last row.
+    pub fn chroma_pairs(&self, y: u32, pairs: &mut [u8]) {
+        let format = self.view.format();
+        match format.pixel() {
+            PixelFormat::Nv12 => pairs.copy_from_slice(self.view.row(1, y)),
+            PixelFormat::Yuyv => {
+                let below = (2 * y + 1).min(format.height() - 1);
+                (kernels().odd_means)(self.view.row(0, 2 * y), self.view.row(0, below), pairs);
+            }
+            PixelFormat::I420 => {
+                let planar = self.view.row(1, y).iter().zip(self.view.row(2, y));
+                for (pair, (cb, cr)) in pairs.chunks_exact_mut(2).zip(planar) {
+                    (pair[0], pair[1]) = (*cb, *cr);
+                }
+            }
+            PixelFormat::Rgb24 => {
+                let matrix = Matrix::of(format);
+                for (i, pair) in pairs.chunks_exact_mut(2).enumerate() {
+                    (pair[0], pair[1]) = matrix.chroma_of(self.view, i, y);
+                }
+            }
+        }
+    }
 }
 
 /// R'G'B' to limited-range Y'CbCr (ITU-T H.273, equations 11 to 13 and 38 to 40).
@@ -95,6 +115,16 @@ impl Matrix {
 
     fn y(&self, p: &[u8]) -> u8 {
         (16.5 + self.luma(f32::from(p[0]), f32::from(p[1]), f32::from(p[2])) * (219.0 / 255.0)) as u8
+    }
+
+    /// Of the four pixels under sample `x` of row `y` of chroma; what lacks at the border is repeated.
+    fn chroma_of(&self, view: View<'_>, x: usize, y: u32) -> (u8, u8) {
+        let below = (2 * y + 1).min(view.format().height() - 1);
+        let (above, below) = (view.row(0, 2 * y), view.row(0, below));
+        let last = (6 * x + 3).min(above.len() - 3);
+        let four = [&above[6 * x..], &above[last..], &below[6 * x..], &below[last..]];
+        let mean = |c: usize| four.iter().map(|p| f32::from(p[c])).sum::<f32>() / 4.0;
+        self.chroma(mean(0), mean(1), mean(2))
     }
 
     fn chroma(&self, r: f32, g: f32, b: f32) -> (u8, u8) {

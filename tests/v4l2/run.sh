@@ -4,7 +4,7 @@
 #
 #   tests/v4l2/run.sh [amd64|arm64] [SCENARIO]...
 #
-# For arm64, Rust's standard library for it comes from rustup where that has it, or else from Debian (rust.sh beside).
+# What builds for arm64: tests/arm/env.sh.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -15,12 +15,7 @@ strip=strip
 if [ "$ARCH" = arm64 ]; then
   triple=aarch64-unknown-linux-gnu
   arguments+=(--target "$triple")
-  if ! [ -d "$(rustc --print target-libdir --target "$triple")" ]; then
-    RUSTC=$(tests/v4l2/rust.sh)
-    export RUSTC
-  fi
-  export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
-  export BINDGEN_EXTRA_CLANG_ARGS_aarch64_unknown_linux_gnu="--sysroot=/usr/aarch64-linux-gnu -I/usr/aarch64-linux-gnu/include"
+  . tests/arm/env.sh
   strip=aarch64-linux-gnu-strip
 fi
 built=$("${CARGO:-cargo}" build "${arguments[@]}")

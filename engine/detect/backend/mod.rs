@@ -2,14 +2,20 @@
 
 #[cfg(feature = "ort")]
 mod ort;
+mod pin;
 #[cfg(feature = "rten")]
 mod rten;
 
+#[cfg(all(feature = "bench", feature = "ort"))]
+pub(super) use ort::Bound as OrtBound;
+
+pub use pin::Processors;
+
 use std::path::PathBuf;
 
-use ndarray::{ArrayView4, ArrayViewD};
+use ndarray::ArrayView4;
 
-use super::decode;
+use super::decode::{self, Output};
 use super::manifest::Manifest;
 use crate::error::{Error, Result};
 use crate::policy::BackendChoice;
@@ -20,7 +26,7 @@ pub(super) trait Network: Send {
     fn run(
         &mut self,
         input: ArrayView4<'_, f32>,
-        read: &mut dyn FnMut(&[ArrayViewD<'_, f32>]) -> Result<()>,
+        read: &mut dyn FnMut(&[Output<'_>]) -> Result<()>,
     ) -> Result<()>;
 }
 
@@ -29,6 +35,7 @@ pub(super) trait Network: Send {
 pub struct Backend {
     kind: Kind,
     threads: usize,
+    pin: Option<Processors>,
 }
 
 #[derive(Clone, Debug)]
@@ -52,7 +59,7 @@ impl Backend {
             _ => match ort::Runtime::load() {
                 Ok(runtime) => {
                     log::info!("inference: {runtime}");
-                    return Ok(Backend { kind: Kind::Ort(runtime), threads });
+                    return Ok(Backend { kind: Kind::Ort(runtime), threads, pin: None });
                 }
                 Err(e) if choice == BackendChoice::Ort => return Err(e),
                 Err(e) => Some(e.to_string()),
@@ -74,13 +81,24 @@ impl Backend {
             } else {
                 log::info!("inference: rten (pure Rust)");
             }
-            Ok(Backend { kind: Kind::Rten, threads })
+            Ok(Backend { kind: Kind::Rten, threads, pin: None })
         }
         #[cfg(not(feature = "rten"))]
         {
             let why = why_not.unwrap_or_default();
             Err(Error::Model(format!("no inference backend: {why}; this build has no rten (feature `rten`)")))
         }
+    }
+
+    /// Keeps inference on these processors: the threads of each network that is loaded from now on and, when the detector
+    /// runs in a [`Pipeline`](crate::Pipeline), the thread that calls it. Nothing else is kept there, or off them.
+    pub fn pinned(mut self, pin: Option<Processors>) -> Backend {
+        self.pin = pin;
+        self
+    }
+
+    pub(super) fn pin(&self) -> Option<&Processors> {
+        self.pin.as_ref()
     }
 
     /// `ort` or `rten`.
@@ -103,7 +121,25 @@ impl Backend {
         }
     }
 
+    /// The bare runtime with `values` bound to the model's input; `None` where there is none to compare with.
+    #[cfg(all(feature = "bench", feature = "ort"))]
+    pub(super) fn bound(
+        &self,
+        bytes: &[u8],
+        shape: [usize; 4],
+        values: &[f32],
+    ) -> Option<std::result::Result<ort::Bound, String>> {
+        matches!(self.kind, Kind::Ort(_)).then(|| ort::Bound::new(bytes, shape, values, self.threads))
+    }
+
     pub(super) fn load(&self, manifest: &Manifest, bytes: Vec<u8>) -> Result<Box<dyn Network>> {
+        match &self.pin {
+            Some(pin) => pin.inherited(|| self.start(manifest, bytes)).map_err(Error::Model)?,
+            None => self.start(manifest, bytes),
+        }
+    }
+
+    fn start(&self, manifest: &Manifest, bytes: Vec<u8>) -> Result<Box<dyn Network>> {
         let usual = decode::output_names(manifest.decoder).iter().map(|s| (*s).to_string());
         let outputs: Vec<String> =
             if manifest.outputs.is_empty() { usual.collect() } else { manifest.outputs.clone() };

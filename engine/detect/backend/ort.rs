@@ -1,18 +1,25 @@
 //! ONNX Runtime, loaded at run time from a library we find and hash ourselves.
 
+#[cfg(feature = "bench")]
+mod bound;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use ndarray::{ArrayView4, ArrayViewD, IxDyn};
+use ndarray::ArrayView4;
 use ort::environment::Environment;
 use ort::ep;
-use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
+use ort::session::{Session, SessionInputValue};
 use ort::value::TensorRef;
 use sha2::{Digest, Sha256};
 
+#[cfg(feature = "bench")]
+pub(crate) use bound::Bound;
+
 use super::Network;
+use crate::detect::decode::{MOST_OUTPUTS, Output};
 use crate::detect::manifest::hex;
 use crate::error::{Error, Result};
 
@@ -101,7 +108,6 @@ fn find_library() -> Result<PathBuf> {
 
 pub(super) struct OrtNetwork {
     session: Session,
-    input: String,
     outputs: Vec<String>,
 }
 
@@ -117,8 +123,9 @@ impl OrtNetwork {
         let loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((_, environment)) = &*loaded else { return Err("the library is not loaded".into()) };
         let session = session(environment, bytes, threads).map_err(|e| e.to_string())?;
-        if !session.inputs().iter().any(|i| i.name() == input) {
-            return Err(format!("it has no input `{input}`"));
+        // With one input alone its name need not be looked up at every run.
+        if session.inputs().len() != 1 || session.inputs()[0].name() != input {
+            return Err(format!("its one input is not `{input}`"));
         }
         if outputs.is_empty() {
             outputs.extend(session.outputs().first().map(|o| o.name().to_string()));
@@ -127,7 +134,7 @@ impl OrtNetwork {
         {
             return Err(format!("it has no output `{name}`"));
         }
-        Ok(OrtNetwork { session, input: input.to_string(), outputs })
+        Ok(OrtNetwork { session, outputs })
     }
 }
 
@@ -149,23 +156,22 @@ impl Network for OrtNetwork {
     fn run(
         &mut self,
         input: ArrayView4<'_, f32>,
-        read: &mut dyn FnMut(&[ArrayViewD<'_, f32>]) -> Result<()>,
+        read: &mut dyn FnMut(&[Output<'_>]) -> Result<()>,
     ) -> Result<()> {
         let failed = |why: String| Error::Detector(format!("ONNX Runtime: {why}"));
         let (n, c, h, w) = input.dim();
         let data = input.as_slice().ok_or_else(|| failed("the tensor is not contiguous".into()))?;
         let tensor = TensorRef::from_array_view(([n, c, h, w], data)).map_err(|e| failed(e.to_string()))?;
-        let outputs = self
-            .session
-            .run(ort::inputs![self.input.as_str() => tensor])
-            .map_err(|e| failed(e.to_string()))?;
-        let mut views: Vec<ArrayViewD<'_, f32>> = Vec::with_capacity(self.outputs.len());
-        for name in &self.outputs {
+        let outputs =
+            self.session.run([SessionInputValue::from(tensor)]).map_err(|e| failed(e.to_string()))?;
+        let mut shown = [Output::default(); MOST_OUTPUTS];
+        for (name, place) in self.outputs.iter().zip(&mut shown) {
             let value = outputs.get(name).ok_or_else(|| failed(format!("output `{name}` is missing")))?;
             let (shape, data) = value.try_extract_tensor::<f32>().map_err(|e| failed(e.to_string()))?;
-            let shape: Vec<usize> = shape.iter().map(|&d| usize::try_from(d).unwrap_or(0)).collect();
-            views.push(ArrayViewD::from_shape(IxDyn(&shape), data).map_err(|e| failed(e.to_string()))?);
+            let sides = shape.iter().map(|&d| usize::try_from(d).unwrap_or(0));
+            *place = Output::new(sides, data)
+                .ok_or_else(|| failed(format!("output `{name}` has {} sides", shape.len())))?;
         }
-        read(&views)
+        read(&shown[..self.outputs.len().min(MOST_OUTPUTS)])
     }
 }

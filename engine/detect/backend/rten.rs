@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use ndarray::{ArrayView4, ArrayViewD, IxDyn};
+use ndarray::ArrayView4;
 use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value};
 use rten_tensor::prelude::*;
 use rten_tensor::{NdTensorView, TensorView};
 
 use super::Network;
+use crate::detect::decode::{MOST_OUTPUTS, Output};
 use crate::error::{Error, Result};
 
 pub(super) struct RtenNetwork {
@@ -43,7 +44,7 @@ impl Network for RtenNetwork {
     fn run(
         &mut self,
         input: ArrayView4<'_, f32>,
-        read: &mut dyn FnMut(&[ArrayViewD<'_, f32>]) -> Result<()>,
+        read: &mut dyn FnMut(&[Output<'_>]) -> Result<()>,
     ) -> Result<()> {
         let failed = |why: String| Error::Detector(format!("rten: {why}"));
         let shape: [usize; 4] = input.dim().into();
@@ -54,13 +55,17 @@ impl Network for RtenNetwork {
             .model
             .run(vec![(self.input, tensor.into())], &self.outputs, Some(options))
             .map_err(|e| failed(e.to_string()))?;
-        let mut views: Vec<ArrayViewD<'_, f32>> = Vec::with_capacity(values.len());
-        for value in &values {
-            let view: TensorView<'_, f32> =
-                value.try_into().map_err(|_| failed("an output is not of 32-bit floats".into()))?;
-            let data = view.data().ok_or_else(|| failed("an output is not contiguous".into()))?;
-            views.push(ArrayViewD::from_shape(IxDyn(view.shape()), data).map_err(|e| failed(e.to_string()))?);
+        let mut views: [Option<TensorView<'_, f32>>; MOST_OUTPUTS] = [const { None }; MOST_OUTPUTS];
+        let mut shown = [Output::default(); MOST_OUTPUTS];
+        for (value, view) in values.iter().zip(&mut views) {
+            *view = Some(value.try_into().map_err(|_| failed("an output is not of 32-bit floats".into()))?);
         }
-        read(&views)
+        for (view, place) in views.iter().flatten().zip(&mut shown) {
+            let data = view.data().ok_or_else(|| failed("an output is not contiguous".into()))?;
+            let sides = view.shape().iter().copied();
+            *place = Output::new(sides, data)
+                .ok_or_else(|| failed("an output has more than four sides".into()))?;
+        }
+        read(&shown[..values.len().min(MOST_OUTPUTS)])
     }
 }

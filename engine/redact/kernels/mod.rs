@@ -1,21 +1,108 @@
 //! The loops over rows of samples, in one table chosen once. The scalar ones are the oracle for every other set.
 
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
+#[cfg(test)]
+mod tests;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
-/// One set of row kernels. A sample has as many bytes as the value given for it.
+use std::sync::OnceLock;
+
+use crate::kernels::InstructionSet;
+
+/// One set of row kernels. A sample has 1 to 4 bytes.
 pub(crate) struct Kernels {
-    /// Name of the set, for logs and records.
-    #[allow(dead_code, reason = "read by benchmarks and `doctor` once there is more than one set")]
-    pub name: &'static str,
-    /// Adds up a row of samples, channel by channel: `sum(row, totals)`, `totals.len()` channels.
-    pub sum: fn(&[u8], &mut [u32]),
+    /// Adds up a block of samples, channel by channel: `sum(block, totals)`, `totals.len()` channels.
+    pub sum: fn(Block<'_>, &mut [u64]),
     /// Overwrites a row with one sample value: `fill(row, value)`.
     pub fill: fn(&mut [u8], &[u8]),
-    /// Draws samples `from..` of a ramp of `length` samples between two values: `lerp(row, left, right, from, length)`.
-    pub lerp: fn(&mut [u8], &[u8], &[u8], u32, u32),
+    /// Mixes two rows into a third: `blend(to, upper, lower, t)`, where `t` of [`WHOLE`] are the lower one's part.
+    pub blend: fn(&mut [u8], &[u8], &[u8], u8),
+    /// Adds up blocks of [`COLUMN`] bytes side by side: `column_sums(rows, stride, sums)`. See [`column_sums`].
+    pub column_sums: fn(&[u8], usize, &mut [u32]),
+    /// Every second byte, from the first: `evens(from, to)`, `to.len()` of them.
+    pub evens: fn(&[u8], &mut [u8]),
+    /// The mean, rounded down, of every second byte of two rows, from the second: `odd_means(above, below, to)`.
+    pub odd_means: fn(&[u8], &[u8], &mut [u8]),
+    /// Parts pairs of bytes: `split(pairs, first, second)`.
+    pub split: fn(&[u8], &mut [u8], &mut [u8]),
+}
+
+/// The whole that `blend` parts.
+pub(crate) const WHOLE: u8 = 128;
+/// Bytes side by side that make one block of `column_sums`.
+pub(crate) const COLUMN: usize = 8;
+/// The most rows of one block of `column_sums`.
+pub(crate) const MOST_ROWS: usize = 128;
+
+/// Rows of bytes out of a plane: `rows` rows of `width` bytes, each `stride` bytes after the last. What lies between
+/// them may be read, and counts for nothing.
+#[derive(Clone, Copy)]
+pub(crate) struct Block<'a> {
+    bytes: &'a [u8],
+    stride: usize,
+    width: usize,
+    rows: usize,
+}
+
+impl<'a> Block<'a> {
+    /// From the first byte of the first row on. Panics when there are fewer bytes than that.
+    pub fn new(bytes: &'a [u8], stride: usize, width: usize, rows: usize) -> Block<'a> {
+        if width == 0 || rows == 0 {
+            return Block { bytes: &[], stride: 1, width: 0, rows: 0 };
+        }
+        assert!(width <= stride && (rows - 1) * stride + width <= bytes.len(), "a block within its plane");
+        Block { bytes, stride, width, rows }
+    }
+
+    /// How many rows, from the first, have `size` bytes in a piece from byte `start` of theirs, the gap after them included.
+    fn roomy(&self, start: usize, size: usize) -> usize {
+        match self.bytes.len().checked_sub(start + size) {
+            Some(left) => self.rows.min(left / self.stride + 1),
+            None => 0,
+        }
+    }
+
+    /// `S` bytes of row `y` from `start`, and zeros where there are fewer.
+    fn padded<const S: usize>(&self, start: usize, y: usize) -> [u8; S] {
+        let left = &self.bytes[y * self.stride + start..];
+        let mut piece = [0; S];
+        let there = left.len().min(S);
+        piece[..there].copy_from_slice(&left[..there]);
+        piece
+    }
+
+    fn lines(self) -> impl Iterator<Item = &'a [u8]> {
+        self.bytes.chunks(self.stride).take(self.rows).map(move |line| &line[..self.width])
+    }
+}
+
+impl Kernels {
+    /// Those of a set of instructions that this processor has.
+    pub fn of(set: InstructionSet) -> &'static Kernels {
+        match set {
+            InstructionSet::Scalar => &scalar::KERNELS,
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx2 => &x86::KERNELS,
+            #[cfg(target_arch = "aarch64")]
+            InstructionSet::Neon => &neon::KERNELS,
+        }
+    }
 }
 
 /// The set in use.
 pub(crate) fn kernels() -> &'static Kernels {
-    &scalar::KERNELS
+    static KERNELS: OnceLock<&Kernels> = OnceLock::new();
+    KERNELS.get_or_init(|| Kernels::of(InstructionSet::chosen()))
+}
+
+/// The sums of all bytes of blocks that lie side by side: [`COLUMN`] bytes wide, and as high as there are rows in `rows`, at
+/// most [`MOST_ROWS`]. A row has `stride` bytes, the last one perhaps fewer, but no fewer than `COLUMN * sums.len()`.
+/// What a pixel of 16 x 16 is to a camera's noise can be put together from them: two neighbours of a plane of luma, four of
+/// YUYV, six of RGB.
+#[allow(dead_code, reason = "for the motion map")]
+pub(crate) fn column_sums(rows: &[u8], stride: usize, sums: &mut [u32]) {
+    (kernels().column_sums)(rows, stride, sums);
 }

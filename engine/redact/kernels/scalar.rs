@@ -1,35 +1,79 @@
 //! Plain loops: obvious, and the oracle for every SIMD kernel.
 
-use super::Kernels;
+use super::{Block, COLUMN, Kernels, WHOLE};
 
-pub(super) const KERNELS: Kernels = Kernels { name: "scalar", sum, fill, lerp };
+pub(super) const KERNELS: Kernels = Kernels { sum, fill, blend, column_sums, evens, odd_means, split };
 
-fn sum(row: &[u8], totals: &mut [u32]) {
-    for sample in row.chunks_exact(totals.len()) {
-        for (total, &v) in totals.iter_mut().zip(sample) {
-            *total += u32::from(v);
+// The number of channels is made a constant, so that the compiler finds vectors where there is no set of their own.
+
+fn sum(block: Block<'_>, totals: &mut [u64]) {
+    match totals.len() {
+        1 => sum_of::<1>(block, totals),
+        2 => sum_of::<2>(block, totals),
+        3 => sum_of::<3>(block, totals),
+        _ => sum_of::<4>(block, totals),
+    }
+}
+
+fn sum_of<const N: usize>(block: Block<'_>, totals: &mut [u64]) {
+    totals.fill(0);
+    for line in block.lines() {
+        // A row of 2^14 samples stays far below 2^32.
+        let mut row = [0u32; N];
+        for sample in line.as_chunks::<N>().0 {
+            for (total, &v) in row.iter_mut().zip(sample) {
+                *total += u32::from(v);
+            }
+        }
+        totals.iter_mut().zip(row).for_each(|(total, row)| *total += u64::from(row));
+    }
+}
+
+pub(super) fn fill(row: &mut [u8], value: &[u8]) {
+    match *value {
+        [v] => row.fill(v),
+        [a, b] => row.as_chunks_mut().0.fill([a, b]),
+        [a, b, c] => {
+            // Sixteen at a time: three vectors wherever there are any.
+            let (blocks, rest) = row.as_chunks_mut::<48>();
+            blocks.fill(std::array::from_fn(|i| value[i % 3]));
+            rest.as_chunks_mut().0.fill([a, b, c]);
+        }
+        [a, b, c, d] => row.as_chunks_mut().0.fill([a, b, c, d]),
+        _ => debug_assert!(value.is_empty(), "a sample has one to four bytes"),
+    }
+}
+
+pub(super) fn blend(to: &mut [u8], upper: &[u8], lower: &[u8], t: u8) {
+    let (a, b) = (u16::from(WHOLE - t), u16::from(t));
+    for ((to, &upper), &lower) in to.iter_mut().zip(upper).zip(lower) {
+        *to = ((u16::from(upper) * a + u16::from(lower) * b + u16::from(WHOLE / 2)) / u16::from(WHOLE)) as u8;
+    }
+}
+
+pub(super) fn column_sums(rows: &[u8], stride: usize, sums: &mut [u32]) {
+    sums.fill(0);
+    for row in rows.chunks(stride) {
+        for (sum, bytes) in sums.iter_mut().zip(row.chunks_exact(COLUMN)) {
+            *sum += bytes.iter().map(|&v| u32::from(v)).sum::<u32>();
         }
     }
 }
 
-fn fill(row: &mut [u8], value: &[u8]) {
-    if let [v] = value {
-        row.fill(*v);
-        return;
-    }
-    for sample in row.chunks_exact_mut(value.len()) {
-        sample.copy_from_slice(value);
+pub(super) fn evens(from: &[u8], to: &mut [u8]) {
+    for (to, pair) in to.iter_mut().zip(from.chunks_exact(2)) {
+        *to = pair[0];
     }
 }
 
-fn lerp(row: &mut [u8], left: &[u8], right: &[u8], from: u32, length: u32) {
-    let length = length.max(1);
-    for (i, sample) in (from..).zip(row.chunks_exact_mut(left.len())) {
-        // 16 fractional bits; the middle of each sample on the ramp.
-        let t = ((u64::from(2 * i + 1) << 15) / u64::from(length)).min(1 << 16) as i64;
-        for ((v, &a), &b) in sample.iter_mut().zip(left).zip(right) {
-            let (a, b) = (i64::from(a), i64::from(b));
-            *v = (a + (((b - a) * t + (1 << 15)) >> 16)) as u8;
-        }
+pub(super) fn odd_means(above: &[u8], below: &[u8], to: &mut [u8]) {
+    for ((to, a), b) in to.iter_mut().zip(above.chunks_exact(2)).zip(below.chunks_exact(2)) {
+        *to = a[1].midpoint(b[1]);
+    }
+}
+
+pub(super) fn split(pairs: &[u8], first: &mut [u8], second: &mut [u8]) {
+    for ((pair, a), b) in pairs.chunks_exact(2).zip(first).zip(second) {
+        (*a, *b) = (pair[0], pair[1]);
     }
 }

@@ -1,0 +1,172 @@
+//! The serving hatch between a pipeline's target thread and whoever takes frames.
+//!
+//! The target thread keeps a redacted frame in hand until somebody asks, and then writes it to the memory that they hold
+//! out. So a frame is copied once, and no memory but the caller's ever holds the copy.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use milkglass::{FrameMeta, FrameSink, Outcome, RedactedFrame, Result};
+
+use crate::picture::Target;
+
+/// What is known of a frame that was handed over.
+pub(crate) type Served = (FrameMeta, Outcome);
+
+/// How asking for a frame ended.
+pub(crate) enum Asked {
+    Served(Served),
+    Timeout,
+    /// No frame will come any more.
+    Ended,
+    /// The stream was closed.
+    Closed,
+}
+
+#[derive(Default)]
+struct State {
+    /// Somebody asks; others wait for their turn.
+    busy: bool,
+    /// The target thread has a frame and waits for somebody to ask.
+    in_hand: bool,
+    /// The memory that is held out.
+    wanted: Option<Target>,
+    served: Option<Served>,
+    /// Whatever comes is from before privacy mode, until the target thread is told to forget.
+    stale: bool,
+    /// Nothing is served any more: what still comes is thrown away.
+    dry: bool,
+    ended: bool,
+    closed: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct Hatch {
+    state: Mutex<State>,
+    /// For the target thread: somebody asks, or nobody will.
+    asked: Condvar,
+    /// For those who ask.
+    answered: Condvar,
+}
+
+impl Hatch {
+    /// Asks for the next frame. `None` waits without end.
+    pub fn ask(&self, target: Target, patience: Option<Duration>) -> Asked {
+        // A time beyond the clock's end is no limit either.
+        let until = patience.and_then(|p| Instant::now().checked_add(p));
+        let mut state = self.lock();
+        while state.busy && !state.closed {
+            if over(until) {
+                return Asked::Timeout;
+            }
+            state = self.wait(state, until);
+        }
+        if state.closed {
+            return Asked::Closed;
+        }
+        state.busy = true;
+        state.wanted = Some(target);
+        self.asked.notify_one();
+        let with = loop {
+            match state.served.take() {
+                Some(served) => break Asked::Served(served),
+                None if state.closed => break Asked::Closed,
+                None if state.ended => break Asked::Ended,
+                // A frame in hand is as good as there, even for those who do not wait.
+                None if state.in_hand => state = self.wait(state, None),
+                None if over(until) => break Asked::Timeout,
+                None => state = self.wait(state, until),
+            }
+        };
+        self.leave(state, with)
+    }
+
+    /// Takes the memory back: from here on nobody writes to it.
+    fn leave(&self, mut state: MutexGuard<'_, State>, with: Asked) -> Asked {
+        state.wanted = None;
+        state.busy = false;
+        self.answered.notify_all();
+        with
+    }
+
+    /// Has frames thrown away until the pipeline tells its target to forget: between its queue and [`Server::send`] there
+    /// may be one that no queue can empty.
+    pub fn hold(&self) {
+        self.lock().stale = true;
+        self.asked.notify_one();
+    }
+
+    /// Waits until it has, so that the next [`Hatch::hold`] is not ended by this one's.
+    pub fn wait_fresh(&self) {
+        let state = self.lock();
+        let waits = |s: &mut State| s.stale && !s.ended && !s.closed;
+        drop(self.answered.wait_while(state, waits).unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Nothing that still comes is to be served.
+    pub fn dry_up(&self) {
+        self.lock().dry = true;
+        self.asked.notify_one();
+    }
+
+    /// Nobody will ask any more, and whoever does is sent away.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.asked.notify_one();
+        self.answered.notify_all();
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>, until: Option<Instant>) -> MutexGuard<'a, State> {
+        let Some(until) = until else {
+            return self.answered.wait(state).unwrap_or_else(PoisonError::into_inner);
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        self.answered.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn over(until: Option<Instant>) -> bool {
+    until.is_some_and(|until| Instant::now() >= until)
+}
+
+/// The pipeline's end of the hatch. When it is dropped, no frame will come any more.
+pub(crate) struct Server(pub Arc<Hatch>);
+
+impl FrameSink for Server {
+    fn send(&mut self, frame: &RedactedFrame) -> Result<()> {
+        let hatch = &self.0;
+        let mut state = hatch.lock();
+        let useless = |s: &State| s.closed || s.dry || s.stale;
+        state.in_hand = true;
+        let nobody = |s: &mut State| s.wanted.is_none() && !useless(s);
+        let mut state = hatch.asked.wait_while(state, nobody).unwrap_or_else(PoisonError::into_inner);
+        state.in_hand = false;
+        hatch.answered.notify_all();
+        if useless(&state) {
+            return Ok(());
+        }
+        if let Some(target) = state.wanted.take() {
+            // SAFETY: `wanted` is there only while its owner waits in `ask`, and the lock is held. Both formats are the
+            // stream's.
+            unsafe { target.write(&frame.view()) };
+            state.served = Some((frame.meta(), frame.outcome()));
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self) {
+        self.0.lock().stale = false;
+        self.0.answered.notify_all();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.0.lock().ended = true;
+        self.0.answered.notify_all();
+    }
+}

@@ -1,0 +1,271 @@
+//! From a configuration of C to a running stream.
+
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+
+#[cfg(feature = "models")]
+use milkglass::detect::backend::Backend;
+#[cfg(feature = "models")]
+use milkglass::detect::{Ensemble, ModelStore};
+use milkglass::{
+    Class, ColorMatrix, ColorRange, Detector, FrameFormat, FramePool, FrameSource, Orientation, Pipeline,
+    Policy, PolicyDefaults, PolicyFile, Setup,
+};
+
+use crate::detector::{Callback, Gate};
+use crate::fault::Fault;
+use crate::hatch::{Hatch, Server};
+use crate::inlet::{self, Inlet};
+use crate::picture::pixel_format;
+use crate::stream::{Running, Stream, Watched};
+use crate::text::optional;
+use crate::types::*;
+
+/// The most frames per second; more is a time in milliseconds, or a mistake.
+const MOST_FPS: f64 = 1000.0;
+/// The fewest buffers that can be asked for, and the most.
+const BUFFERS: std::ops::RangeInclusive<u32> = 4..=256;
+/// How long the pipeline's source may take to be asked for its first frame.
+const START: Duration = Duration::from_secs(10);
+/// The rate that is assumed of a camera that tells none.
+#[cfg(feature = "v4l2")]
+const USUAL_FPS: f64 = 30.0;
+
+/// What is hidden, and what it was at the start.
+pub(crate) struct Hiding {
+    file: PolicyFile,
+    defaults: PolicyDefaults,
+}
+
+impl Hiding {
+    fn new(file: PolicyFile) -> Hiding {
+        #[cfg(feature = "models")]
+        let defaults = {
+            let settings = file.preset.unwrap_or_default().settings(&[]);
+            PolicyDefaults {
+                face_grow: settings.face_grow,
+                person_grow: settings.person_grow,
+                ..PolicyDefaults::default()
+            }
+        };
+        #[cfg(not(feature = "models"))]
+        let defaults = PolicyDefaults::default();
+        Hiding { file, defaults }
+    }
+
+    fn policy(&self, file: &PolicyFile) -> Result<Policy, Fault> {
+        let still = file.builder(&self.defaults)?;
+        Ok(file.live(still).build()?)
+    }
+
+    /// The policy of another file, if only what can be exchanged differs.
+    pub fn exchanged(&self, file: &PolicyFile) -> Result<Policy, Fault> {
+        let (old, new) = (&self.file, file);
+        let loaded = [
+            ("preset", old.preset != new.preset),
+            ("min_score", old.min_score != new.min_score),
+            ("ladder", old.ladder != new.ladder),
+            ("backend", old.backend != new.backend),
+            ("threads", old.threads != new.threads),
+        ];
+        match loaded.iter().find(|(_, differs)| *differs) {
+            Some((key, _)) => Err(Fault::new(
+                milkglass_status::POLICY,
+                format!("{key} is read at the start alone: open a new stream to change it"),
+            )),
+            None => self.policy(file),
+        }
+    }
+}
+
+/// A policy from a text or a file; neither is the default policy.
+pub(crate) fn read_policy(text: Option<&str>, file: Option<&str>) -> Result<PolicyFile, Fault> {
+    let file = match (text, file) {
+        (Some(_), Some(_)) => return Err(Fault::argument("policy and policy_file are both set: set one")),
+        (Some(text), None) => PolicyFile::parse(text, "policy")?,
+        (None, Some(name)) => PolicyFile::read(Path::new(name))?,
+        (None, None) => PolicyFile::default(),
+    };
+    file.check()?;
+    Ok(file)
+}
+
+/// Opens what a configuration describes.
+///
+/// # Safety
+/// Texts are NULL or end with zero; function and context are good until the stream is closed.
+pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
+    // SAFETY: the caller's promise.
+    let (text, file) =
+        unsafe { (optional(config.policy, "policy")?, optional(config.policy_file, "policy_file")?) };
+    // SAFETY: the caller's promise.
+    let (camera, models) =
+        unsafe { (optional(config.camera, "camera")?, optional(config.models, "models")?) };
+    if config.reserved != 0 {
+        return Err(Fault::argument("config.reserved is not zero: set the whole structure to zero first"));
+    }
+    if config.buffers != 0 && !BUFFERS.contains(&config.buffers) {
+        return Err(Fault::argument(format!("buffers is {}: 4 to 256, or 0", config.buffers)));
+    }
+    let orientation = Orientation::from_exif(config.orientation.max(1).try_into().unwrap_or(0));
+    let orientation = orientation
+        .ok_or_else(|| Fault::argument(format!("orientation is {}: 1 to 8", config.orientation)))?;
+    let hiding = Hiding::new(read_policy(text, file)?);
+    let policy = hiding.policy(&hiding.file)?;
+    // Before the camera: a mistake in it is told sooner, and the camera is not switched on for nothing.
+    // SAFETY: the caller's promise.
+    let detectors = unsafe { detectors(config, &hiding.file, &policy, models) }?;
+
+    let gate = Gate::new();
+    let detectors = detectors.into_iter().map(|d| gate.guard(d)).collect();
+    let (tell_pool, pool) = sync_channel(1);
+    let (format, fps, source, frames) = match camera {
+        Some(device) => {
+            let (source, format, fps) = capture(config, device, orientation)?;
+            (format, fps, source, None)
+        }
+        None => {
+            let format = pushed(config)?.with_orientation(orientation);
+            let (frames, outlet) = inlet::pair(tell_pool);
+            (format, rate(config.fps)?, Box::new(outlet) as Box<dyn FrameSource>, Some(frames))
+        }
+    };
+    let alive = Arc::new(());
+    let watched = Arc::downgrade(&alive);
+    let hatch = Arc::new(Hatch::default());
+    let pipeline = Pipeline::spawn(Setup {
+        policy,
+        format,
+        buffers: (config.buffers != 0).then_some(config.buffers as usize),
+        privacy: config.privacy != 0,
+        source: Box::new(Watched { source, _alive: alive }),
+        detectors,
+        sinks: vec![("milkglass_take".into(), Box::new(Server(Arc::clone(&hatch))))],
+        fps,
+    })?;
+    let inlet = match frames {
+        Some(frames) => Some(Inlet::new(first(&pool)?, frames)),
+        None => None,
+    };
+    Ok(Stream {
+        format,
+        fps,
+        hiding,
+        hatch,
+        gate,
+        inlet,
+        skipped: AtomicU64::new(0),
+        pipeline: RwLock::new(Running::Yes(pipeline)),
+        exchange: Mutex::new(()),
+        source: watched,
+    })
+}
+
+fn first(pool: &std::sync::mpsc::Receiver<FramePool>) -> Result<FramePool, Fault> {
+    let late = |_| Fault::new(milkglass_status::STOPPED, "the stream's threads did not start");
+    pool.recv_timeout(START).map_err(late)
+}
+
+fn rate(fps: f64) -> Result<f64, Fault> {
+    match fps > 0.0 && fps <= MOST_FPS {
+        true => Ok(fps),
+        false => Err(Fault::argument(format!("fps is {fps}: above 0, at most {MOST_FPS}"))),
+    }
+}
+
+fn pushed(config: &milkglass_config) -> Result<FrameFormat, Fault> {
+    let matrix = match config.matrix {
+        0 | 601 => ColorMatrix::Bt601,
+        709 => ColorMatrix::Bt709,
+        2020 => ColorMatrix::Bt2020,
+        other => return Err(Fault::argument(format!("matrix is {other}: 0, 601, 709 or 2020"))),
+    };
+    let range = if config.full_range == 0 { ColorRange::Limited } else { ColorRange::Full };
+    let format = FrameFormat::new(pixel_format(config.fourcc)?, config.width, config.height)?;
+    Ok(format.with_color(range, matrix))
+}
+
+type Opened = (Box<dyn FrameSource>, FrameFormat, f64);
+
+#[cfg(feature = "v4l2")]
+fn capture(config: &milkglass_config, device: &str, orientation: Orientation) -> Result<Opened, Fault> {
+    use milkglass::v4l2::{CameraFormat, V4l2Config, V4l2Source};
+    let mut wanted = V4l2Config::new(device);
+    wanted.orientation = orientation;
+    wanted.size = match (config.width, config.height) {
+        (0, 0) => None,
+        size => Some(size),
+    };
+    wanted.fps = if config.fps == 0.0 { None } else { Some(rate(config.fps)?) };
+    let pixel = match config.fourcc {
+        0 => None,
+        code => Some(pixel_format(code)?),
+    };
+    let fits = |c: &CameraFormat| pixel.is_none_or(|pixel| c.pixel_format() == pixel);
+    wanted.formats =
+        CameraFormat::ALL.into_iter().filter(fits).flat_map(CameraFormat::fourccs).copied().collect();
+    let (source, format) = V4l2Source::open(&wanted)?;
+    let fps = source.fps().unwrap_or(USUAL_FPS);
+    Ok((Box::new(source), format, fps))
+}
+
+#[cfg(not(feature = "v4l2"))]
+fn capture(_: &milkglass_config, _: &str, _: Orientation) -> Result<Opened, Fault> {
+    Err(Fault::argument("this build of the library has no cameras (feature `v4l2`): push frames instead"))
+}
+
+/// The program's detector, or our own with its ladder; none when zones alone are hidden.
+///
+/// # Safety
+/// Function and context are good until the stream is closed.
+unsafe fn detectors(
+    config: &milkglass_config,
+    file: &PolicyFile,
+    policy: &Policy,
+    models: Option<&str>,
+) -> Result<Vec<Box<dyn Detector>>, Fault> {
+    if config.detect.is_none() {
+        if config.detects != 0 || !config.context.is_null() {
+            return Err(Fault::argument("detects or context is set, but detect is NULL"));
+        }
+        let classes: Vec<Class> = policy.classes().collect();
+        return if classes.is_empty() { Ok(Vec::new()) } else { ours(file, &classes, models) };
+    }
+    if config.detects == 0 || config.detects & !(MILKGLASS_FACES | MILKGLASS_PERSONS) != 0 {
+        let why = "it needs MILKGLASS_FACES, MILKGLASS_PERSONS or both";
+        return Err(Fault::argument(format!("detects is {:#x}: {why}", config.detects)));
+    }
+    // SAFETY: the caller's promise.
+    let callback = unsafe { Callback::new(config.detect, config.context, config.detects) };
+    Ok(vec![Box::new(callback)])
+}
+
+#[cfg(feature = "models")]
+fn ours(file: &PolicyFile, classes: &[Class], models: Option<&str>) -> Result<Vec<Box<dyn Detector>>, Fault> {
+    let threads = file.threads.map_or_else(cores, |n| n as usize);
+    let backend = Backend::choose(file.backend.unwrap_or_default(), threads)?;
+    let store = models.map_or_else(ModelStore::locate, |dir| Ok(ModelStore::new(dir)))?;
+    let rungs = [file.preset.unwrap_or_default()].into_iter().chain(file.ladder.iter().flatten().copied());
+    let mut detectors: Vec<Box<dyn Detector>> = Vec::new();
+    for preset in rungs {
+        let mut settings = preset.settings(classes);
+        if let Some(score) = file.min_score {
+            settings.passes.iter_mut().filter(|p| p.class == Class::Face).for_each(|p| p.score = score);
+        }
+        detectors.push(Box::new(Ensemble::load(&store, &backend, &settings)?));
+    }
+    Ok(detectors)
+}
+
+#[cfg(feature = "models")]
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+#[cfg(not(feature = "models"))]
+fn ours(_: &PolicyFile, _: &[Class], _: Option<&str>) -> Result<Vec<Box<dyn Detector>>, Fault> {
+    Err(Fault::argument("this build of the library has no models (feature `rten` or `ort`): set detect"))
+}

@@ -1,0 +1,245 @@
+//! An open stream: a pipeline, its inlet, its hatch, and how they end.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::time::{Duration, Instant};
+
+use milkglass::{
+    Captured, FrameFormat, FramePool, FrameSource, Outcome, Pipeline, PolicyFile, Result, State, Status,
+    Timestamp,
+};
+
+use crate::detector::Gate;
+use crate::fault::Fault;
+use crate::hatch::{Asked, Hatch};
+use crate::inlet::Inlet;
+use crate::opening::Hiding;
+use crate::picture::{self, Source, Target};
+use crate::types::*;
+
+/// How long closing waits for a camera to be given back; it looks up every half second.
+const PARTING: Duration = Duration::from_secs(2);
+
+/// A stream. All its methods may be called from every thread.
+pub struct Stream {
+    pub(crate) format: FrameFormat,
+    pub(crate) fps: f64,
+    pub(crate) hiding: Hiding,
+    pub(crate) hatch: Arc<Hatch>,
+    pub(crate) gate: Gate,
+    /// `None`: the library captures.
+    pub(crate) inlet: Option<Inlet>,
+    pub(crate) skipped: AtomicU64,
+    pub(crate) pipeline: RwLock<Running>,
+    /// One exchange of the policy, or of privacy mode, at a time.
+    pub(crate) exchange: Mutex<()>,
+    /// Dead when the source is gone.
+    pub(crate) source: Weak<()>,
+}
+
+/// A pipeline, or what it left behind.
+pub(crate) enum Running {
+    Yes(Pipeline),
+    Ended(Box<Status>, Option<Fault>),
+}
+
+impl Stream {
+    /// # Safety
+    /// The planes of `picture` are readable as it says.
+    pub(crate) unsafe fn push(&self, picture: &milkglass_picture) -> Result<milkglass_status, Fault> {
+        let Some(inlet) = &self.inlet else {
+            return Err(Fault::argument("the library captures this stream's frames from a camera itself"));
+        };
+        let planes = Source::check(picture, &self.format)?;
+        // SAFETY: the caller's promise.
+        match unsafe { inlet.push(&planes, Timestamp::from_nanos(picture.captured)) }? {
+            milkglass_status::SKIPPED => {
+                self.skipped.fetch_add(1, Ordering::Relaxed);
+                Ok(milkglass_status::SKIPPED)
+            }
+            milkglass_status::STOPPED => Err(self.stopped()),
+            status => Ok(status),
+        }
+    }
+
+    /// # Safety
+    /// The planes of `frame` are writable as it says.
+    pub(crate) unsafe fn take(
+        &self,
+        frame: &mut milkglass_frame,
+        timeout_ms: i32,
+    ) -> Result<milkglass_status, Fault> {
+        let target = Target::check(frame, &self.format)?;
+        let patience = u64::try_from(timeout_ms).ok().map(Duration::from_millis);
+        match self.hatch.ask(target, patience) {
+            Asked::Served((meta, outcome)) => {
+                frame.captured = meta.captured.as_nanos();
+                frame.sequence = meta.sequence;
+                frame.outcome = match outcome {
+                    Outcome::Covered => milkglass_outcome::COVERED,
+                    _ => milkglass_outcome::OBSCURED,
+                } as u32;
+                frame.reserved = 0;
+                Ok(milkglass_status::OK)
+            }
+            Asked::Timeout => Ok(milkglass_status::TIMEOUT),
+            Asked::Closed => Err(Fault::new(milkglass_status::NO_STREAM, "the stream was closed meanwhile")),
+            Asked::Ended => match self.settle() {
+                Some(fault) => Err(fault),
+                None => Ok(milkglass_status::END),
+            },
+        }
+    }
+
+    pub(crate) fn finish(&self) {
+        match &self.inlet {
+            // Its source ends after what was pushed before.
+            Some(inlet) => inlet.shut(),
+            None => {
+                if let Running::Yes(pipeline) = &*self.running() {
+                    pipeline.stop();
+                }
+            }
+        }
+    }
+
+    pub(crate) fn set_privacy(&self, on: bool) -> Result<(), Fault> {
+        let _one = self.exchange.lock().unwrap_or_else(PoisonError::into_inner);
+        if on {
+            self.hatch.hold();
+        }
+        let told = match &*self.running() {
+            Running::Yes(pipeline) => pipeline.set_privacy(on).is_ok(),
+            Running::Ended(..) => false,
+        };
+        match (told, on) {
+            (true, true) => self.hatch.wait_fresh(),
+            // What it left may still wait to be taken, and cannot be obscured any more.
+            (false, true) => self.hatch.dry_up(),
+            _ => {}
+        }
+        if told { Ok(()) } else { Err(self.stopped()) }
+    }
+
+    pub(crate) fn set_policy(&self, file: &PolicyFile) -> Result<(), Fault> {
+        let _one = self.exchange.lock().unwrap_or_else(PoisonError::into_inner);
+        let policy = self.hiding.exchanged(file)?;
+        if let Running::Yes(pipeline) = &*self.running() {
+            return Ok(pipeline.set_policy(policy)?);
+        }
+        Err(self.stopped())
+    }
+
+    pub(crate) fn layout(&self) -> milkglass_layout {
+        let mut layout = milkglass_layout {
+            size: size_of::<milkglass_layout>(),
+            fourcc: picture::fourcc(&self.format),
+            width: self.format.width(),
+            height: self.format.height(),
+            planes: 0,
+            row_bytes: [0; 3],
+            rows: [0; 3],
+            fps: self.fps,
+        };
+        for (n, plane) in self.format.planes().iter().enumerate() {
+            layout.planes += 1;
+            (layout.row_bytes[n], layout.rows[n]) = (plane.row_bytes(), plane.height as usize);
+        }
+        layout
+    }
+
+    pub(crate) fn stats(&self) -> milkglass_stats {
+        let status = match &*self.running() {
+            Running::Yes(pipeline) => pipeline.status(),
+            Running::Ended(status, _) => **status,
+        };
+        let nanos = |d: Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
+        milkglass_stats {
+            size: size_of::<milkglass_stats>(),
+            state: match status.state {
+                State::Starting => milkglass_state::STARTING,
+                State::Covered => milkglass_state::COVERED,
+                State::Privacy => milkglass_state::PRIVACY,
+                State::NoCamera => milkglass_state::NO_CAMERA,
+                State::Stopped => milkglass_state::STOPPED,
+                _ => milkglass_state::DEGRADED,
+            } as u32,
+            level: u32::try_from(status.level).unwrap_or(u32::MAX),
+            pushed: status.stats.pushed,
+            covered: status.stats.covered,
+            obscured: status.stats.obscured,
+            dropped: status.stats.dropped,
+            skipped: status.skipped + self.skipped.load(Ordering::Relaxed),
+            missed: status.target_drops,
+            observations: status.stats.observations,
+            detector_errors: status.stats.detector_errors + status.stats.lost_jobs,
+            exposure: nanos(status.exposure),
+            detection: nanos(status.detection),
+            detecting: nanos(status.detecting),
+            latency: nanos(status.latency),
+            heartbeat: status.heartbeat,
+        }
+    }
+
+    /// Ends it at once. Nothing of the program is touched afterwards.
+    pub(crate) fn close(&self) {
+        self.hatch.close();
+        if let Some(inlet) = &self.inlet {
+            inlet.shut();
+        }
+        if let Running::Yes(pipeline) = &*self.running() {
+            pipeline.stop();
+        }
+        self.gate.close();
+        self.settle();
+        let start = Instant::now();
+        while self.source.strong_count() > 0 && start.elapsed() < PARTING {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Waits for a pipeline that ends, and keeps what it leaves: its last figures, and its fault if it had one.
+    fn settle(&self) -> Option<Fault> {
+        let mut running = self.pipeline.write().unwrap_or_else(PoisonError::into_inner);
+        if let Running::Ended(_, fault) = &*running {
+            return fault.clone();
+        }
+        let nothing = Running::Ended(Box::default(), None);
+        let Running::Yes(pipeline) = std::mem::replace(&mut *running, nothing) else { return None };
+        let mut status = pipeline.status();
+        let fault = match pipeline.join() {
+            Ok(stats) => {
+                status.stats = stats;
+                None
+            }
+            Err(e) => Some(Fault::new(milkglass_status::STOPPED, e.to_string())),
+        };
+        status.state = State::Stopped;
+        *running = Running::Ended(Box::new(status), fault.clone());
+        fault
+    }
+
+    fn stopped(&self) -> Fault {
+        let why = match &*self.running() {
+            Running::Ended(_, Some(fault)) => fault.text.clone(),
+            _ => "the stream has ended; nothing leaves it any more".into(),
+        };
+        Fault::new(milkglass_status::STOPPED, why)
+    }
+
+    fn running(&self) -> std::sync::RwLockReadGuard<'_, Running> {
+        self.pipeline.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A source whose end can be waited for.
+pub(crate) struct Watched {
+    pub source: Box<dyn FrameSource>,
+    pub _alive: Arc<()>,
+}
+
+impl FrameSource for Watched {
+    fn capture(&mut self, pool: &FramePool) -> Result<Captured> {
+        self.source.capture(pool)
+    }
+}

@@ -1,0 +1,219 @@
+//! Programs in C and C++ against the library as it is built: with every warning, under AddressSanitizer, under valgrind,
+//! with the shared and the static library.
+//!
+//! They need gcc, g++ and valgrind (`.ci/setup.sh tests`).
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+const HERE: &str = env!("CARGO_MANIFEST_DIR");
+
+/// A folder with the libraries under the names that `make install` gives them.
+fn libraries() -> &'static Path {
+    static DIR: OnceLock<PathBuf> = OnceLock::new();
+    DIR.get_or_init(|| {
+        let built = std::env::current_exe().unwrap().parent().unwrap().to_path_buf();
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("capi");
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(&dir).unwrap();
+        let newest = |suffix: &str| {
+            let mut found: Vec<_> = [built.clone(), built.parent().unwrap().to_path_buf()]
+                .iter()
+                .flat_map(|dir| fs::read_dir(dir).unwrap().flatten())
+                .filter(|entry| {
+                    let name = entry.file_name().into_string().unwrap_or_default();
+                    name.starts_with("libmilkglass_capi") && name.ends_with(suffix)
+                })
+                .map(|entry| (entry.metadata().unwrap().modified().unwrap(), entry.path()))
+                .collect();
+            found.sort();
+            found.pop().unwrap_or_else(|| panic!("no {suffix} in {}", built.display())).1
+        };
+        let link = |from: &Path, to: &str| std::os::unix::fs::symlink(from, dir.join(to)).unwrap();
+        let shared = newest(".so");
+        link(&shared, "libmilkglass.so.0");
+        link(&shared, "libmilkglass.so");
+        fs::create_dir(dir.join("static")).unwrap();
+        link(&newest(".a"), "static/libmilkglass.a");
+        dir
+    })
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Link {
+    Shared,
+    Static,
+}
+
+fn build(source: &str, variant: &str, link: Link, flags: &[&str]) -> PathBuf {
+    let (dir, name) = (libraries(), Path::new(source).file_stem().unwrap().to_str().unwrap());
+    let program = dir.join(format!("{name}-{variant}"));
+    let (compiler, standard) =
+        if source.ends_with(".cpp") { ("g++", "-std=c++17") } else { ("gcc", "-std=gnu11") };
+    let mut command = Command::new(compiler);
+    command.arg(standard).args(["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-g", "-O1", "-I", HERE]);
+    // C++ of the day has no designated initialisers, and those of C need not name every field.
+    command.args(["-Wno-missing-field-initializers"]).args(flags);
+    command.arg(Path::new(HERE).join(source)).arg("-o").arg(&program);
+    match link {
+        Link::Shared => {
+            command.arg("-L").arg(dir).arg(format!("-Wl,-rpath,{}", dir.display())).arg("-lmilkglass")
+        }
+        Link::Static => command.arg(dir.join("static/libmilkglass.a")),
+    };
+    run(command.args(["-lpthread", "-ldl", "-lm"]), b"");
+    program
+}
+
+fn output(command: &mut Command, input: &[u8]) -> Output {
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child =
+        child.unwrap_or_else(|e| panic!("{command:?}: {e} (.ci/setup.sh tests installs what is missing)"));
+    let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_vec());
+    // It may end before it has read all.
+    let writer = std::thread::spawn(move || stdin.write_all(&input));
+    let output = child.wait_with_output().unwrap();
+    let _ = writer.join();
+    output
+}
+
+fn run(command: &mut Command, input: &[u8]) -> String {
+    let output = output(command, input);
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{command:?}: {}\n{out}\n{err}", output.status);
+    out.into_owned()
+}
+
+const SANITIZED: &[&str] = &["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+
+fn valgrind(program: &Path) -> Command {
+    let mut command = Command::new("valgrind");
+    command.args([
+        "--quiet",
+        "--error-exitcode=99",
+        "--leak-check=full",
+        "--show-leak-kinds=definite,indirect",
+    ]);
+    command.args(["--errors-for-leak-kinds=definite,indirect", "--fair-sched=yes"]);
+    command.arg(program);
+    command
+}
+
+#[test]
+fn whatever_a_program_does_wrong_is_an_error() {
+    assert_eq!(
+        run(&mut Command::new(build("tests/c/abuse.c", "asan", Link::Shared, SANITIZED)), b""),
+        "done\n"
+    );
+    let program = build("tests/c/abuse.c", "plain", Link::Shared, &[]);
+    assert_eq!(run(&mut valgrind(&program), b""), "done\n");
+}
+
+#[test]
+fn no_marked_byte_leaves_whatever_fails() {
+    let program = build("tests/c/guarantee.c", "asan", Link::Static, SANITIZED);
+    let said = run(&mut Command::new(program), b"");
+    assert!(said.ends_with("done\n"), "{said}");
+    let program = build("tests/c/guarantee.c", "plain", Link::Shared, &[]);
+    let said = run(&mut valgrind(&program), b"");
+    assert!(said.ends_with("done\n"), "{said}");
+}
+
+#[test]
+fn an_exception_from_a_callback_ends_the_program() {
+    let program = build("tests/c/throws.cpp", "plain", Link::Shared, &[]);
+    let output = output(&mut Command::new(program), b"");
+    assert_eq!(output.status.signal(), Some(6), "{output:?}");
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn the_example_with_an_npu_hides_what_it_finds() {
+    for (variant, link) in [("asan", Link::Shared), ("asan-static", Link::Static)] {
+        let said = run(&mut Command::new(build("examples/npu.c", variant, link, SANITIZED)), b"");
+        assert!(said.contains(" 0 with bright pixels left"), "{said}");
+    }
+    let said = run(&mut valgrind(&build("examples/npu.c", "plain", Link::Shared, &[])), b"");
+    assert!(said.contains(" 0 with bright pixels left"), "{said}");
+}
+
+/// As a package is built: everything below DESTDIR, found by pkg-config alone, by the name that the linker writes down.
+#[test]
+fn what_is_installed_is_found_and_exports_nothing_else() {
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("installed");
+    let _ = fs::remove_dir_all(&root);
+    let shared = fs::canonicalize(libraries().join("libmilkglass.so")).unwrap();
+    let mut install = Command::new(Path::new(HERE).join("install.sh"));
+    install
+        .arg(shared.parent().unwrap())
+        .env("PREFIX", "/opt/milkglass")
+        .env("DESTDIR", &root)
+        .env("STRIP", "true");
+    run(&mut install, b"");
+    let lib = root.join("opt/milkglass/lib");
+    assert!(root.join("opt/milkglass/share/milkglass/models/yunet.onnx").is_file());
+    let mut pkg = Command::new("pkg-config");
+    pkg.args(["--cflags", "--libs", "milkglass"]).env("PKG_CONFIG_SYSROOT_DIR", &root);
+    let flags = run(pkg.env("PKG_CONFIG_LIBDIR", lib.join("pkgconfig")), b"");
+    let program = root.join("npu");
+    let mut gcc = Command::new("gcc");
+    run(
+        gcc.arg(Path::new(HERE).join("examples/npu.c"))
+            .args(flags.split_whitespace())
+            .arg("-o")
+            .arg(&program),
+        b"",
+    );
+    fs::remove_file(lib.join("libmilkglass.so")).unwrap();
+    let said = run(Command::new(&program).env("LD_LIBRARY_PATH", &lib), b"");
+    assert!(said.contains(" 0 with bright pixels left"), "{said}");
+
+    let symbols =
+        run(Command::new("nm").args(["-D", "--defined-only"]).arg(lib.join("libmilkglass.so.0")), b"");
+    let names: Vec<&str> = symbols.lines().filter_map(|line| line.split_whitespace().last()).collect();
+    let header = fs::read_to_string(Path::new(HERE).join("milkglass.h")).unwrap();
+    assert_eq!(names.len(), 12, "{names:?}");
+    assert!(names.iter().all(|name| header.contains(&format!("{name}("))), "{names:?}");
+}
+
+/// Zones need no model, so that this runs in every build; the zone is the left half.
+#[test]
+fn the_forty_lines_redact_what_is_piped_through() {
+    const ZONE: &str =
+        "faces = 'off'\n[[zone]]\nname = 'left'\narea = [[0, 0], [0.5, 0], [0.5, 1], [0, 1]]\n";
+    let source = fs::read_to_string(Path::new(HERE).join("examples/redact.c")).unwrap();
+    let lines = source.lines().filter(|l| !l.trim().is_empty() && !l.trim().starts_with("//")).count();
+    assert!(lines <= 40, "{lines} lines of C");
+    let guide = fs::read_to_string(Path::new(HERE).join("../docs/INTEGRATING.md")).unwrap();
+    let program = &source[source.find("#include").unwrap()..];
+    assert!(guide.contains(program), "docs/INTEGRATING.md shows another program than examples/redact.c");
+    let raw = vec![200u8; 64 * 48 * 3 / 2 * 10];
+    let mut command = Command::new(build("examples/redact.c", "asan", Link::Shared, SANITIZED));
+    let output = output(command.args(["64", "48", ZONE]), &raw);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(output.stdout.len(), raw.len());
+    for row in output.stdout.chunks_exact(64 * 48 * 3 / 2).flat_map(|frame| frame[..64 * 48].chunks_exact(64))
+    {
+        assert!(row[..32].iter().all(|v| *v == 16) && row[32..].iter().all(|v| *v == 200), "{row:?}");
+    }
+    let wrong = self::output(command.args(["nonsense"]), b"");
+    assert!(wrong.status.code() == Some(0) || !wrong.stderr.is_empty());
+}
+
+#[test]
+fn the_example_in_cpp_tells_what_is_wrong_with_a_camera() {
+    let program = build("examples/camera.cpp", "asan", Link::Shared, SANITIZED);
+    let policy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("zone.toml");
+    fs::write(&policy, "faces = 'off'\n[[zone]]\nname = 'all'\narea = [[0, 0], [1, 0], [1, 1]]\n").unwrap();
+    let output = output(Command::new(program).arg("/dev/nonexistent").arg(policy), b"");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let reason = if cfg!(feature = "v4l2") { "/dev/nonexistent" } else { "no cameras" };
+    assert!(said.contains(reason), "{said}");
+    assert!(output.stdout.is_empty());
+}

@@ -1,0 +1,149 @@
+//! `milkglass policy keygen|lock|verify|compare`: policies that their owner has locked.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use milkglass::detect::ModelStore;
+use milkglass::detect::backend::Backend;
+use milkglass::{
+    BackendChoice, Bound, Class, FrameFormat, Lock, OwnerSecret, PixelFormat, PolicyFile, Preset,
+};
+
+use crate::hiding::owner_key;
+use crate::outcome::Failure;
+
+/// `milkglass policy lock`
+#[derive(Args, Clone, Debug)]
+pub struct LockArgs {
+    /// The policy to lock (TOML)
+    pub file: PathBuf,
+    /// The owner's secret key, from `milkglass policy keygen`
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+    /// The lock file to write
+    #[arg(short, long, value_name = "FILE.lock")]
+    pub output: PathBuf,
+    /// Its number; a device refuses one below the newest that it has seen [default: seconds since 1970]
+    #[arg(long, value_name = "N")]
+    pub serial: Option<u64>,
+    /// Allow no other models than those that are here for the policy's preset and stronger ones, by hash [default: any]
+    #[arg(long)]
+    pub bind_models: bool,
+    /// Folder of the models
+    #[arg(long, value_name = "DIR")]
+    pub models: Option<PathBuf>,
+    /// Allow no other inference runtime than the ONNX Runtime that is found here, by hash [default: any]
+    #[arg(long)]
+    pub bind_runtime: bool,
+}
+
+/// Makes a key pair: the secret at `path`, for its owner's eyes alone, and the public key beside it.
+pub fn keygen(path: &Path) -> Result<String, Failure> {
+    let secret = OwnerSecret::generate()?;
+    let public = path.with_extension("pub");
+    let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let wrong = |path: &Path, e: std::io::Error| Failure::new(format!("{}: {e}", path.display()));
+    written.and_then(|mut f| writeln!(f, "{}", secret.to_text())).map_err(|e| wrong(path, e))?;
+    fs::write(&public, format!("{}\n", secret.public())).map_err(|e| wrong(&public, e))?;
+    Ok(format!(
+        "{}: the secret key. Keep it off the device: whoever has it can weaken the policy.\n{}: the public key, {}\n",
+        path.display(),
+        public.display(),
+        secret.public()
+    ))
+}
+
+/// Signs a policy.
+pub fn lock(args: &LockArgs) -> Result<String, Failure> {
+    let read = |path: &Path| {
+        fs::read_to_string(path)
+            .map_err(|e| Failure::new(format!("{}: it cannot be read: {e}", path.display())))
+    };
+    let secret = OwnerSecret::parse(&read(&args.key)?)?;
+    // Read as a policy first, for errors with line and column.
+    let policy = PolicyFile::read(&args.file)?;
+    let models = if args.bind_models { models(&policy, args)? } else { BTreeMap::new() };
+    let runtime = match args.bind_runtime {
+        true => {
+            let backend = Backend::choose(BackendChoice::Ort, 1)?;
+            backend.library().map(|(_, hash)| hash)
+        }
+        false => None,
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let bound = Bound { serial: args.serial.unwrap_or(now), models, runtime };
+    let text = Lock::sign(&read(&args.file)?, &bound, &secret)?;
+    fs::write(&args.output, &text).map_err(|e| Failure::new(format!("{}: {e}", args.output.display())))?;
+    let lock = Lock::parse(&text, "the lock", None)?;
+    Ok(format!("{}: {}", args.output.display(), describe(&lock)))
+}
+
+/// The models of the policy's preset, of those it may fall back to, and of stronger ones.
+fn models(policy: &PolicyFile, args: &LockArgs) -> Result<BTreeMap<String, String>, Failure> {
+    let store = args.models.as_ref().map(ModelStore::new).map_or_else(ModelStore::locate, Ok)?;
+    let used = policy.ladder.iter().flatten().copied().chain([policy.preset.unwrap_or_default()]);
+    let least = used.min().unwrap_or_default();
+    let presets = [Preset::Fast, Preset::Balanced, Preset::Careful].into_iter().filter(|p| *p >= least);
+    let mut models = BTreeMap::new();
+    for preset in presets {
+        // Of every class: who strengthens the policy may hide more than it says.
+        for pass in preset.settings(&Class::ALL).passes {
+            let manifest = store.manifest(&pass.model)?;
+            store.read(&manifest)?;
+            models.insert(manifest.name, manifest.sha256);
+        }
+    }
+    Ok(models)
+}
+
+/// Checks a lock's signature and says what it binds.
+pub fn verify(path: &Path, owner: Option<&Path>) -> Result<String, Failure> {
+    let owner = owner.map(owner_key).transpose()?;
+    let lock = Lock::read(path, owner.as_ref())?;
+    let mut text = format!("{}: the signature fits; {}", path.display(), describe(&lock));
+    if owner.is_none() {
+        text += "note: whose key that is was not checked; name the one you expect with --owner-key\n";
+    }
+    Ok(text)
+}
+
+fn describe(lock: &Lock) -> String {
+    let bound = lock.bound();
+    let mut text = format!("number {}, owner {}\n", bound.serial, lock.owner());
+    for (name, hash) in &bound.models {
+        let _ = writeln!(text, "model {name}: only the one with the SHA-256 {hash}");
+    }
+    match &bound.runtime {
+        Some(hash) => drop(writeln!(text, "inference runtime: only the one with the SHA-256 {hash}")),
+        None => text += "inference runtime: any\n",
+    }
+    text
+}
+
+/// Tells what `new` would weaken of `base`, each a policy or a lock file; whether it weakens nothing.
+pub fn compare(base: &Path, new: &Path, size: &str) -> Result<(String, bool), Failure> {
+    let sides = size.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
+    let (width, height) = sides
+        .ok_or_else(|| Failure::new(format!("--size {size}: write a width and a height, as 1920x1080")))?;
+    let format = FrameFormat::new(PixelFormat::Nv12, width, height)?;
+    let weaker = either(new)?.weakenings(&either(base)?, &format)?;
+    if weaker.is_empty() {
+        return Ok(("it protects at least as much\n".into(), true));
+    }
+    Ok((weaker.iter().map(|w| format!("weaker: {w}\n")).collect(), false))
+}
+
+/// A policy, from a policy or a lock file.
+pub fn either(path: &Path) -> Result<PolicyFile, Failure> {
+    match Lock::read(path, None) {
+        Ok(lock) => Ok(lock.policy().clone()),
+        Err(_) if path.extension().is_none_or(|e| e != "lock") => Ok(PolicyFile::read(path)?),
+        Err(e) => Err(e.into()),
+    }
+}

@@ -1,0 +1,295 @@
+//! Against the definition, and every set against the plain one.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::detect::manifest::ChannelOrder;
+use crate::frame::{ColorMatrix, ColorRange, DetectJob, FrameMeta, FramePool, RawFrame, ViewMut};
+use crate::geometry::Orientation;
+use crate::time::Timestamp;
+
+const FORMATS: [PixelFormat; 4] =
+    [PixelFormat::Nv12, PixelFormat::I420, PixelFormat::Yuyv, PixelFormat::Rgb24];
+
+fn input(channels: ChannelOrder) -> Input {
+    Input { name: "x".into(), channels, pad: 114, multiple: 32, mean: [0.0; 3], scale: [1.0; 3] }
+}
+
+fn orientations() -> impl Iterator<Item = Orientation> {
+    (1..=8).filter_map(Orientation::from_exif)
+}
+
+/// A frame whose pixel (x, y) has luma (or red, green and blue) `luma(x, y)` and grey chroma.
+fn frame(pool: &FramePool, luma: &dyn Fn(u32, u32) -> u8) -> RawFrame {
+    let meta = FrameMeta { sequence: 0, captured: Timestamp::ZERO };
+    let write = |view: &mut ViewMut<'_>| {
+        let format = *view.format();
+        for (i, plane) in format.planes().iter().enumerate() {
+            for y in 0..plane.height {
+                let row = view.row_mut(i, y);
+                for (x, sample) in (0..).zip(row.chunks_exact_mut(plane.channels)) {
+                    match format.pixel() {
+                        PixelFormat::Yuyv => {
+                            let second = (2 * x + 1).min(format.width() - 1);
+                            sample.copy_from_slice(&[luma(2 * x, y), 128, luma(second, y), 128]);
+                        }
+                        PixelFormat::Rgb24 => sample.fill(luma(x, y)),
+                        _ if i == 0 => sample.fill(luma(x, y)),
+                        _ => sample.fill(128),
+                    }
+                }
+            }
+        }
+        Ok(())
+    };
+    pool.fill(meta, write).unwrap().unwrap()
+}
+
+/// A frame of random bytes.
+fn noise(format: FrameFormat, seed: u32) -> DetectJob {
+    let (pool, mut noise) = (FramePool::new(format, 1), seed);
+    let frame = pool.fill(FrameMeta { sequence: 0, captured: Timestamp::ZERO }, |view| {
+        for plane in 0..view.format().planes().len() {
+            for y in 0..view.format().planes()[plane].height {
+                for v in view.row_mut(plane, y) {
+                    noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    *v = (noise >> 24) as u8;
+                }
+            }
+        }
+        Ok(())
+    });
+    frame.unwrap().unwrap().lend(std::sync::Arc::default())
+}
+
+fn load(format: FrameFormat, long_side: u32, luma: &dyn Fn(u32, u32) -> u8) -> Letterbox {
+    let pool = FramePool::new(format, 1);
+    let input = input(ChannelOrder::Rgb);
+    let mut letterbox = Letterbox::new(&format, long_side, &input);
+    let job = frame(&pool, luma).lend(std::sync::Arc::default());
+    letterbox.load(&job.view(), &input);
+    letterbox
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// A bright rectangle of the stored picture is bright in the tensor where the inverse mapping says it is, and
+    /// nowhere else, in every format and orientation, shrunk and enlarged.
+    #[test]
+    fn what_the_tensor_shows_maps_back(
+        (width, height) in (24u32..90, 24u32..90), long_side in 20u32..140, which in 0usize..4, exif in 1u8..=8,
+        (fx, fy, fw, fh) in (0.0..0.5, 0.0..0.5, 0.3..0.5, 0.3..0.5),
+    ) {
+        let orientation = Orientation::from_exif(exif).unwrap();
+        let format = FrameFormat::new(FORMATS[which], width, height).unwrap()
+            .with_color(ColorRange::Full, ColorMatrix::Bt601).with_orientation(orientation);
+        let at = |f: f64, n: u32| (f * f64::from(n)) as u32;
+        let (x0, y0) = (at(fx, width), at(fy, height));
+        let (x1, y1) = (x0 + at(fw, width).max(6), y0 + at(fh, height).max(6));
+        let bright = |x: u32, y: u32| x >= x0 && x < x1.min(width) && y >= y0 && y < y1.min(height);
+        let letterbox = load(format, long_side, &|x, y| if bright(x, y) { 200 } else { 20 });
+        let tensor = letterbox.tensor().unwrap();
+        let (content_w, content_h) = letterbox.content;
+        for v in 0..content_h {
+            for u in 0..content_w {
+                let r = letterbox.to_frame(u as f32, v as f32, u as f32 + 1.0, v as f32 + 1.0).unwrap();
+                // Well inside or outside: further from the edge than the filter reaches.
+                let reach = letterbox.pixel_size().max(1.0) * 1.01;
+                let inside = r.x0() - reach >= x0 as f32 && r.x1() + reach <= x1.min(width) as f32
+                    && r.y0() - reach >= y0 as f32 && r.y1() + reach <= y1.min(height) as f32;
+                let outside = r.x1() + reach <= x0 as f32 || r.x0() - reach >= x1 as f32
+                    || r.y1() + reach <= y0 as f32 || r.y0() - reach >= y1 as f32;
+                let value = tensor[[0, 0, v as usize, u as usize]];
+                prop_assert!(!inside || (value - 200.0).abs() < 1.5, "dark inside at {u},{v}: {value}");
+                prop_assert!(!outside || (value - 20.0).abs() < 1.5, "bright outside at {u},{v}: {value}");
+            }
+        }
+    }
+
+    /// Every set of instructions makes the same tensor, to the bit, as one number at a time.
+    #[test]
+    fn every_set_makes_the_same_tensor(
+        (width, height) in (1u32..200, 1u32..90), long_side in 1u32..220, which in 0usize..4, exif in 1u8..=8,
+        (range, bgr, normalised) in (any::<bool>(), any::<bool>(), any::<bool>()), seed in any::<u32>(),
+    ) {
+        let format = FrameFormat::new(FORMATS[which], width, height).unwrap()
+            .with_color(if range { ColorRange::Full } else { ColorRange::Limited }, ColorMatrix::Bt709)
+            .with_orientation(Orientation::from_exif(exif).unwrap());
+        let job = noise(format, seed);
+        let mut input = input(if bgr { ChannelOrder::Bgr } else { ChannelOrder::Rgb });
+        if normalised {
+            (input.mean, input.scale) = ([1.0, 20.5, 103.9], [0.5, 1.0 / 57.0, 0.017]);
+        }
+        let mut oracle = Letterbox::new(&format, long_side, &input);
+        oracle.set = InstructionSet::Scalar;
+            oracle.load(&job.view(), &input);
+        let bits = |l: &Letterbox| l.values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        for set in InstructionSet::available() {
+            let mut letterbox = Letterbox::new(&format, long_side, &input);
+            letterbox.set = set;
+            letterbox.load(&job.view(), &input);
+            prop_assert!(bits(&letterbox) == bits(&oracle), "{set:?}: {format:?} to {long_side}");
+        }
+    }
+
+    /// No value is further than 1.5 (of 255) from the definition up to 8 rows to one, and 3 beyond, where weights of
+    /// 8 bits are coarse: the mean over the area under a pixel of the tensor, or
+    /// the line between the nearest samples, in all formats, orientations, ratios and parts.
+    #[test]
+    fn values_are_those_of_the_exact_filter(
+        (width, height) in (8u32..150, 8u32..150), (cw, ch) in (1u32..80, 1u32..80), which in 0usize..4, exif in 1u8..=8,
+        (full, left, top, right, bottom) in (any::<bool>(), 0u32..4, 0u32..4, 0u32..4, 0u32..4), seed in any::<u32>(),
+    ) {
+        let range = if full { ColorRange::Full } else { ColorRange::Limited };
+        let orientation = Orientation::from_exif(exif).unwrap();
+        let format = FrameFormat::new(FORMATS[which], width, height).unwrap()
+            .with_color(range, ColorMatrix::Bt709).with_orientation(orientation);
+        let (w, h) = format.upright_size();
+        let part = PixelRect { x0: left, y0: top, x1: w - right, y1: h - bottom };
+        let (job, input) = (noise(format, seed), input(ChannelOrder::Rgb));
+        let mut letterbox = Letterbox::of_part(&format, part, (cw, ch), &input);
+        letterbox.load(&job.view(), &input);
+        let tensor = letterbox.tensor().unwrap();
+        let (view, stored) = (job.view(), orientation.upright_size((cw, ch)));
+        let area = letterbox.to_frame(0.0, 0.0, cw as f32, ch as f32).unwrap().outward(width, height);
+        let sample = |c: &Component, x: usize, y: usize| {
+            let row = view.row(c.plane, y as u32);
+            f64::from(row[c.first + x * c.step])
+        };
+        // Source samples and their shares under output `i` of `n`.
+        let under = |from: u32, until: u32, size: u32, shift: u32, n: u32, i: u32| -> Vec<(usize, f64)> {
+            let (unit, size) = (f64::from(1 << shift), size.div_ceil(1 << shift));
+            let (from, until) = (f64::from(from) / unit, f64::from(until) / unit);
+            let step = (until - from) / f64::from(n);
+            if step > 1.0 {
+                let (a, b) = (from + f64::from(i) * step, from + f64::from(i + 1) * step);
+                return (0..size).map(|s| (s as usize, (b.min(f64::from(s + 1)) - a.max(f64::from(s))).max(0.0) / step))
+                    .filter(|(_, share)| *share > 0.0).collect();
+            }
+            let at = (from + (f64::from(i) + 0.5) * step - 0.5).clamp(0.0, f64::from(size - 1));
+            let next = (at as usize + 1).min(size as usize - 1);
+            vec![(at as usize, 1.0 - at.fract()), (next, at.fract())]
+        };
+        let rows = f64::from(area.height()) / f64::from(stored.1);
+        let bound = if rows <= 8.0 { 1.5 } else { 3.0 };
+        let (kr, kb) = ColorMatrix::Bt709.luma_weights();
+        let (kr, kb) = (f64::from(kr), f64::from(kb));
+        for (u, v) in (0..cw).flat_map(|u| (0..ch).map(move |v| (u, v))) {
+            let at = orientation.to_stored((f64::from(u) + 0.5, f64::from(v) + 0.5), stored);
+            let [a, b, c] = components(format.pixel()).map(|c| {
+                let columns = under(area.x0, area.x1, width, c.shift.0, stored.0, at.0 as u32);
+                let rows = under(area.y0, area.y1, height, c.shift.1, stored.1, at.1 as u32);
+                let row = |y: usize| columns.iter().map(|(x, share)| share * sample(&c, *x, y)).sum::<f64>();
+                rows.iter().map(|(y, share)| share * row(*y)).sum::<f64>()
+            });
+            let (y, cs) = if full { (a, 1.0) } else { ((a - 16.0) * 255.0 / 219.0, 255.0 / 224.0) };
+            let (r, bl) = (y + 2.0 * (1.0 - kr) * (c - 128.0) * cs, y + 2.0 * (1.0 - kb) * (b - 128.0) * cs);
+            let g = (y - kr * r - kb * bl) / (1.0 - kr - kb);
+            let exact = if which == 3 { [a, b, c] } else { [r, g, bl] };
+            for (channel, exact) in exact.into_iter().enumerate() {
+                let value = f64::from(tensor[[0, channel, v as usize, u as usize]]);
+                let off = (value - exact.clamp(0.0, 255.0)).abs();
+                prop_assert!(off <= bound, "{value} instead of {exact} at {u},{v} of channel {channel}");
+            }
+        }
+    }
+
+    /// An even picture stays even to the last column and row, and the border keeps its value.
+    #[test]
+    fn even_stays_even((width, height) in (1u32..70, 1u32..70), long_side in 1u32..150, which in 0usize..4) {
+        let format = FrameFormat::new(FORMATS[which], width, height).unwrap()
+            .with_color(ColorRange::Full, ColorMatrix::Bt709);
+        let letterbox = load(format, long_side, &|_, _| 77);
+        let tensor = letterbox.tensor().unwrap();
+        for ((_, _, y, x), &value) in tensor.indexed_iter() {
+            let content = x < letterbox.content.0 as usize && y < letterbox.content.1 as usize;
+            let expected = if content { 77.0 } else { 114.0 };
+            prop_assert!((value - expected).abs() < 0.01, "{value} at {x},{y} instead of {expected}");
+        }
+    }
+}
+
+/// A tile at full resolution holds the picture's own samples, and its boxes lie where the picture has them.
+#[test]
+fn a_tile_is_the_part_of_the_picture_that_it_names() {
+    for (orientation, which) in orientations().flat_map(|o| (0..4).map(move |f| (o, f))) {
+        let format = FrameFormat::new(FORMATS[which], 97, 61)
+            .unwrap()
+            .with_color(ColorRange::Full, ColorMatrix::Bt601)
+            .with_orientation(orientation);
+        let luma = |x: u32, y: u32| (x * 5 + y * 31) as u8;
+        let (pool, input) = (FramePool::new(format, 1), input(ChannelOrder::Rgb));
+        let part = PixelRect { x0: 7, y0: 12, x1: 50, y1: 55 };
+        let mut tile = Letterbox::of_part(&format, part, (43, 43), &input);
+        assert!(tile.shows(&format, part, (43, 43)) && !tile.fits(&format, 43));
+        tile.load(&frame(&pool, &luma).lend(std::sync::Arc::default()).view(), &input);
+        let tensor = tile.tensor().unwrap();
+        for (u, v) in (0..43).flat_map(|u| (0..43).map(move |v| (u, v))) {
+            let r = tile.to_frame(u as f32, v as f32, u as f32 + 1.0, v as f32 + 1.0).unwrap();
+            let value = tensor[[0, 1, v, u]];
+            let expected = f32::from(luma(r.x0() as u32, r.y0() as u32));
+            assert!((value - expected).abs() < 0.01, "{orientation:?}: {value}, not {expected}, at {u},{v}");
+        }
+    }
+}
+
+#[test]
+fn corners_map_to_corners_in_every_orientation() {
+    for orientation in orientations() {
+        let format = FrameFormat::new(PixelFormat::Nv12, 300, 100).unwrap().with_orientation(orientation);
+        let letterbox = Letterbox::new(&format, 96, &input(ChannelOrder::Bgr));
+        let (w, h) = letterbox.content;
+        let whole = letterbox.to_frame(0.0, 0.0, w as f32, h as f32).unwrap();
+        assert_eq!(whole.outward(300, 100), crate::geometry::PixelRect::whole(300, 100), "{orientation:?}");
+    }
+}
+
+#[test]
+fn channel_order_mean_and_scale_are_applied() {
+    let format = FrameFormat::new(PixelFormat::Rgb24, 32, 32).unwrap();
+    let pool = FramePool::new(format, 1);
+    let meta = FrameMeta { sequence: 0, captured: Timestamp::ZERO };
+    let raw = pool.fill(meta, |view| {
+        (0..32).for_each(|y| {
+            view.row_mut(0, y).chunks_exact_mut(3).for_each(|s| s.copy_from_slice(&[10, 20, 30]))
+        });
+        Ok(())
+    });
+    let input = Input { mean: [1.0, 2.0, 3.0], scale: [2.0; 3], ..input(ChannelOrder::Bgr) };
+    let mut letterbox = Letterbox::new(&format, 32, &input);
+    letterbox.load(&raw.unwrap().unwrap().lend(std::sync::Arc::default()).view(), &input);
+    let tensor = letterbox.tensor().unwrap();
+    let first: Vec<f32> = (0..3).map(|c| tensor[[0, c, 5, 5]]).collect();
+    assert_eq!(first, [58.0, 36.0, 14.0]);
+}
+
+/// The matrices of ITU-T H.273: what was red stays red, in both ranges.
+#[test]
+fn colours_survive_the_matrix() {
+    for (matrix, range, ycbcr) in [
+        (ColorMatrix::Bt601, ColorRange::Limited, [81, 90, 240]),
+        (ColorMatrix::Bt709, ColorRange::Limited, [63, 102, 240]),
+        (ColorMatrix::Bt601, ColorRange::Full, [76, 85, 255]),
+    ] {
+        let format = FrameFormat::new(PixelFormat::I420, 32, 32).unwrap().with_color(range, matrix);
+        let pool = FramePool::new(format, 1);
+        let meta = FrameMeta { sequence: 0, captured: Timestamp::ZERO };
+        let raw = pool.fill(meta, |view| {
+            for (plane, value) in ycbcr.into_iter().enumerate() {
+                for y in 0..view.format().planes()[plane].height {
+                    view.row_mut(plane, y).fill(value);
+                }
+            }
+            Ok(())
+        });
+        let input = input(ChannelOrder::Rgb);
+        let mut letterbox = Letterbox::new(&format, 32, &input);
+        letterbox.load(&raw.unwrap().unwrap().lend(std::sync::Arc::default()).view(), &input);
+        let tensor = letterbox.tensor().unwrap();
+        for (channel, expected) in [255.0, 0.0, 0.0].into_iter().enumerate() {
+            let value: f32 = tensor[[0, channel, 9, 9]];
+            assert!((value - expected).abs() <= 3.0, "{matrix:?} {range:?}: {value} instead of {expected}");
+        }
+    }
+}

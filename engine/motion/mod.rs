@@ -1,0 +1,243 @@
+//! What changed since a detector last looked at it. Such blocks are covered until they have been examined.
+//!
+//! A block is always compared with what it showed *when it was examined*, never with the frame before: however slowly
+//! somebody comes in, the difference adds up.
+
+mod signature;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::frame::{FrameFormat, RawFrame};
+use crate::geometry::PixelRect;
+use crate::time::Timestamp;
+use signature::BLOCK;
+pub(crate) use signature::{Grid, Signature};
+
+/// An unchanged block counts as examined for no longer than this, so that a miss of the detector is not for ever.
+const STALE: Duration = Duration::from_secs(2);
+
+/// The signatures of the frames in the line, and what each block showed when it was last examined.
+pub(crate) struct Motion {
+    grid: Grid,
+    /// In the order of time: a frame in the line or on loan, each with what was examined of it.
+    frames: VecDeque<Seen>,
+    /// What each block showed when it was last examined, as of the frame that left last.
+    examined: Signature,
+    /// When that was.
+    since: Vec<Option<Timestamp>>,
+    /// Signatures to be used again, scrubbed.
+    stock: Vec<Signature>,
+    columns: Vec<u16>,
+    /// Marks of one frame's blocks, and the same grown by a block.
+    marks: [Vec<bool>; 2],
+    lent: Vec<bool>,
+    covered: Vec<PixelRect>,
+}
+
+struct Seen {
+    at: Timestamp,
+    signature: Signature,
+    /// The blocks (x0, y0, x1, y1) that a detector examined in it.
+    part: Option<[usize; 4]>,
+}
+
+/// Which blocks of a frame on loan changed since they were last examined. Raw-derived, and lent like the pixels.
+#[derive(Default)]
+pub(crate) struct Moved {
+    cols: usize,
+    blocks: Vec<bool>,
+}
+
+impl Motion {
+    pub fn new(format: &FrameFormat) -> Motion {
+        let grid = Grid::new(format);
+        Motion {
+            examined: Signature::new(&grid),
+            since: vec![None; grid.blocks()],
+            frames: VecDeque::new(),
+            stock: Vec::new(),
+            columns: Vec::new(),
+            marks: Default::default(),
+            lent: Vec::new(),
+            covered: Vec::new(),
+            grid,
+        }
+    }
+
+    /// Takes the signature of a frame that enters the line.
+    pub fn push(&mut self, frame: &RawFrame) {
+        let mut signature = self.stock.pop().unwrap_or_else(|| Signature::new(&self.grid));
+        frame.look(|view| signature.measure(&view, &self.grid, &mut self.columns));
+        self.frames.push_back(Seen { at: frame.meta().captured, signature, part: None });
+    }
+
+    /// Notes that a part of the frame at `at` was examined (`None`: all of it).
+    pub fn examined(&mut self, at: Timestamp, part: Option<PixelRect>) {
+        let all = [0, 0, self.grid.cols, self.grid.rows];
+        let part = part.map_or(all, |area| self.grid.within(area));
+        if let Some(seen) = self.frames.iter_mut().find(|s| s.at == at) {
+            seen.part = Some(part);
+        }
+    }
+
+    /// What changed in the frame at `at` since it was last examined, for a detector that chooses where to look.
+    pub fn moved(&mut self, at: Timestamp) -> Moved {
+        let mut blocks = std::mem::take(&mut self.lent);
+        blocks.clear();
+        let own = self.frames.iter().find(|s| s.at == at);
+        for y in 0..self.grid.rows {
+            for x in 0..self.grid.cols {
+                let newest = self.frames.iter().rev().find(|s| s.at < at && s.has_examined((x, y)));
+                let unlike = |known: &Signature| {
+                    own.is_none_or(|own| self.grid.differs(&own.signature, known, (x, y)))
+                };
+                blocks.push(match newest {
+                    Some(seen) => unlike(&seen.signature),
+                    None => self.is_stale((x, y), at) || unlike(&self.examined),
+                });
+            }
+        }
+        Moved { cols: self.grid.cols, blocks }
+    }
+
+    /// Takes the marks back when a loan ends.
+    pub fn take_back(&mut self, moved: Moved) {
+        self.lent = moved.blocks;
+    }
+
+    /// What must be covered in the frame at `t`: blocks that look neither as when they were last examined, nor as in the
+    /// observation at `after`, grown by one block. `hidden` tells of an area whether it lies in a region whole.
+    pub fn cover(
+        &mut self,
+        t: Timestamp,
+        after: Timestamp,
+        hidden: impl Fn(PixelRect) -> bool,
+    ) -> Vec<PixelRect> {
+        self.fold(t);
+        let [marks, grown] = &mut self.marks;
+        for marks in [&mut *marks, &mut *grown] {
+            marks.clear();
+            marks.resize(self.grid.blocks(), false);
+        }
+        let (cols, rows) = (self.grid.cols, self.grid.rows);
+        let own = self.frames.iter().find(|s| s.at == t);
+        let next = self.frames.iter().find(|s| s.at == after);
+        for y in 0..rows {
+            for x in 0..cols {
+                let since = self.since[y * cols + x];
+                let same = |known: &Signature| {
+                    own.is_some_and(|own| !self.grid.differs(&own.signature, known, (x, y)))
+                };
+                let fresh = since.is_some_and(|at| t.since(at) <= STALE);
+                let safe = (fresh && same(&self.examined))
+                    || next.is_some_and(|next| next.has_examined((x, y)) && same(&next.signature));
+                if !safe {
+                    let (x0, x1) = (x.saturating_sub(1), (x + 2).min(cols));
+                    for y in y.saturating_sub(1)..(y + 2).min(rows) {
+                        marks[y * cols + x0..y * cols + x1].fill(true);
+                    }
+                }
+            }
+        }
+        let mut covered = std::mem::take(&mut self.covered);
+        covered.clear();
+        for y in 0..rows {
+            let row = &marks[y * cols..(y + 1) * cols];
+            let mut x = 0;
+            while x < cols {
+                let bare = |x: usize| row[x] && !hidden(self.grid.pixels((x, x + 1), y));
+                let start = x;
+                while x < cols && bare(x) {
+                    x += 1;
+                }
+                if x > start {
+                    join(&mut covered, self.grid.pixels((start, x), y));
+                }
+                x += 1;
+            }
+        }
+        covered
+    }
+
+    /// Takes a cover's rectangles back, to be used again.
+    pub fn take_back_cover(&mut self, covered: Vec<PixelRect>) {
+        self.covered = covered;
+    }
+
+    /// The frame at `t`, and all before it, have left. One that is still on loan may yet be examined.
+    pub fn leave(&mut self, t: Timestamp, on_loan: Option<Timestamp>) {
+        self.fold(t);
+        let mut kept = 0;
+        while let Some(seen) = self.frames.get(kept).filter(|s| s.at <= t) {
+            if Some(seen.at) == on_loan {
+                kept += 1;
+            } else if let Some(mut seen) = self.frames.remove(kept) {
+                seen.signature.scrub();
+                self.stock.push(seen.signature);
+            }
+        }
+    }
+
+    /// Forgets everything that was ever examined.
+    pub fn clear(&mut self) {
+        self.examined.scrub();
+        self.since.fill(None);
+        for seen in &mut self.frames {
+            seen.part = None;
+        }
+    }
+
+    /// Takes over what was examined up to `t`.
+    fn fold(&mut self, t: Timestamp) {
+        for seen in self.frames.iter_mut().take_while(|s| s.at <= t) {
+            if let Some(part) = seen.part.take() {
+                self.grid.copy(&seen.signature, &mut self.examined, part);
+                let [x0, y0, x1, y1] = part;
+                for y in y0..y1.max(y0) {
+                    if x0 < x1 {
+                        let row = y * self.grid.cols;
+                        self.since[row + x0..row + x1].fill(Some(seen.at));
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_stale(&self, (x, y): (usize, usize), t: Timestamp) -> bool {
+        self.since[y * self.grid.cols + x].is_none_or(|at| t.since(at) > STALE)
+    }
+}
+
+impl Seen {
+    fn has_examined(&self, (x, y): (usize, usize)) -> bool {
+        self.part.is_some_and(|[x0, y0, x1, y1]| (x0..x1).contains(&x) && (y0..y1).contains(&y))
+    }
+}
+
+impl Moved {
+    /// The share of the blocks that an area touches; 1 when nothing is known.
+    pub fn share(&self, area: PixelRect) -> f32 {
+        if self.blocks.is_empty() || area.is_empty() {
+            return 1.0;
+        }
+        let rows = self.blocks.len() / self.cols;
+        let span = |from: u32, to: u32, most: usize| {
+            (from / BLOCK) as usize..(to.div_ceil(BLOCK) as usize).min(most)
+        };
+        let (across, down) = (span(area.x0, area.x1, self.cols), span(area.y0, area.y1, rows));
+        let all = across.len() * down.len();
+        let moved = down.flat_map(|y| across.clone().map(move |x| y * self.cols + x));
+        moved.filter(|at| self.blocks[*at]).count() as f32 / all.max(1) as f32
+    }
+}
+
+/// Adds a run of blocks: to the rectangle right above it, if it is as wide.
+fn join(covered: &mut Vec<PixelRect>, run: PixelRect) {
+    // The runs of the row above are among the last; a row has few.
+    let above = covered.iter_mut().rev().take(64).find(|r| (r.x0, r.x1, r.y1) == (run.x0, run.x1, run.y0));
+    match above {
+        Some(above) => above.y1 = run.y1,
+        None => covered.push(run),
+    }
+}

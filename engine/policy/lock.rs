@@ -1,0 +1,380 @@
+//! A policy that its owner has locked: signed with an Ed25519 key, so that anybody may strengthen it and only the owner
+//! can weaken it.
+//!
+//! The file holds the policy's text, the owner's public key, a running number, and the hashes of the models and of the
+//! inference runtime. [`Anchor`] remembers the owner and the highest number on the device, so that neither an older file nor
+//! another owner's takes its place.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{PolicyError, PolicyFile};
+use crate::detect::manifest_hex as hex;
+use crate::frame::FrameFormat;
+
+/// What the signature is over begins with this, so that it can never be taken for one of something else.
+const PURPOSE: &str = "milkglass policy lock, version 1\n";
+
+/// The owner's public key: 64 hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnerKey(VerifyingKey);
+
+impl OwnerKey {
+    /// From 64 hexadecimal digits.
+    ///
+    /// # Errors
+    /// [`PolicyError::Locked`]: they are no Ed25519 public key.
+    pub fn parse(text: &str) -> Result<OwnerKey, PolicyError> {
+        let wrong = || {
+            locked("an owner's public key is 64 hexadecimal digits, as `milkglass policy keygen` prints them")
+        };
+        let key = VerifyingKey::from_bytes(&unhex(text.trim()).ok_or_else(wrong)?).map_err(|_| wrong())?;
+        // A key of small order would accept signatures of anybody.
+        if key.is_weak() { Err(wrong()) } else { Ok(OwnerKey(key)) }
+    }
+}
+
+impl std::fmt::Display for OwnerKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&hex(self.0.as_bytes()))
+    }
+}
+
+/// The owner's secret key. Its `Debug` output says nothing; it is wiped when dropped.
+pub struct OwnerSecret(SigningKey);
+
+impl std::fmt::Debug for OwnerSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OwnerSecret")
+    }
+}
+
+impl OwnerSecret {
+    /// A new key, from the kernel's random numbers.
+    ///
+    /// # Errors
+    /// They cannot be had.
+    pub fn generate() -> Result<OwnerSecret, PolicyError> {
+        let mut seed = [0; 32];
+        File::open("/dev/urandom")
+            .and_then(|mut f| f.read_exact(&mut seed))
+            .map_err(|e| locked(format!("no random numbers for a key: /dev/urandom: {e}")))?;
+        Ok(OwnerSecret(SigningKey::from_bytes(&seed)))
+    }
+
+    /// From the text of a key file: 64 hexadecimal digits.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn parse(text: &str) -> Result<OwnerSecret, PolicyError> {
+        let wrong = || {
+            locked("an owner's secret key is 64 hexadecimal digits, as `milkglass policy keygen` writes them")
+        };
+        Ok(OwnerSecret(SigningKey::from_bytes(&unhex(text.trim()).ok_or_else(wrong)?)))
+    }
+
+    /// The text of a key file. Whoever has it can weaken the policy.
+    pub fn to_text(&self) -> String {
+        hex(self.0.as_bytes())
+    }
+
+    /// The public key that belongs to it.
+    pub fn public(&self) -> OwnerKey {
+        OwnerKey(self.0.verifying_key())
+    }
+}
+
+/// What is bound to the policy besides its text.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bound {
+    /// Grows with every file that the owner signs; an older one is refused.
+    pub serial: u64,
+    /// SHA-256 of the inference runtime's library, in hexadecimal; no other may be loaded. `None`: any.
+    #[serde(default)]
+    pub runtime: Option<String>,
+    /// SHA-256 of each model by name, in hexadecimal; no other model may be used. Empty: any.
+    #[serde(default)]
+    pub models: BTreeMap<String, String>,
+}
+
+/// A locked policy whose signature was checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lock {
+    policy: PolicyFile,
+    owner: OwnerKey,
+    bound: Bound,
+    hash: String,
+}
+
+/// The file, as it is written.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    owner: String,
+    signature: String,
+    policy: String,
+    bound: Bound,
+}
+
+impl Lock {
+    /// Signs a policy's text. The result is the text of a lock file.
+    ///
+    /// # Errors
+    /// The policy is not acceptable by itself, or a name or hash in `bound` is none.
+    pub fn sign(policy: &str, bound: &Bound, owner: &OwnerSecret) -> Result<String, PolicyError> {
+        PolicyFile::parse(policy, "the policy")?.check()?;
+        let signature = owner.0.sign(&message(policy, bound)?);
+        let written = Written {
+            owner: owner.public().to_string(),
+            signature: hex(&signature.to_bytes()),
+            policy: policy.into(),
+            bound: bound.clone(),
+        };
+        let text = toml::to_string(&written).map_err(|e| locked(format!("it cannot be written: {e}")))?;
+        Ok(format!("# A policy locked by its owner. `milkglass policy verify` tells what it says.\n{text}"))
+    }
+
+    /// Checks the signature and reads the policy. `owner`: the only key that is accepted; `None`: the file's own, which says
+    /// no more than that the file is whole. `name` stands in errors.
+    ///
+    /// # Errors
+    /// [`PolicyError::Locked`] with what is wrong; else as [`PolicyFile::parse`].
+    pub fn parse(text: &str, name: &str, owner: Option<&OwnerKey>) -> Result<Lock, PolicyError> {
+        let wrong = |why: &str| locked(format!("{name}: {why}"));
+        if text.len() > 2 * PolicyFile::MAX_BYTES {
+            return Err(wrong("a lock file of more than 2 MiB is refused"));
+        }
+        let written: Written = toml::from_str(text)
+            .map_err(|e| wrong(&format!("no lock file: {}", e.message().replace('\n', ", "))))?;
+        let key = OwnerKey::parse(&written.owner)?;
+        if owner.is_some_and(|owner| *owner != key) {
+            return Err(wrong("it is signed by somebody who is not this device's owner"));
+        }
+        let signature =
+            unhex::<64>(&written.signature).ok_or_else(|| wrong("its signature is no signature"))?;
+        let signed = message(&written.policy, &written.bound)?;
+        key.0
+            .verify_strict(&signed, &Signature::from_bytes(&signature))
+            .map_err(|_| wrong("the signature does not fit: it was altered after the owner signed it"))?;
+        let policy = PolicyFile::parse(&written.policy, name)?;
+        policy.check()?;
+        Ok(Lock { policy, owner: key, bound: written.bound, hash: hex(&Sha256::digest(&signed)) })
+    }
+
+    /// Reads and checks a file; see [`Lock::parse`].
+    ///
+    /// # Errors
+    /// [`PolicyError`]: it cannot be read, or is not what it should be.
+    pub fn read(path: &Path, owner: Option<&OwnerKey>) -> Result<Lock, PolicyError> {
+        let name = path.display().to_string().replace(char::is_control, "?");
+        let text =
+            read_text(path).map_err(|e| locked(format!("{name}: the lock file cannot be read: {e}")))?;
+        Lock::parse(&text, &name, owner)
+    }
+
+    /// The policy as the owner signed it: the least that must hold.
+    pub fn policy(&self) -> &PolicyFile {
+        &self.policy
+    }
+    /// Whose lock it is.
+    pub fn owner(&self) -> &OwnerKey {
+        &self.owner
+    }
+    /// What else is bound.
+    pub fn bound(&self) -> &Bound {
+        &self.bound
+    }
+    /// SHA-256 of everything that is signed, in hexadecimal.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// Lets a policy pass that protects at least as much, in pictures of `format`.
+    ///
+    /// # Errors
+    /// [`PolicyError::Locked`] that names everything it would weaken.
+    pub fn admit(&self, policy: &PolicyFile, format: &FrameFormat) -> Result<(), PolicyError> {
+        at_least(policy, &self.policy, format)
+    }
+
+    /// Lets these models and this runtime pass: names and SHA-256 in hexadecimal.
+    ///
+    /// # Errors
+    /// [`PolicyError::Locked`]: another model or runtime than the owner named.
+    pub fn admit_detector<'a>(
+        &self,
+        models: impl IntoIterator<Item = (&'a str, &'a str)>,
+        runtime: Option<&str>,
+    ) -> Result<(), PolicyError> {
+        for (name, hash) in models {
+            let known = self.bound.models.get(name).is_some_and(|known| known.eq_ignore_ascii_case(hash));
+            if !self.bound.models.is_empty() && !known {
+                return Err(locked(format!(
+                    "the model {name} with the SHA-256 {hash} is not one that the owner allowed"
+                )));
+            }
+        }
+        match (&self.bound.runtime, runtime) {
+            (Some(known), Some(hash)) if known.eq_ignore_ascii_case(hash) => Ok(()),
+            (Some(_), found) => Err(locked(format!(
+                "the inference runtime ({}) is not the one that the owner allowed",
+                found.unwrap_or("a built-in one")
+            ))),
+            (None, _) => Ok(()),
+        }
+    }
+}
+
+/// Remembers on the device whose locks it takes, the newest that it has seen, and the strongest policy that was in force
+/// under it: a ratchet. What anybody has strengthened, only the owner's next lock can loosen.
+#[derive(Debug)]
+pub struct Anchor {
+    file: PathBuf,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Anchored {
+    owner: String,
+    serial: u64,
+    hash: String,
+    policy: String,
+}
+
+impl Anchor {
+    /// In this folder, which only the device's own programs should be able to write.
+    pub fn new(folder: &Path) -> Anchor {
+        Anchor { file: folder.join("owner.toml") }
+    }
+
+    /// Whether a lock was ever admitted here: from then on nothing runs without one. What cannot be found out counts as yes.
+    pub fn is_set(&self) -> bool {
+        self.file.try_exists().unwrap_or(true)
+    }
+
+    /// Admits a lock of the same owner as before, no older than the newest so far, and a policy that protects at least as
+    /// much as it, and as whatever was in force under it, in pictures of `format`. All of it is remembered, in a way that
+    /// survives a power cut, before this returns. The first lock sets the owner.
+    ///
+    /// # Errors
+    /// [`PolicyError::Locked`]: another owner, an older file, a weaker policy, or the memory cannot be read or written.
+    pub fn admit(&self, lock: &Lock, policy: &PolicyFile, format: &FrameFormat) -> Result<(), PolicyError> {
+        lock.admit(policy, format)?;
+        let now = Anchored {
+            owner: lock.owner.to_string(),
+            serial: lock.bound.serial,
+            hash: lock.hash.clone(),
+            policy: policy.to_toml(),
+        };
+        if let Some(known) = self.known()? {
+            if known.owner != now.owner {
+                return Err(locked("the lock file is signed by somebody who is not this device's owner"));
+            }
+            if now.serial < known.serial {
+                return Err(locked(format!(
+                    "the lock file's number is {}, and number {} was in force: an older one is refused",
+                    now.serial, known.serial
+                )));
+            }
+            if now.serial == known.serial {
+                if known.hash != now.hash {
+                    return Err(locked(format!(
+                        "another lock file with the number {} was in force; sign it with a larger one",
+                        known.serial
+                    )));
+                }
+                at_least(policy, &PolicyFile::parse(&known.policy, &self.shown())?, format)?;
+                if known.policy == now.policy {
+                    return Ok(());
+                }
+            }
+        }
+        let text = toml::to_string(&now).map_err(|e| locked(e.to_string()))?;
+        self.store(&text).map_err(|e| locked(format!("{} cannot be written: {e}", self.shown())))
+    }
+
+    fn known(&self) -> Result<Option<Anchored>, PolicyError> {
+        if !self.is_set() {
+            return Ok(None);
+        }
+        let text =
+            read_text(&self.file).map_err(|e| locked(format!("{} cannot be read: {e}", self.shown())))?;
+        match toml::from_str(&text) {
+            Ok(known) => Ok(Some(known)),
+            Err(_) => Err(locked(format!("{} is damaged", self.shown()))),
+        }
+    }
+
+    fn shown(&self) -> String {
+        self.file.display().to_string().replace(char::is_control, "?")
+    }
+
+    fn store(&self, text: &str) -> std::io::Result<()> {
+        let folder = self.file.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(folder)?;
+        let new = self.file.with_extension("new");
+        let mut file = File::create(&new)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&new, &self.file)?;
+        File::open(folder)?.sync_all()
+    }
+}
+
+/// What is signed. Lengths and one line per entry make it unambiguous.
+fn message(policy: &str, bound: &Bound) -> Result<Vec<u8>, PolicyError> {
+    let is_hash = |s: &str| s.len() == 64 && s.bytes().all(|b| b.is_ascii_hexdigit());
+    let mut text = format!("{PURPOSE}serial {}\n", bound.serial);
+    for (name, hash) in &bound.models {
+        if name.is_empty() || name.contains(char::is_whitespace) || !is_hash(hash) {
+            return Err(locked("a model needs a name without spaces and a SHA-256 of 64 hexadecimal digits"));
+        }
+        text += &format!("model {name} {}\n", hash.to_ascii_lowercase());
+    }
+    if let Some(hash) = &bound.runtime {
+        if !is_hash(hash) {
+            return Err(locked("the runtime's SHA-256 has 64 hexadecimal digits"));
+        }
+        text += &format!("runtime {}\n", hash.to_ascii_lowercase());
+    }
+    text += &format!("policy {}\n{policy}", policy.len());
+    Ok(text.into_bytes())
+}
+
+fn at_least(policy: &PolicyFile, base: &PolicyFile, format: &FrameFormat) -> Result<(), PolicyError> {
+    let weaker = policy.weakenings(base, format)?;
+    if weaker.is_empty() {
+        return Ok(());
+    }
+    let list: Vec<String> = weaker.iter().map(ToString::to_string).collect();
+    Err(locked(format!("{}; strengthen it, or ask the owner for a new lock file", list.join("; "))))
+}
+
+fn locked(what: impl Into<String>) -> PolicyError {
+    PolicyError::Locked(what.into())
+}
+
+fn read_text(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(2 * PolicyFile::MAX_BYTES as u64 + 1).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    if text.len() != 2 * N || !text.is_ascii() {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        let digit = |c: u8| (c as char).to_digit(16);
+        *byte = (digit(pair[0])? * 16 + digit(pair[1])?) as u8;
+    }
+    Some(bytes)
+}

@@ -1,0 +1,295 @@
+//! Whether one policy protects at least as much as another, key by key: anybody may strengthen a locked policy.
+
+use std::time::Duration;
+
+use super::keys::find;
+use super::{Color, Direction, KEYS, Key, OnDeadline, Policy, PolicyError, PolicyFile, Zone};
+use crate::detect::Class;
+use crate::frame::FrameFormat;
+use crate::redact::{Mask, rasterise};
+
+/// Something that a changed policy would protect less.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Weakening {
+    /// The key, as in [`KEYS`](super::KEYS).
+    pub key: &'static str,
+    /// What was, what would be, and which way is allowed.
+    pub what: String,
+}
+
+impl std::fmt::Display for Weakening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.key, self.what)
+    }
+}
+
+/// What a key comes to once defaults were filled in.
+#[derive(Clone, Debug, PartialEq)]
+enum Value {
+    Number(f64),
+    Switch(bool),
+    /// A time; `None` for a key that sets no bound.
+    Time(Option<Duration>),
+    Word(&'static str),
+    Words(Vec<&'static str>),
+    Color(Color),
+}
+
+impl std::fmt::Display for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Value::Number(n) => write!(f, "{n}"),
+            Value::Switch(b) => write!(f, "{b}"),
+            Value::Time(Some(t)) => write!(f, "{t:?}"),
+            Value::Time(None) => f.write_str("none"),
+            Value::Word(w) => f.write_str(w),
+            Value::Words(w) => write!(f, "[{}]", w.join(", ")),
+            Value::Color(c) => write!(f, "{c}"),
+        }
+    }
+}
+
+/// Which of two policies a value belongs to: a preset stands for several scores, of which the one that proves least counts.
+#[derive(Clone, Copy, PartialEq)]
+enum Side {
+    Base,
+    New,
+}
+
+impl PolicyFile {
+    /// Everything in which `self` protects less than `base`; empty when it is at least as strong. Zones are compared by what
+    /// they hide in a picture of `format`, sample by sample.
+    ///
+    /// # Errors
+    /// One of the two is no acceptable policy.
+    pub fn weakenings(&self, base: &PolicyFile, format: &FrameFormat) -> Result<Vec<Weakening>, PolicyError> {
+        let mut all = Vec::new();
+        let plain = KEYS.iter().filter(|k| !k.in_zone() && k.direction != Direction::AddOnly);
+        for key in plain {
+            // Left to the preset by both: the order of presets decides.
+            let both_open = presets_own(self, key.name) && presets_own(base, key.name);
+            let (was, is) = (value(base, key.name, Side::Base), value(self, key.name, Side::New));
+            if !both_open && !at_least(key.direction, was.as_ref(), is.as_ref()) {
+                all.push(weakened(key, was.as_ref(), is.as_ref()));
+            }
+        }
+        zones(base, self, format, &mut all)?;
+        Ok(all)
+    }
+
+    /// What a key outside of zones comes to, defaults filled in, for people to read; `None` for an unknown key.
+    pub fn effective(&self, key: &str) -> Option<String> {
+        match presets_own(self, key) {
+            true => Some("the preset's own".into()),
+            false => value(self, key, Side::Base).map(|v| v.to_string()),
+        }
+    }
+}
+
+/// Whether a key has several values at once, those of its preset.
+fn presets_own(file: &PolicyFile, key: &str) -> bool {
+    match key {
+        "min_score" => file.min_score.is_none(),
+        "grow" => file.grow.is_none(),
+        _ => false,
+    }
+}
+
+fn weakened(key: &'static Key, was: Option<&Value>, is: Option<&Value>) -> Weakening {
+    let show = |v: Option<&Value>| v.map_or_else(|| "unknown".into(), Value::to_string);
+    let allowed = match key.direction {
+        Direction::Frozen => "only the owner may change it".into(),
+        direction => format!("stronger is {direction}"),
+    };
+    Weakening { key: key.name, what: format!("{} instead of {} ({allowed})", show(is), show(was)) }
+}
+
+/// Whether `is` protects at least as much as `was`. What cannot be compared does not.
+fn at_least(direction: Direction, was: Option<&Value>, is: Option<&Value>) -> bool {
+    let (Some(was), Some(is)) = (was, is) else { return false };
+    let order = |a: &Value, b: &Value| match (a, b) {
+        (Value::Number(a), Value::Number(b)) => a.partial_cmp(b),
+        // No bound is the longest time.
+        (Value::Time(a), Value::Time(b)) => Some(a.unwrap_or(Duration::MAX).cmp(&b.unwrap_or(Duration::MAX))),
+        _ => None,
+    };
+    match direction {
+        Direction::StrongerWhenLarger => order(is, was).is_some_and(|o| o.is_ge()),
+        Direction::StrongerWhenSmaller => order(is, was).is_some_and(|o| o.is_le()),
+        Direction::StrongerWhenTrue => is == was || *is == Value::Switch(true),
+        Direction::StrongerWhenShorter => match (was, is) {
+            (Value::Words(was), Value::Words(is)) => is.iter().all(|w| was.contains(w)),
+            _ => false,
+        },
+        Direction::Ordered(words) => {
+            let rank = |v: &Value| words.iter().position(|w| *v == Value::Word(w));
+            rank(is).zip(rank(was)).is_some_and(|(is, was)| is >= was)
+        }
+        Direction::Style => {
+            let rank = |v: &Value| match v {
+                Value::Word("off") => Some(0),
+                Value::Word("blur" | "pixelate") => Some(1),
+                Value::Word("fill") => Some(2),
+                _ => None,
+            };
+            rank(is).zip(rank(was)).is_some_and(|(is, was)| is >= was)
+        }
+        Direction::Frozen => is == was,
+        // Zones, which are compared by what they hide.
+        Direction::Cover | Direction::AddOnly => false,
+    }
+}
+
+/// What a key comes to. Every key outside of zones has a line here; one that is forgotten counts as weakened.
+fn value(file: &PolicyFile, key: &str, side: Side) -> Option<Value> {
+    let preset = file.preset.unwrap_or_default();
+    let settings = preset.settings(&[Class::Face]);
+    let usual = Policy::builder().policy;
+    let time = |t: Duration| Value::Time(Some(t));
+    Some(match key {
+        "preset" => Value::Word(preset.as_str()),
+        "faces" => Value::Word(file.style(Class::Face).as_str()),
+        "persons" => Value::Word(file.style(Class::Person).as_str()),
+        "color" => Value::Color(file.color.unwrap_or(Color::BLACK)),
+        "cells" => Value::Number(f64::from(file.cells.unwrap_or(super::zone_entry::DEFAULT_CELLS))),
+        "min_score" => {
+            let scores = settings.passes.iter().map(|p| p.score);
+            let own = match side {
+                Side::Base => scores.reduce(f32::min),
+                Side::New => scores.reduce(f32::max),
+            };
+            Value::Number(f64::from(file.min_score.or(own)?))
+        }
+        "grow" => {
+            let own = match side {
+                Side::Base => settings.face_grow.max(settings.person_grow),
+                Side::New => settings.face_grow.min(settings.person_grow),
+            };
+            Value::Number(f64::from(file.grow.unwrap_or(own)))
+        }
+        "hold" => time(file.hold.unwrap_or(usual.hold)),
+        "speed" => Value::Number(f64::from(file.speed.unwrap_or(usual.speed))),
+        "motion_cover" => Value::Switch(file.covers_motion()),
+        "tiles" => Value::Switch(file.tiles.unwrap_or(false)),
+        "detect_every" => Value::Number(f64::from(file.detect_every.unwrap_or(settings.detect_every))),
+        "backend" => Value::Word(file.backend.unwrap_or_default().as_str()),
+        "threads" => file.threads.map_or(Value::Word("all"), |n| Value::Number(f64::from(n))),
+        "look_ahead" => time(file.look_ahead.unwrap_or(usual.look_ahead)),
+        "deadline" => Value::Time(file.deadline),
+        "on_deadline" => Value::Word(match file.on_deadline.unwrap_or_default() {
+            OnDeadline::Obscure => "obscure",
+            OnDeadline::Drop => "drop",
+        }),
+        "max_gap" => {
+            time(file.max_gap.unwrap_or(usual.max_gap).min(file.max_exposure.unwrap_or(Duration::MAX)))
+        }
+        "max_exposure" => Value::Time(file.max_exposure),
+        "ladder" => Value::Words(file.ladder.iter().flatten().map(|p| p.as_str()).collect()),
+        "self_test" => Value::Time(file.self_test_every()),
+        _ => return None,
+    })
+}
+
+/// How much is left to see of each luma sample that no detector decides about: [`NOTHING_HIDDEN`] where no zone lies.
+fn weakness(masks: &[Mask], format: &FrameFormat) -> Vec<u8> {
+    let plane = &format.planes()[0];
+    let width = plane.width as usize;
+    let mut map = vec![NOTHING_HIDDEN; width * plane.height as usize];
+    for mask in masks {
+        for (y, row) in (0..).zip(map.chunks_exact_mut(width)) {
+            for &(from, to) in mask.runs(plane, y) {
+                let samples = &mut row[from as usize..to as usize];
+                samples.iter_mut().for_each(|v| *v = (*v).min(mask.style.weakness()));
+            }
+        }
+    }
+    map
+}
+
+const NOTHING_HIDDEN: u8 = u8::MAX;
+
+/// Zones: each of the base's must still be there under its name and in its colour, and no sample may be hidden less.
+fn zones(
+    base: &PolicyFile,
+    new: &PolicyFile,
+    format: &FrameFormat,
+    all: &mut Vec<Weakening>,
+) -> Result<(), PolicyError> {
+    let add = |all: &mut Vec<Weakening>, key: &str, what: String| {
+        all.extend(find(key).map(|key| Weakening { key: key.name, what }));
+    };
+    for was in &base.zones {
+        let Some(is) = new.zones.iter().find(|z| z.name == was.name) else {
+            add(all, "zone", format!("{:?} is gone; zones may be added, never taken away", was.name));
+            continue;
+        };
+        let color = |entry: Option<Color>, file: &PolicyFile| entry.or(file.color).unwrap_or(Color::BLACK);
+        let (was_color, is_color) = (color(was.color, base), color(is.color, new));
+        if was_color != is_color {
+            let what =
+                format!("{:?}: {is_color} instead of {was_color} (only the owner may change it)", was.name);
+            add(all, "zone.color", what);
+        }
+        if was.enabled && !is.enabled {
+            add(all, "zone.enabled", format!("{:?}: false instead of true (stronger is true)", was.name));
+        }
+    }
+    // The luma plane alone: chroma is rounded outward from it, so what hides more of it hides more of all.
+    let enabled = |file: &PolicyFile| {
+        let zones = file.zones.iter().filter(|z| z.enabled);
+        zones.map(|z| Ok((z.name.clone(), z.zone(file)?))).collect::<Result<Vec<_>, PolicyError>>()
+    };
+    let (was, is) = (enabled(base)?, enabled(new)?);
+    let only = |zones: &[(String, Zone)]| zones.iter().map(|(_, z)| z.clone()).collect::<Vec<_>>();
+    let before = weakness(&rasterise(&only(&was), format), format);
+    let after = weakness(&rasterise(&only(&is), format), format);
+    if before.iter().zip(&after).all(|(before, after)| after <= before) {
+        return Ok(());
+    }
+    // Which zone it was: the inverted ones make one mask together.
+    let normal = was.iter().filter(|(_, z)| !z.is_inverted());
+    let mut parts: Vec<(String, Vec<Zone>)> =
+        normal.map(|(name, zone)| (format!("{name:?}"), vec![zone.clone()])).collect();
+    let inverted: Vec<_> = was.iter().filter(|(_, z)| z.is_inverted()).map(|(_, z)| z.clone()).collect();
+    if !inverted.is_empty() {
+        parts.push(("what the inverted zones hide".into(), inverted));
+    }
+    for (name, zones) in parts {
+        let of_part = weakness(&rasterise(&zones, format), format);
+        let lost = of_part.iter().zip(&after).filter(|(before, after)| after > before).count();
+        if lost > 0 {
+            let what = format!(
+                "{name}: {lost} samples would be hidden less (it may be enlarged or hidden more strongly)"
+            );
+            add(all, "zone.area", what);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_can_be_compared() {
+        for key in KEYS.iter().filter(|k| !k.in_zone() && k.direction != Direction::AddOnly) {
+            for side in [Side::Base, Side::New] {
+                let default = value(&PolicyFile::default(), key.name, side);
+                assert!(default.is_some(), "{} would count as weakened whatever it is", key.name);
+                assert!(at_least(key.direction, default.as_ref(), default.as_ref()), "{}", key.name);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_is_weaker() {
+        let known = Value::Number(1.0);
+        for direction in [Direction::Frozen, Direction::StrongerWhenLarger, Direction::Style] {
+            assert!(!at_least(direction, Some(&known), None));
+            assert!(!at_least(direction, None, Some(&known)));
+        }
+        assert!(!at_least(Direction::Ordered(&["a", "b"]), Some(&Value::Word("a")), Some(&Value::Word("c"))));
+        assert!(!at_least(Direction::StrongerWhenLarger, Some(&known), Some(&Value::Number(f64::NAN))));
+    }
+}

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Builds the tests for 64-bit ARM and runs them here under QEMU's user-mode emulation (env.sh says what that needs).
+#
+#   tests/arm/test.sh [TEST_NAME]
+#
+# Every unit, kernel and engine test runs, with inference in pure Rust. What does not is named with its reason.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. tests/arm/env.sh
+
+skip() { echo "test-arm: skipped: $1: $2"; }
+
+skip "whatever loads ONNX Runtime" "its AArch64 library crashes under qemu-user 7.2; rten runs the models here, and \
+tests/arm/onnxruntime.sh runs the real library in a whole emulated machine"
+unset ORT_DYLIB_PATH
+
+arguments=(--target aarch64-unknown-linux-gnu --package milkglass --package milkglass-cli --lib --bins)
+for file in tests/*.rs; do
+  name=$(basename "$file" .rs)
+  case $name in
+    boundary) skip "$file" "asks this machine's compiler what must not compile; no ARM code is run" ;;
+    examples) skip "$file" "starts programs, which qemu-user cannot; tests/v4l2 runs quickstart in an emulated machine" ;;
+    threads) skip "$file" "its interleavings are those of a model, the same on every processor; minutes when emulated" ;;
+    *) arguments+=(--test "$name") ;;
+  esac
+done
+skip "cli/tests" "they start the milkglass command, which qemu-user cannot; tests/v4l2 runs it in an emulated machine"
+if [ -d capi ]; then
+  arguments+=(--package milkglass-capi)
+  skip "capi/tests" "they compile and start C programs of this machine"
+fi
+"${CARGO:-cargo}" test "${arguments[@]}" -- "$@"

@@ -1,0 +1,377 @@
+//! A locked policy: anybody may strengthen it, nobody but its owner can weaken it, and no older or foreign lock takes its
+//! place.
+#![cfg(feature = "lock")]
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use milkglass::{
+    Anchor, Bound, FrameFormat, KEYS, Lock, Orientation, OwnerKey, OwnerSecret, PixelFormat, PolicyFile,
+    ZoneEntry,
+};
+
+/// The policy that the owner signed.
+const OWNERS: &str = r##"
+preset = "balanced"
+faces = "pixelate"
+persons = "blur"
+color = "#202020"
+cells = 4
+min_score = 0.2
+grow = 1.3
+hold = "1s"
+speed = 4.0
+detect_every = 3
+backend = "auto"
+threads = 2
+look_ahead = "100ms"
+deadline = "600ms"
+on_deadline = "obscure"
+max_gap = "300ms"
+max_exposure = "400ms"
+
+[[zone]]
+name = "window"
+area = [[0.6, 0.1], [0.9, 0.1], [0.9, 0.5], [0.6, 0.5]]
+
+[[zone]]
+name = "street"
+area = [[0, 0.8], [0.5, 0.7], [0.5, 1], [0, 1]]
+style = "pixelate"
+cells = 3
+
+[[zone]]
+name = "desk"
+area = [[0.05, 0.05], [0.95, 0.05], [0.95, 0.95], [0.05, 0.95]]
+inverted = true
+"##;
+
+/// Every way to weaken it: what is replaced by what, and the key that must be named.
+const WEAKER: &[(&str, &str, &str)] = &[
+    ("preset = \"balanced\"", "preset = \"fast\"", "preset"),
+    ("faces = \"pixelate\"", "faces = \"off\"", "faces"),
+    ("persons = \"blur\"", "persons = \"off\"", "persons"),
+    ("persons = \"blur\"", "", "persons"),
+    ("color = \"#202020\"", "color = \"#ffffff\"", "color"),
+    ("color = \"#202020\"", "", "color"),
+    ("cells = 4\n", "cells = 5\n", "cells"),
+    ("min_score = 0.2", "min_score = 0.21", "min_score"),
+    ("min_score = 0.2", "", "min_score"),
+    ("grow = 1.3", "grow = 1.29", "grow"),
+    ("grow = 1.3", "", "grow"),
+    ("hold = \"1s\"", "hold = \"999ms\"", "hold"),
+    ("speed = 4.0", "speed = 3.9", "speed"),
+    ("detect_every = 3", "detect_every = 4", "detect_every"),
+    ("backend = \"auto\"", "backend = \"rten\"", "backend"),
+    ("threads = 2", "threads = 1", "threads"),
+    ("threads = 2", "", "threads"),
+    ("look_ahead = \"100ms\"", "look_ahead = \"99ms\"", "look_ahead"),
+    ("look_ahead = \"100ms\"", "", "look_ahead"),
+    ("deadline = \"600ms\"", "deadline = \"700ms\"", "deadline"),
+    ("deadline = \"600ms\"", "", "deadline"),
+    ("on_deadline = \"obscure\"", "on_deadline = \"drop\"", "on_deadline"),
+    ("max_gap = \"300ms\"", "max_gap = \"301ms\"", "max_gap"),
+    ("max_gap = \"300ms\"", "", "max_gap"),
+    ("max_exposure = \"400ms\"", "max_exposure = \"401ms\"", "max_exposure"),
+    ("max_exposure = \"400ms\"", "", "max_exposure"),
+    ("max_exposure = \"400ms\"", "max_exposure = \"400ms\"\nladder = [\"fast\"]", "ladder"),
+    ("name = \"window\"", "name = \"windows\"", "zone"),
+    (
+        "[[0.6, 0.1], [0.9, 0.1], [0.9, 0.5], [0.6, 0.5]]",
+        "[[0.6, 0.1], [0.9, 0.1], [0.9, 0.49], [0.6, 0.5]]",
+        "zone.area",
+    ),
+    (
+        "[[0.6, 0.1], [0.9, 0.1], [0.9, 0.5], [0.6, 0.5]]",
+        "[[0.5, 0.1], [0.8, 0.1], [0.8, 0.5], [0.5, 0.5]]",
+        "zone.area",
+    ),
+    (
+        "[[0.6, 0.1], [0.9, 0.1], [0.9, 0.5], [0.6, 0.5]]",
+        "[[0.6, 0.1], [0.9, 0.1], [0.9, 0.5], [0.6, 0.5]]\nenabled = false",
+        "zone.enabled",
+    ),
+    (
+        "[[0.6, 0.1], [0.9, 0.1], [0.9, 0.5], [0.6, 0.5]]",
+        "[[0.6, 0.1], [0.9, 0.1], [0.9, 0.5], [0.6, 0.5]]\nstyle = \"blur\"",
+        "zone.area",
+    ),
+    (
+        "[[0.6, 0.1], [0.9, 0.1], [0.9, 0.5], [0.6, 0.5]]",
+        "[[0.6, 0.1], [0.9, 0.1], [0.9, 0.5], [0.6, 0.5]]\ncolor = \"#ff0000\"",
+        "zone.color",
+    ),
+    (
+        "[[0.6, 0.1], [0.9, 0.1], [0.9, 0.5], [0.6, 0.5]]",
+        "[[0.6, 0.1], [0.9, 0.1], [0.9, 0.5], [0.6, 0.5]]\ninverted = true",
+        "zone.area",
+    ),
+    ("cells = 3", "cells = 4", "zone.area"),
+    ("cells = 3", "", "zone.area"),
+    ("[0.95, 0.95], [0.05, 0.95]]", "[0.96, 0.96], [0.05, 0.95]]", "zone.area"),
+    ("inverted = true", "", "zone.area"),
+    (
+        "inverted = true",
+        "inverted = true\n[[zone]]\nname = \"peephole\"\narea = [[0, 0], [0.04, 0], [0.04, 0.04]]\ninverted = true",
+        "zone.area",
+    ),
+];
+
+/// What protects at least as much.
+const STRONGER: &[(&str, &str)] = &[
+    ("", ""),
+    ("preset = \"balanced\"", ""),
+    ("preset = \"balanced\"", "preset = \"careful\""),
+    ("faces = \"pixelate\"", "faces = \"fill\""),
+    ("faces = \"pixelate\"", "faces = \"blur\""),
+    ("persons = \"blur\"", "persons = \"fill\""),
+    ("cells = 4\n", "cells = 2\n"),
+    ("min_score = 0.2", "min_score = 0.1"),
+    ("grow = 1.3", "grow = 2.0"),
+    ("hold = \"1s\"", "hold = \"2s\""),
+    ("hold = \"1s\"", ""),
+    ("speed = 4.0", "speed = 8"),
+    ("detect_every = 3", "detect_every = 1"),
+    ("look_ahead = \"100ms\"", "look_ahead = \"200ms\""),
+    ("max_gap = \"300ms\"", "max_gap = \"200ms\""),
+    ("max_exposure = \"400ms\"", "max_exposure = \"300ms\""),
+    ("[[0.6, 0.1], [0.9, 0.1], [0.9, 0.5], [0.6, 0.5]]", "[[0.5, 0], [1, 0], [1, 0.6], [0.5, 0.6]]"),
+    ("cells = 3", "cells = 2"),
+    ("style = \"pixelate\"\ncells = 3", "style = \"fill\""),
+    ("[0.95, 0.95], [0.05, 0.95]]", "[0.9, 0.9], [0.05, 0.95]]"),
+    (
+        "inverted = true",
+        "inverted = true\n[[zone]]\nname = \"new\"\narea = [[0, 0], [1, 0], [1, 1]]\ncolor = \"#ff0000\"",
+    ),
+];
+
+fn parse(text: &str) -> PolicyFile {
+    let file = PolicyFile::parse(text, "p.toml").unwrap_or_else(|e| panic!("{text}\nis refused: {e}"));
+    file.check().unwrap_or_else(|e| panic!("{text}\nis refused: {e}"));
+    file
+}
+
+fn edited(from: &str, to: &str) -> PolicyFile {
+    assert!(OWNERS.contains(from), "{from}");
+    parse(&OWNERS.replacen(from, to, 1))
+}
+
+fn format() -> FrameFormat {
+    FrameFormat::new(PixelFormat::Nv12, 1920, 1080).unwrap()
+}
+
+fn secret(byte: u8) -> OwnerSecret {
+    OwnerSecret::parse(&format!("{byte:02x}").repeat(32)).unwrap()
+}
+
+fn bound(serial: u64) -> Bound {
+    let models = BTreeMap::from([("yunet".to_string(), "ab".repeat(32))]);
+    Bound { serial, models, runtime: Some("cd".repeat(32)) }
+}
+
+fn lock(serial: u64) -> Lock {
+    Lock::parse(&Lock::sign(OWNERS, &bound(serial), &secret(1)).unwrap(), "camera.lock", None).unwrap()
+}
+
+#[test]
+fn every_way_to_weaken_it_is_refused_and_named() {
+    let (base, lock) = (parse(OWNERS), lock(1));
+    for (from, to, key) in WEAKER {
+        let new = edited(from, to);
+        let found = new.weakenings(&base, &format()).unwrap();
+        assert!(found.iter().any(|w| w.key == *key), "{from} -> {to}: {key} is not among {found:?}");
+        let refused = lock.admit(&new, &format()).unwrap_err().to_string();
+        assert!(refused.contains(&format!("{key}: ")), "{refused}");
+    }
+    assert!(WEAKER.len() >= 30, "{} ways", WEAKER.len());
+}
+
+#[test]
+fn every_key_has_a_way_to_be_weakened_in_this_test() {
+    for key in KEYS {
+        // A zone's name, style, cells and orientation show in what it hides.
+        let name = match key.name {
+            "zone.name" => "zone",
+            "zone.style" | "zone.cells" | "zone.inverted" => "zone.area",
+            name => name,
+        };
+        assert!(WEAKER.iter().any(|(_, _, k)| *k == name), "{} is never weakened", key.name);
+    }
+}
+
+#[test]
+fn whatever_protects_as_much_is_let_pass() {
+    let lock = lock(1);
+    for (from, to) in STRONGER {
+        lock.admit(&edited(from, to), &format()).unwrap_or_else(|e| panic!("{from} -> {to}: {e}"));
+    }
+}
+
+#[test]
+fn a_score_left_to_the_preset_is_compared_with_every_pass_of_it() {
+    let refused = |base: &str, new: &str| !parse(new).weakenings(&parse(base), &format()).unwrap().is_empty();
+    // The careful preset looks with several scores; one for all of them must not be above the least.
+    assert!(refused("preset = \"careful\"", "preset = \"careful\"\nmin_score = 0.2"));
+    assert!(!refused("preset = \"careful\"", "preset = \"careful\"\nmin_score = 0.1"));
+    assert!(refused("min_score = 0.2", ""));
+    assert!(!refused("min_score = 0.3", ""));
+}
+
+#[test]
+fn a_ladder_may_lose_rungs_and_gain_none() {
+    let base = parse("preset = \"careful\"\nladder = [\"balanced\", \"fast\"]");
+    let weaker = |new: &str| parse(new).weakenings(&base, &format()).unwrap();
+    assert_eq!(weaker("preset = \"careful\"\nladder = [\"fast\"]"), []);
+    assert_eq!(weaker("preset = \"careful\""), []);
+    let one = parse("preset = \"careful\"\nladder = [\"balanced\"]");
+    assert_eq!(base.weakenings(&one, &format()).unwrap()[0].key, "ladder");
+}
+
+#[test]
+fn flags_count_as_much_as_the_file() {
+    let lock = lock(1);
+    let mut file = parse(OWNERS);
+    file.set("persons", "off").unwrap();
+    assert!(lock.admit(&file, &format()).is_err());
+    let mut file = parse(OWNERS);
+    file.set("persons", "fill").unwrap();
+    file.zones.push("door:0,0;0.2,0;0.2,1".parse::<ZoneEntry>().unwrap());
+    lock.admit(&file, &format()).unwrap();
+}
+
+#[test]
+fn zones_are_compared_in_the_upright_picture() {
+    let lock = lock(1);
+    let turned = format().with_orientation(Orientation::from_exif(6).unwrap());
+    lock.admit(&parse(OWNERS), &turned).unwrap();
+    let smaller = edited("[0.9, 0.5], [0.6, 0.5]]", "[0.9, 0.49], [0.6, 0.5]]");
+    assert!(lock.admit(&smaller, &turned).is_err());
+}
+
+#[test]
+fn what_was_altered_after_signing_is_refused() {
+    let text = Lock::sign(OWNERS, &bound(7), &secret(1)).unwrap();
+    Lock::parse(&text, "l", None).unwrap();
+    for (from, to) in [
+        ("serial = 7", "serial = 8"),
+        ("min_score = 0.2", "min_score = 0.3"),
+        ("abab", "acab"),
+        ("cdcd", "cecd"),
+        ("yunet", "yunez"),
+        ("name = \"window\"", "name = \"windox\""),
+    ] {
+        assert!(text.contains(from), "{from} in {text}");
+        let refused = Lock::parse(&text.replacen(from, to, 1), "l", None).unwrap_err().to_string();
+        assert!(refused.contains("altered"), "{from}: {refused}");
+    }
+    // Bound hashes cannot be left out either.
+    let without = text.lines().filter(|l| !l.starts_with("runtime")).collect::<Vec<_>>().join("\n");
+    assert!(Lock::parse(&without, "l", None).unwrap_err().to_string().contains("altered"));
+    for rubbish in ["", "owner = 1", "\u{0}", &"a".repeat(3 << 20), &text[..text.len() / 2]] {
+        assert!(Lock::parse(rubbish, "l", None).is_err());
+    }
+}
+
+#[test]
+fn every_flipped_bit_of_the_signature_is_found() {
+    let text = Lock::sign(OWNERS, &bound(7), &secret(1)).unwrap();
+    let at = text.find("signature = \"").unwrap() + "signature = \"".len();
+    for i in 0..128 {
+        let mut bytes = text.clone().into_bytes();
+        bytes[at + i] = if bytes[at + i] == b'0' { b'1' } else { b'0' };
+        assert!(Lock::parse(std::str::from_utf8(&bytes).unwrap(), "l", None).is_err(), "digit {i}");
+    }
+}
+
+#[test]
+fn only_the_owners_signature_counts() {
+    let text = Lock::sign(OWNERS, &bound(1), &secret(2)).unwrap();
+    let owner = secret(1).public();
+    assert!(
+        Lock::parse(&text, "l", Some(&owner)).unwrap_err().to_string().contains("not this device's owner")
+    );
+    // The stranger's file with the owner's name on it.
+    let forged = text.replace(&secret(2).public().to_string(), &owner.to_string());
+    assert!(Lock::parse(&forged, "l", Some(&owner)).is_err());
+    // A key that accepts anybody's signatures.
+    for weak in ["00".repeat(32), format!("01{}", "00".repeat(31))] {
+        assert!(OwnerKey::parse(&weak).is_err(), "{weak}");
+    }
+}
+
+#[test]
+fn the_device_remembers_its_owner_and_takes_no_older_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let anchor = || Anchor::new(folder.path());
+    let admit = |lock: &Lock| anchor().admit(lock, lock.policy(), &format());
+    let refused = |lock: &Lock| admit(lock).unwrap_err().to_string();
+    assert!(!anchor().is_set());
+    admit(&lock(5)).unwrap();
+    assert!(anchor().is_set());
+    admit(&lock(5)).unwrap();
+    admit(&lock(6)).unwrap();
+    assert!(refused(&lock(5)).contains("older"));
+    // The same number for something else.
+    let other = Lock::sign("faces = \"fill\"", &bound(6), &secret(1)).unwrap();
+    let other = Lock::parse(&other, "l", None).unwrap();
+    assert!(refused(&other).contains("another lock file with the number 6"));
+    // Somebody else's, however new.
+    let foreign = Lock::sign(OWNERS, &bound(99), &secret(2)).unwrap();
+    let foreign = Lock::parse(&foreign, "l", None).unwrap();
+    assert!(refused(&foreign).contains("not this device's owner"));
+    // A memory that is damaged is no memory that is empty.
+    fs::write(folder.path().join("owner.toml"), "rubbish").unwrap();
+    assert!(refused(&lock(7)).contains("damaged"));
+}
+
+#[test]
+fn what_anybody_strengthened_only_the_owner_can_loosen() {
+    let folder = tempfile::tempdir().unwrap();
+    let anchor = || Anchor::new(folder.path());
+    let more = edited("hold = \"1s\"", "hold = \"2s\"");
+    anchor().admit(&lock(1), &parse(OWNERS), &format()).unwrap();
+    anchor().admit(&lock(1), &more, &format()).unwrap();
+    let refused = anchor().admit(&lock(1), &parse(OWNERS), &format()).unwrap_err().to_string();
+    assert!(refused.contains("hold: 1s instead of 2s"), "{refused}");
+    // A refused one changes nothing.
+    anchor().admit(&lock(1), &more, &format()).unwrap();
+    anchor().admit(&lock(2), &parse(OWNERS), &format()).unwrap();
+}
+
+#[test]
+fn a_policy_written_out_is_the_same_policy() {
+    let mut all = vec![parse(OWNERS), PolicyFile::default()];
+    all.extend(WEAKER.iter().map(|(from, to, _)| edited(from, to)));
+    all.extend(STRONGER.iter().map(|(from, to)| edited(from, to)));
+    for file in all {
+        let text = file.to_toml();
+        let back = parse(&text);
+        assert_eq!(back, file, "{text}");
+    }
+    let mut named = parse(OWNERS);
+    named.zones[0].name = "quote \" back \\ umlaut \u{fc}".into();
+    assert_eq!(parse(&named.to_toml()), named);
+}
+
+#[test]
+fn models_and_runtime_are_part_of_the_lock() {
+    let lock = lock(1);
+    let (yunet, runtime) = ("ab".repeat(32), "cd".repeat(32));
+    lock.admit_detector([("yunet", yunet.as_str())], Some(&runtime)).unwrap();
+    lock.admit_detector([], Some(&runtime.to_uppercase())).unwrap();
+    for (models, runtime) in [
+        (vec![("yunet", runtime.as_str())], Some(runtime.as_str())),
+        (vec![("other", yunet.as_str())], Some(runtime.as_str())),
+        (vec![("yunet", yunet.as_str())], Some(yunet.as_str())),
+        (vec![("yunet", yunet.as_str())], None),
+    ] {
+        assert!(lock.admit_detector(models.clone(), runtime).is_err(), "{models:?} {runtime:?}");
+    }
+}
+
+#[test]
+fn secrets_do_not_show_in_debug_output() {
+    assert_eq!(format!("{:?}", secret(1)), "OwnerSecret");
+    assert_ne!(OwnerSecret::generate().unwrap().to_text(), OwnerSecret::generate().unwrap().to_text());
+}
