@@ -112,6 +112,8 @@ enum milkglass_state
     MILKGLASS_STATE_NO_CAMERA = 4,
     // It has ended.
     MILKGLASS_STATE_STOPPED = 5,
+    // The detector did not find the known picture of the self-test; everything is obscured until it does.
+    MILKGLASS_STATE_SELF_TEST_FAILED = 6,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L

@@ -77,6 +77,8 @@ pub enum milkglass_state {
     NO_CAMERA = 4,
     /// It has ended.
     STOPPED = 5,
+    /// The detector did not find the known picture of the self-test; everything is obscured until it does.
+    SELF_TEST_FAILED = 6,
 }
 
 /// How a stream is opened. Set everything to zero first (`= {0}`), then `size`, then what you need.
