@@ -105,8 +105,8 @@ int main(int argc, char **argv)
         struct frame frame;
         errno = 0;
         ssize_t got = recv(ring, &frame, sizeof frame, 0);
-        if (got == 0)
-            break; // milkglass has ended
+        if (got == 0 || (got < 0 && errno == ECONNRESET))
+            break; // milkglass has ended, perhaps before it read our last release
         if (got != sizeof frame || frame.kind != FRAME)
             fail("frame");
         // A consumer that only looks at the pixels, such as an encoder, needs no copy: it looks, and checks afterwards
