@@ -96,3 +96,30 @@ impl Drop for Memory {
         let _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.len) };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generation_is_odd_while_its_slot_is_written_and_slots_do_not_touch() {
+        let mut memory = Memory::new(3, 100).unwrap();
+        let reading = memory.reading().try_clone_to_owned().unwrap();
+        let read = |at: usize, len: usize| {
+            let mut bytes = vec![0; len];
+            rustix::io::pread(&reading, &mut bytes[..], at as u64).unwrap();
+            bytes
+        };
+        let (slot, len) = (memory.slot_len(), memory.len());
+        assert!(slot >= PIXELS + 100 && len == 3 * slot);
+        memory.write(1, 6, |pixels| {
+            assert_eq!(read(slot, 8), 5u64.to_le_bytes());
+            pixels.fill(9);
+        });
+        assert_eq!(read(slot, 8), 6u64.to_le_bytes());
+        let all = read(0, len);
+        assert!(all[..slot].iter().chain(&all[2 * slot..]).all(|v| *v == 0));
+        assert!(all[slot + 8..][..PIXELS - 8].iter().all(|v| *v == 0));
+        assert!(all[slot + PIXELS..2 * slot].iter().all(|v| *v == 9));
+    }
+}
