@@ -218,6 +218,9 @@ typedef struct {
     uint32_t reserved;
     // The folder with the models. NULL: MILKGLASS_MODELS, then the usual places.
     const char *models;
+    // A unix socket for other programs, which take redacted frames from shared memory beside milkglass_take, or instead
+    // (docs/INTEGRATING.md, "Frames for another program"). NULL: none.
+    const char *ring;
 } milkglass_config;
 
 // An open stream: a number, never 0 and never used twice. It may be used from every thread.

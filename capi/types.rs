@@ -121,6 +121,9 @@ pub struct milkglass_config {
     pub reserved: u32,
     /// The folder with the models. NULL: MILKGLASS_MODELS, then the usual places.
     pub models: *const c_char,
+    /// A unix socket for other programs, which take redacted frames from shared memory beside milkglass_take, or instead
+    /// (docs/INTEGRATING.md, "Frames for another program"). NULL: none.
+    pub ring: *const c_char,
 }
 
 /// A raw frame: yours on the way in; on loan in a detector's callback.

@@ -120,6 +120,7 @@ const LIVE_HELP: &str = "\
 Targets (--to, repeatable; every one gets the same redacted frames):
   -                              Y4M on standard output; nv12:- for bare NV12 frames
   v4l2:/dev/video9               a V4L2 output device, such as v4l2loopback's
+  ring:/run/milkglass/cam.sock   other programs of this machine, by shared memory (docs/INTEGRATING.md)
   http://127.0.0.1:8080          a page, an MJPEG stream (/stream.mjpg), a still (/snapshot.jpg), /metrics, /healthz
   rtsp://host/path, srt://..., rtmp://..., FILE.m3u8, FILE.mp4
                                  any address or file that ffmpeg can write

@@ -217,3 +217,51 @@ fn the_example_in_cpp_tells_what_is_wrong_with_a_camera() {
     assert!(said.contains(reason), "{said}");
     assert!(output.stdout.is_empty());
 }
+
+/// The stream shares its frames with the consumer of examples/, another program.
+#[test]
+fn a_stream_shares_redacted_frames_with_another_program() {
+    /// As in check.h.
+    const MARK: u8 = 211;
+    const LENGTH: usize = 96 * 64 * 3 / 2;
+    let program = build("tests/c/ring.c", "asan", Link::Shared, SANITIZED);
+    let socket = libraries().join("cam.sock");
+    if cfg!(not(feature = "ring")) {
+        let said = output(Command::new(program).arg(socket), b"").stdout;
+        assert!(String::from_utf8_lossy(&said).contains("feature `ring`"));
+        return;
+    }
+    let consumer = libraries().join("ring_consumer");
+    let mut gcc = Command::new("gcc");
+    gcc.arg("-o").arg(&consumer).arg(Path::new(HERE).join("../examples/ring_consumer.c"));
+    run(&mut gcc, b"");
+    let mut pushing = Command::new(program);
+    pushing.arg(&socket).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut pushing = pushing.spawn().unwrap();
+    for _ in 0..3000 {
+        if socket.exists() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let consume = |outcome: &str| {
+        let output = output(Command::new(&consumer).arg(&socket).arg("40"), b"");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        assert!(said.lines().filter(|line| line.contains(outcome)).count() > 20, "{said}");
+        assert!(!output.stdout.contains(&MARK), "a marked byte was shared");
+        output.stdout
+    };
+    let covered = consume("covered");
+    assert!(covered.chunks(LENGTH).any(|frame| frame[0] == 40), "nothing is visible");
+    pushing.stdin.as_mut().unwrap().write_all(b"p").unwrap();
+    let mut said = String::new();
+    let mut out = std::io::BufReader::new(pushing.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut out, &mut said).unwrap();
+    assert_eq!(said, "privacy\n");
+    let obscured = consume("obscured");
+    let luma = |frame: &[u8]| frame[..96 * 64].iter().all(|v| *v == 16);
+    assert!(obscured.chunks(LENGTH).skip(10).all(luma), "visible in privacy mode");
+    drop(pushing.stdin.take());
+    assert!(pushing.wait().unwrap().success());
+}
