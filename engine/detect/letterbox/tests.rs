@@ -148,7 +148,7 @@ proptest! {
         let (w, h) = format.upright_size();
         let part = PixelRect { x0: left, y0: top, x1: w - right, y1: h - bottom };
         let (job, input) = (noise(format, seed), input(ChannelOrder::Rgb));
-        let mut letterbox = Letterbox::of_part(&format, part, (cw, ch), &input);
+        let mut letterbox = Letterbox::of_parts(&format, [part], (cw, ch), &input);
         letterbox.load(&job.view(), &input);
         let tensor = letterbox.tensor().unwrap();
         let (view, stored) = (job.view(), orientation.upright_size((cw, ch)));
@@ -221,9 +221,13 @@ fn a_tile_is_the_part_of_the_picture_that_it_names() {
         let luma = |x: u32, y: u32| (x * 5 + y * 31) as u8;
         let (pool, input) = (FramePool::new(format, 1), input(ChannelOrder::Rgb));
         let part = PixelRect { x0: 7, y0: 12, x1: 50, y1: 55 };
-        let mut tile = Letterbox::of_part(&format, part, (43, 43), &input);
-        assert!(tile.shows(&format, part, (43, 43)) && !tile.fits(&format, 43));
-        tile.load(&frame(&pool, &luma).lend(std::sync::Arc::default()).view(), &input);
+        let job = frame(&pool, &luma).lend(std::sync::Arc::default());
+        let parts = [PixelRect { x0: 0, y0: 0, x1: 43, y1: 43 }, part];
+        let mut tile = Letterbox::of_parts(&format, parts, (43, 43), &input);
+        // The first leaves nothing behind in the second.
+        tile.load(&job.view(), &input);
+        tile.aim(1);
+        tile.load(&job.view(), &input);
         let tensor = tile.tensor().unwrap();
         for (u, v) in (0..43).flat_map(|u| (0..43).map(move |v| (u, v))) {
             let r = tile.to_frame(u as f32, v as f32, u as f32 + 1.0, v as f32 + 1.0).unwrap();
