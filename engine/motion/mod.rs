@@ -3,6 +3,7 @@
 //! A block is always compared with what it showed *when it was examined*, never with the frame before: however slowly
 //! somebody comes in, the difference adds up.
 
+mod cells;
 mod signature;
 
 use std::collections::VecDeque;
@@ -10,7 +11,9 @@ use std::time::Duration;
 
 use crate::frame::{FrameFormat, RawFrame};
 use crate::geometry::PixelRect;
+use crate::redact::kernels;
 use crate::time::Timestamp;
+pub(crate) use cells::Room;
 use signature::BLOCK;
 pub(crate) use signature::{Grid, Signature};
 
@@ -28,7 +31,7 @@ pub(crate) struct Motion {
     since: Vec<Option<Timestamp>>,
     /// Signatures to be used again, scrubbed.
     stock: Vec<Signature>,
-    columns: Vec<u16>,
+    room: Room,
     /// Marks of one frame's blocks, and the same grown by a block.
     marks: [Vec<bool>; 2],
     lent: Vec<bool>,
@@ -57,7 +60,7 @@ impl Motion {
             since: vec![None; grid.blocks()],
             frames: VecDeque::new(),
             stock: Vec::new(),
-            columns: Vec::new(),
+            room: Room::default(),
             marks: Default::default(),
             lent: Vec::new(),
             covered: Vec::new(),
@@ -68,7 +71,7 @@ impl Motion {
     /// Takes the signature of a frame that enters the line.
     pub fn push(&mut self, frame: &RawFrame) {
         let mut signature = self.stock.pop().unwrap_or_else(|| Signature::new(&self.grid));
-        frame.look(|view| signature.measure(&view, &self.grid, &mut self.columns));
+        frame.look(|view| signature.measure(&view, &self.grid, &mut self.room, kernels()));
         self.frames.push_back(Seen { at: frame.meta().captured, signature, part: None });
     }
 

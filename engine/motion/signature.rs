@@ -1,12 +1,12 @@
 //! A frame in little: how bright each small part of each plane is. Two frames are compared by it, block by block.
 
+use super::cells::{CELL, Room};
 use crate::frame::{FrameFormat, View};
 use crate::geometry::PixelRect;
+use crate::redact::Kernels;
 
 /// Side of a block, in luma pixels.
 pub(super) const BLOCK: u32 = 16;
-/// Side of a cell, in samples of its plane. A block holds whole cells of every plane.
-const CELL: usize = 8;
 /// Sums of `n` samples are unlike when they differ by more than this times the root of `n`: 4.7 standard deviations, were
 /// the noise of a sample 6 levels. For 64 samples that is 5 levels of their mean, for 256 it is 2.5.
 const UNLIKE: f32 = 40.0;
@@ -145,7 +145,7 @@ impl Signature {
     }
 
     /// The sums, plane by plane, row by row.
-    #[cfg(feature = "bench")]
+    #[cfg(any(test, feature = "bench"))]
     pub fn sums(&self) -> &[u16] {
         &self.0
     }
@@ -155,41 +155,16 @@ impl Signature {
         self.0.fill(0);
     }
 
-    /// Sums up a frame. `columns` is room for the sums of a few rows, kept from call to call.
-    pub fn measure(&mut self, view: &View<'_>, grid: &Grid, columns: &mut Vec<u16>) {
+    /// Sums up a frame. `room` is kept from call to call.
+    pub fn measure(&mut self, view: &View<'_>, grid: &Grid, room: &mut Room, kernels: &Kernels) {
         for (i, (plane, p)) in grid.planes.iter().zip(view.format().planes()).enumerate() {
             let row_sums = plane.cols * plane.channels;
             let sums = &mut self.0[plane.start..plane.start + plane.rows * row_sums];
-            for (cy, sums) in (0..).zip(sums.chunks_exact_mut(row_sums)) {
-                // Down first: whole rows are added up, which every compiler makes fast.
-                columns.clear();
-                columns.resize(p.row_bytes(), 0);
-                for y in cy * CELL as u32..((cy + 1) * CELL as u32).min(p.height) {
-                    for (sum, v) in columns.iter_mut().zip(view.row(i, y)) {
-                        *sum += u16::from(*v);
-                    }
-                }
-                match plane.channels {
-                    1 => across::<1>(columns, sums),
-                    2 => across::<2>(columns, sums),
-                    3 => across::<3>(columns, sums),
-                    _ => across::<4>(columns, sums),
-                }
+            let bands = view.plane(i).chunks(p.stride * CELL);
+            for (band, sums) in bands.zip(sums.chunks_exact_mut(row_sums)) {
+                room.sum(band, p.stride, plane.channels, sums, kernels);
             }
         }
-        columns.fill(0);
-    }
-}
-
-/// Sums of each eight samples of `N` channels.
-fn across<const N: usize>(columns: &[u16], sums: &mut [u16]) {
-    for (cell, sums) in columns.chunks(CELL * N).zip(sums.chunks_exact_mut(N)) {
-        let mut sum = [0u16; N];
-        for sample in cell.chunks_exact(N) {
-            for (s, v) in sum.iter_mut().zip(sample) {
-                *s += v;
-            }
-        }
-        sums.copy_from_slice(&sum);
+        room.scrub();
     }
 }
