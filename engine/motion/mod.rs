@@ -63,7 +63,8 @@ impl Motion {
             room: Room::default(),
             marks: Default::default(),
             lent: Vec::new(),
-            covered: Vec::new(),
+            // As many as there can be: no two runs of blocks touch.
+            covered: Vec::with_capacity(grid.rows * grid.cols.div_ceil(2)),
             grid,
         }
     }
