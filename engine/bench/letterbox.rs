@@ -54,7 +54,7 @@ fn pair(
     let pixels = u64::from(content.0) * u64::from(content.1);
     let input = input();
     let prepared = move |set| {
-        let mut letterbox = Letterbox::of_parts(&format, [part], content, &input);
+        let mut letterbox = Letterbox::of_part(&format, part, content, &input);
         letterbox.set_instructions(set);
         letterbox
     };

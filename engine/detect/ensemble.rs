@@ -157,7 +157,9 @@ struct Prepared {
 /// How a pass looks at pictures of one format. A pass over all of the picture has a single tile.
 struct Sight {
     tiles: Tiles,
-    letterbox: Letterbox,
+    /// One for each tile. They share one tensor: `at` has it.
+    letterboxes: Vec<Letterbox>,
+    at: usize,
 }
 
 impl Ensemble {
@@ -287,7 +289,8 @@ impl Sight {
         let side = format.width().max(format.height());
         let long_side = side.clamp(pass.long_side.0, pass.long_side.1);
         let Some((w, h)) = pass.tile else {
-            return Sight { tiles: Tiles::one(format), letterbox: Letterbox::new(format, long_side, input) };
+            let letterboxes = vec![Letterbox::new(format, long_side, input)];
+            return Sight { tiles: Tiles::one(format), letterboxes, at: 0 };
         };
         // Pixels of the network's input per pixel of the picture.
         let scale = f64::from(long_side) / f64::from(side);
@@ -295,8 +298,24 @@ impl Sight {
         let of_input = |n: u32| (f64::from(n) * scale).round() as u32;
         let tiles = Tiles::new(format, (of_picture(w), of_picture(h)), of_picture(TILE_OVERLAP));
         let (w, h) = tiles.upright_size();
-        let letterbox = Letterbox::of_parts(format, tiles.upright(), (of_input(w), of_input(h)), input);
-        Sight { tiles, letterbox }
+        let mut letterboxes: Vec<Letterbox> = Vec::new();
+        for part in tiles.upright() {
+            let mut letterbox = Letterbox::of_part(format, part, (of_input(w), of_input(h)), input);
+            if let Some(last) = letterboxes.last_mut() {
+                last.leave_tensor(&mut letterbox);
+            }
+            letterboxes.push(letterbox);
+        }
+        Sight { at: letterboxes.len() - 1, tiles, letterboxes }
+    }
+
+    /// The letterbox of a tile, with the tensor.
+    fn aim(&mut self, tile: usize) -> (&Tiles, &mut Letterbox) {
+        if let Ok([from, to]) = self.letterboxes.get_disjoint_mut([self.at, tile]) {
+            from.leave_tensor(to);
+            self.at = tile;
+        }
+        (&self.tiles, &mut self.letterboxes[tile])
     }
 }
 
@@ -318,8 +337,7 @@ impl Prepared {
     ) -> Result<()> {
         let Pass { class: wanted, score: sure, keep, min_box, .. } = self.pass;
         let input = &model.manifest.input;
-        let Sight { tiles, letterbox } = self.sight(view.format(), input);
-        letterbox.aim(tile);
+        let (tiles, letterbox) = self.sight(view.format(), input).aim(tile);
         letterbox.load(view, input);
         let Some(tensor) = letterbox.tensor() else {
             return Err(Error::Detector("the tensor has no shape".into()));

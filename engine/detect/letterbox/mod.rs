@@ -59,23 +59,16 @@ struct Line {
     row: Vec<f32>,
 }
 
-/// How one part of the picture is read.
-struct Aim {
-    /// In upright luma pixels.
-    part: PixelRect,
-    sources: Vec<Source>,
-    lines: [Line; 3],
-}
-
-/// A resampling prepared for one frame format, some parts of its pictures and one tensor size.
+/// A resampling prepared for one frame format, one part of its pictures and one tensor size.
 pub(crate) struct Letterbox {
     format: FrameFormat,
-    /// What it can show of the picture, and which of that it shows.
-    aims: Vec<Aim>,
-    at: usize,
-    /// Size of a part inside the tensor, upright.
+    /// What it shows of the picture, in upright luma pixels.
+    part: PixelRect,
+    /// Size of that inside the tensor, upright.
     content: (u32, u32),
     tensor: (u32, u32),
+    sources: Vec<Source>,
+    lines: [Line; 3],
     /// Rows that do not lie in the tensor as they are, before they are turned.
     turned: [Vec<f32>; 3],
     values: Vec<f32>,
@@ -86,19 +79,14 @@ impl Letterbox {
     /// The upright picture scaled so that its longer side has `long_side` pixels.
     pub fn new(format: &FrameFormat, long_side: u32, input: &Input) -> Letterbox {
         let (w, h) = format.upright_size();
-        Letterbox::of_parts(format, [PixelRect::whole(w, h)], scaled((w, h), long_side), input)
+        Letterbox::of_part(format, PixelRect::whole(w, h), scaled((w, h), long_side), input)
     }
 
-    /// Parts of the upright picture, in its luma pixels, each scaled to `content` pixels: a tile at full resolution when
-    /// that is its own size. [`Letterbox::aim`] says which of them is shown; before that it is the first. Panics when there
-    /// is none, or when one holds no pixel or reaches beyond the picture.
-    pub fn of_parts(
-        format: &FrameFormat,
-        parts: impl IntoIterator<Item = PixelRect>,
-        content: (u32, u32),
-        input: &Input,
-    ) -> Letterbox {
+    /// A part of the upright picture, in its luma pixels, scaled to `content` pixels: a tile at full resolution when
+    /// that is the part's own size. Panics when the part holds no pixel or reaches beyond the picture.
+    pub fn of_part(format: &FrameFormat, part: PixelRect, content: (u32, u32), input: &Input) -> Letterbox {
         let (w, h) = format.upright_size();
+        assert!(!part.is_empty() && part.x1 <= w && part.y1 <= h, "{part:?} of a picture of {w}x{h}");
         let content = (content.0.max(1), content.1.max(1));
         let tensor = (content.0.next_multiple_of(input.multiple), content.1.next_multiple_of(input.multiple));
         let area = (tensor.0 * tensor.1) as usize;
@@ -106,25 +94,17 @@ impl Letterbox {
         for (i, plane) in values.chunks_exact_mut(area).enumerate() {
             plane.fill((f32::from(input.pad) - input.mean[i]) * input.scale[i]);
         }
-        let aim = |part: PixelRect| {
-            assert!(!part.is_empty() && part.x1 <= w && part.y1 <= h, "{part:?} of a picture of {w}x{h}");
-            let (sources, lines) = prepare(format, part_to_stored(format, part), content);
-            Aim { part, sources, lines }
-        };
-        let aims: Vec<Aim> = parts.into_iter().map(aim).collect();
-        let turned = [(); 3].map(|()| vec![0.0; aims[0].lines[0].row.len()]);
+        let (sources, lines) = prepare(format, part_to_stored(format, part), content);
+        let turned = [(); 3].map(|()| vec![0.0; lines[0].row.len()]);
         let (format, set) = (*format, InstructionSet::chosen());
-        Letterbox { format, aims, at: 0, content, tensor, turned, values, set }
+        Letterbox { format, part, content, tensor, sources, lines, turned, values, set }
     }
 
-    /// Shows another of its parts from the next [`Letterbox::load`] on. Panics when there are not so many.
-    pub fn aim(&mut self, part: usize) {
-        assert!(part < self.aims.len(), "part {part} of {}", self.aims.len());
-        self.at = part;
-    }
-
-    fn part(&self) -> PixelRect {
-        self.aims[self.at].part
+    /// Leaves its tensor's memory to a letterbox of another part with the same content, and has none itself until it is
+    /// left one again.
+    pub fn leave_tensor(&mut self, to: &mut Letterbox) {
+        debug_assert_eq!(self.content, to.content);
+        to.values = std::mem::take(&mut self.values);
     }
 
     /// The tensor as left by [`Letterbox::load`]: 1, 3, height, width.
@@ -135,15 +115,14 @@ impl Letterbox {
 
     /// Pixels of the frame per pixel of the tensor.
     pub fn pixel_size(&self) -> f32 {
-        self.part().width().max(self.part().height()) as f32 / self.content.0.max(self.content.1) as f32
+        self.part.width().max(self.part.height()) as f32 / self.content.0.max(self.content.1) as f32
     }
 
     /// A box of the tensor, in the frame's stored luma pixels.
     pub fn to_frame(&self, x0: f32, y0: f32, x1: f32, y1: f32) -> Option<Rect> {
-        let part = self.part();
-        let sx = part.width() as f32 / self.content.0 as f32;
-        let sy = part.height() as f32 / self.content.1 as f32;
-        let (left, top) = (part.x0 as f32, part.y0 as f32);
+        let sx = self.part.width() as f32 / self.content.0 as f32;
+        let sy = self.part.height() as f32 / self.content.1 as f32;
+        let (left, top) = (self.part.x0 as f32, self.part.y0 as f32);
         let upright = Rect::from_corners(left + x0 * sx, top + y0 * sy, left + x1 * sx, top + y1 * sy)?;
         self.format.orientation().rect_to_stored(&upright, self.format.size())
     }
@@ -179,13 +158,12 @@ impl Letterbox {
         let width = width as usize;
         let convert = Converter::new(&self.format, input);
         let area = (self.tensor.0 * self.tensor.1) as usize;
-        let aim = &mut self.aims[self.at];
         for y in 0..height {
-            aim.blend(view, y as usize);
-            for line in &mut aim.lines {
+            self.blend(view, y as usize);
+            for line in &mut self.lines {
                 N::narrow(&line.samples, &line.columns, line.scale, &mut line.row);
             }
-            let from = [&aim.lines[0].row[..], &aim.lines[1].row, &aim.lines[2].row];
+            let from = [&self.lines[0].row[..], &self.lines[1].row, &self.lines[2].row];
             let (start, step) = place(&self.format, self.content, self.tensor.0, y);
             let (red, rest) = self.values.split_at_mut(area);
             let (green, blue) = rest.split_at_mut(area);
@@ -202,9 +180,7 @@ impl Letterbox {
             }
         }
     }
-}
 
-impl Aim {
     /// The weighted sums of the rows under row `y` of the stored content, for each component.
     ///
     /// Loops and no iterator's closures: those would be compiled without the set's instructions.

@@ -148,7 +148,7 @@ proptest! {
         let (w, h) = format.upright_size();
         let part = PixelRect { x0: left, y0: top, x1: w - right, y1: h - bottom };
         let (job, input) = (noise(format, seed), input(ChannelOrder::Rgb));
-        let mut letterbox = Letterbox::of_parts(&format, [part], (cw, ch), &input);
+        let mut letterbox = Letterbox::of_part(&format, part, (cw, ch), &input);
         letterbox.load(&job.view(), &input);
         let tensor = letterbox.tensor().unwrap();
         let (view, stored) = (job.view(), orientation.upright_size((cw, ch)));
@@ -221,12 +221,14 @@ fn a_tile_is_the_part_of_the_picture_that_it_names() {
         let luma = |x: u32, y: u32| (x * 5 + y * 31) as u8;
         let (pool, input) = (FramePool::new(format, 1), input(ChannelOrder::Rgb));
         let part = PixelRect { x0: 7, y0: 12, x1: 50, y1: 55 };
+        let mut tile = Letterbox::of_part(&format, part, (43, 43), &input);
         let job = frame(&pool, &luma).lend(std::sync::Arc::default());
-        let parts = [PixelRect { x0: 0, y0: 0, x1: 43, y1: 43 }, part];
-        let mut tile = Letterbox::of_parts(&format, parts, (43, 43), &input);
-        // The first leaves nothing behind in the second.
-        tile.load(&job.view(), &input);
-        tile.aim(1);
+        // What another tile left in the tensor is gone.
+        let other = PixelRect { x0: 0, y0: 0, x1: 43, y1: 43 };
+        let mut other = Letterbox::of_part(&format, other, (43, 43), &input);
+        other.load(&job.view(), &input);
+        other.leave_tensor(&mut tile);
+        assert!(other.tensor().is_none());
         tile.load(&job.view(), &input);
         let tensor = tile.tensor().unwrap();
         for (u, v) in (0..43).flat_map(|u| (0..43).map(move |v| (u, v))) {
