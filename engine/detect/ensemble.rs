@@ -2,9 +2,8 @@
 
 use super::backend::{Backend, Network, Processors};
 use super::decode::{self, Candidate, DecoderKind};
-use super::letterbox::Letterbox;
 use super::manifest::{Input, Manifest, ModelStore};
-use super::tiles::Tiles;
+use super::sight::Sight;
 use super::{Class, Detection, Detector};
 use crate::error::{Error, Result};
 use crate::frame::{DetectJob, FrameFormat, View};
@@ -16,9 +15,6 @@ const ACROSS_PASSES_IOU: f32 = 0.7;
 const SLACK: f32 = 2.0;
 /// Size of a tile, in pixels of the network's input: with the whole at 320 pixels no more work than the whole at 960.
 pub(super) const TILE: (u32, u32) = (640, 640);
-/// Pixels of the network's input that neighbouring tiles share at least. Faces more than half as large are for the other
-/// passes too.
-pub(super) const TILE_OVERLAP: u32 = 192;
 /// A box that ends so near to the edge of a tile is cut by it.
 const TILE_EDGE: f32 = 4.0;
 
@@ -154,14 +150,6 @@ struct Prepared {
     sight: Option<Sight>,
 }
 
-/// How a pass looks at pictures of one format. A pass over all of the picture has a single tile.
-struct Sight {
-    tiles: Tiles,
-    /// One for each tile. They share one tensor: `at` has it.
-    letterboxes: Vec<Letterbox>,
-    at: usize,
-}
-
 impl Ensemble {
     /// Loads every model that the passes name, its hash checked.
     ///
@@ -281,41 +269,6 @@ impl Ensemble {
         let mut list = std::mem::take(&mut self.list);
         list.extend(all.iter().map(|(d, _)| d));
         Ok(list)
-    }
-}
-
-impl Sight {
-    fn new(pass: &Pass, format: &FrameFormat, input: &Input) -> Sight {
-        let side = format.width().max(format.height());
-        let long_side = side.clamp(pass.long_side.0, pass.long_side.1);
-        let Some((w, h)) = pass.tile else {
-            let letterboxes = vec![Letterbox::new(format, long_side, input)];
-            return Sight { tiles: Tiles::one(format), letterboxes, at: 0 };
-        };
-        // Pixels of the network's input per pixel of the picture.
-        let scale = f64::from(long_side) / f64::from(side);
-        let of_picture = |n: u32| (f64::from(n) / scale).round() as u32;
-        let of_input = |n: u32| (f64::from(n) * scale).round() as u32;
-        let tiles = Tiles::new(format, (of_picture(w), of_picture(h)), of_picture(TILE_OVERLAP));
-        let (w, h) = tiles.upright_size();
-        let mut letterboxes: Vec<Letterbox> = Vec::new();
-        for part in tiles.upright() {
-            let mut letterbox = Letterbox::of_part(format, part, (of_input(w), of_input(h)), input);
-            if let Some(last) = letterboxes.last_mut() {
-                last.leave_tensor(&mut letterbox);
-            }
-            letterboxes.push(letterbox);
-        }
-        Sight { at: letterboxes.len() - 1, tiles, letterboxes }
-    }
-
-    /// The letterbox of a tile, with the tensor.
-    fn aim(&mut self, tile: usize) -> (&Tiles, &mut Letterbox) {
-        if let Ok([from, to]) = self.letterboxes.get_disjoint_mut([self.at, tile]) {
-            from.leave_tensor(to);
-            self.at = tile;
-        }
-        (&self.tiles, &mut self.letterboxes[tile])
     }
 }
 

@@ -122,7 +122,8 @@ fn places(side: u32, length: u32, overlap: u32) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::ensemble::{TILE, TILE_OVERLAP};
+    use crate::detect::ensemble::TILE;
+    use crate::detect::sight::TILE_OVERLAP;
     use crate::frame::PixelFormat;
     use crate::geometry::Orientation;
 
