@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use milkglass::detect::backend::{Backend, Processors};
 use milkglass::detect::{Ensemble, ModelStore, Settings};
+use milkglass::evidence::Identity;
 use milkglass::{
     BackendChoice, Class, FrameFormat, Lock, OwnerKey, PixelFormat, Policy, PolicyDefaults, PolicyFile,
     Preset, ZoneEntry,
@@ -176,6 +177,13 @@ impl Hiding {
     /// The owner's lock, if there is one.
     pub fn lock(&self) -> Option<&Lock> {
         self.lock.as_ref()
+    }
+
+    /// What the evidence log says of these settings; models and runtime stay as they are.
+    pub fn identify(&self, before: Identity) -> Result<Identity, Failure> {
+        let zones = hex(&Sha256::digest(format!("{:?}", self.live_policy()?.zones())));
+        let program = concat!("milkglass ", env!("CARGO_PKG_VERSION")).to_owned();
+        Ok(Identity { program, policy: self.hash(), zones, ..before })
     }
 
     /// SHA-256 of everything that decides what is hidden: two reports with the same hash hid by the same rules.

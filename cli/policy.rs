@@ -239,6 +239,9 @@ fn live_words(file: &PolicyFile, live: &milkglass::Policy) -> Vec<String> {
             OnDeadline::Drop => format!("live: a frame that is not covered after {deadline:?} is dropped"),
         });
     }
+    if let Some(every) = live.self_test().filter(|_| live.classes().next().is_some()) {
+        lines.push(format!("live: the detector is tested every {every:?}"));
+    }
     if let Some(ladder) = file.ladder.as_ref().filter(|l| !l.is_empty()) {
         let rungs: Vec<_> = ladder.iter().map(|p| p.as_str()).collect();
         lines.push(format!("live: falls back to {} when the detector is too slow", rungs.join(", then ")));

@@ -25,6 +25,8 @@ pub mod bench;
 pub mod detect;
 mod engine;
 mod error;
+#[cfg(feature = "evidence")]
+pub mod evidence;
 mod frame;
 mod geometry;
 mod kernels;
@@ -32,6 +34,7 @@ mod motion;
 mod pipeline;
 mod policy;
 mod redact;
+mod selftest;
 mod sink;
 mod source;
 mod stats;

@@ -28,6 +28,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::frame::{DetectJob, FrameFormat, FrameMeta, FramePool, Outcome, RawFrame, RedactedFrame};
 use crate::policy::{Policy, PolicyError};
+use crate::selftest::{Fault, SelfTest};
 use crate::sink::FrameSink;
 use crate::source::{Captured, FrameSource};
 use crate::stats::Stats;
@@ -91,10 +92,27 @@ pub enum State {
     Degraded,
     /// Privacy mode: everything is covered because the owner said so.
     Privacy,
+    /// Everything is obscured, because the detector did not find a known person, or somebody where nobody was.
+    SelfTestFailed,
     /// The source delivers nothing.
     NoCamera,
     /// It has ended.
     Stopped,
+}
+
+impl State {
+    /// One word for metrics and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Starting => "starting",
+            State::Covered => "covered",
+            State::Degraded => "degraded",
+            State::Privacy => "privacy",
+            State::SelfTestFailed => "self_test_failed",
+            State::NoCamera => "no_camera",
+            State::Stopped => "stopped",
+        }
+    }
 }
 
 /// Figures of a running pipeline: frames, times and states, nothing of the picture.
@@ -124,6 +142,10 @@ pub struct Status {
     /// How long the detector has had the frame it has now; zero when it has none. One that hangs in foreign code never
     /// comes back: a watchdog has to restart the program.
     pub detecting: Duration,
+    /// Self-tests of the detector that it passed.
+    pub self_tests_passed: u64,
+    /// Self-tests that it failed; everything is obscured after one, until it passes the next.
+    pub self_tests_failed: u64,
     /// Grows at least once a second while the redact thread lives.
     pub heartbeat: u64,
 }
@@ -133,6 +155,10 @@ enum Event {
     Skipped,
     SourceEnded(Result<()>),
     Observed(DetectJob, Result<Vec<Detection>>, Duration, usize),
+    /// The detector is being shown a picture of the self-test.
+    Testing(Instant),
+    /// It has answered; the verdict, if that was the last picture.
+    Tested(Option<Result<(), Fault>>),
     Policy(Box<Policy>, SyncSender<Result<(), PolicyError>>),
     Privacy(bool, SyncSender<()>),
     TargetLost(String, Error),
@@ -169,6 +195,9 @@ impl Pipeline {
         let in_parts = detectors.iter().any(|d| d.looks_in_parts());
         check_parts(&policy, in_parts)?;
         let policy = with_budget(policy, ladder.first().copied().unwrap_or_default(), fps)?;
+        let mut test = SelfTest::new(&policy, format, None);
+        let verdict = first_test(&mut test, &mut detectors);
+        ladder.truncate(detectors.len());
         // A later policy may name only what every rung finds, or a class would go unlooked for on a lower one.
         let first = detectors.first().map(|d| d.classes().to_vec()).unwrap_or_default();
         let offers: Vec<Class> =
@@ -199,6 +228,7 @@ impl Pipeline {
         }
         let targets = threads.len();
         let (jobs, job_queue) = sync_channel(1);
+        let changed = Arc::default();
         if !detectors.is_empty() {
             let rungs = Ladder {
                 detectors,
@@ -208,11 +238,17 @@ impl Pipeline {
                 trouble: Instant::now(),
                 strikes: 0,
             };
-            threads.push(spawn("detect", &events, move |events| run_detect(rungs, &job_queue, events)));
+            let changed = Arc::clone(&changed);
+            let detect = move |events: &_| run_detect(rungs, test, &changed, &job_queue, events);
+            threads.push(spawn("detect", &events, detect));
         }
         threads.push(spawn("capture", &events, move |events| run_capture(source, &pool, clock, events)));
-        let redact = Redact {
+        let mut redact = Redact {
             engine,
+            privacy,
+            distrust: false,
+            testing: None,
+            changed,
             clock,
             shelf: shelf::Shelf::new(buffers + outboxes.len()),
             outboxes,
@@ -231,6 +267,7 @@ impl Pipeline {
             budget,
             in_parts,
         };
+        redact.judge(verdict);
         let redact = std::thread::Builder::new()
             .name("redact".into())
             .spawn(move || redact.run(&received))
@@ -363,6 +400,33 @@ fn measure(detector: &mut dyn Detector, format: &FrameFormat) -> Result<Duration
     Ok(longest)
 }
 
+/// The self-test of every detector before the first frame: the verdict on the first one. A lower rung that fails is taken off
+/// the ladder, with all below it.
+fn first_test(test: &mut SelfTest, detectors: &mut Vec<Box<dyn Detector>>) -> Option<Result<(), Fault>> {
+    if !test.is_on() {
+        return None;
+    }
+    let lower = detectors.iter_mut().enumerate().skip(1);
+    let failed: Option<(usize, Fault)> =
+        lower.filter_map(|(rung, d)| Some((rung, test.run(d.as_mut()).err()?))).next();
+    if let Some((rung, fault)) = failed {
+        log::warn!("self-test: {fault}: rung {rung} of the ladder is not used");
+        detectors.truncate(rung);
+    }
+    // Last, so that its next test is a whole period away.
+    detectors.first_mut().map(|d| test.run(d.as_mut()))
+}
+
+/// Whether a policy asks for self-tests and has anything to test.
+fn wants_test(policy: &Policy) -> bool {
+    policy.self_test().is_some() && policy.classes().next().is_some()
+}
+
+/// How many detections a frame may have to wait for: that of the frame before, its own, and one of the self-test.
+fn detections(policy: &Policy) -> u32 {
+    if policy.self_test().is_some() { 3 } else { 2 }
+}
+
 fn check_parts(policy: &Policy, in_parts: bool) -> Result<(), PolicyError> {
     match in_parts && !policy.motion_cover() && policy.classes().next().is_some() {
         true => Err(PolicyError::PartsUncovered),
@@ -371,19 +435,22 @@ fn check_parts(policy: &Policy, in_parts: bool) -> Result<(), PolicyError> {
 }
 
 /// Checks the times of a policy against the detector, and chooses a deadline where there is none. With one job in flight
-/// the worst wait is twice a detection and two frames.
+/// the worst wait is twice a detection and two frames; three times where a self-test may come between.
 fn with_budget(policy: Policy, detection: Duration, fps: f64) -> Result<Policy, PolicyError> {
     if policy.classes().next().is_none() {
         return Ok(policy);
     }
     let two_frames = Duration::from_secs_f64(2.0 / fps.max(0.1));
-    let (least_deadline, least_gap) =
-        (2 * detection + two_frames + policy.look_ahead(), detection + two_frames);
+    let (least_deadline, least_gap) = (
+        detections(&policy) * detection + two_frames + policy.look_ahead(),
+        (detections(&policy) - 1) * detection + two_frames,
+    );
     let refuse = |name: &str, value: Duration, least: Duration| {
         let what = format!(
-            "{name} = {} ms (this detector and rate need {} ms)",
+            "{name} = {} ms (this detector and rate need {} ms{})",
             value.as_millis(),
-            least.as_millis()
+            least.as_millis(),
+            if wants_test(&policy) { ", self-test included" } else { "" }
         );
         Err(PolicyError::Range { what, why: "raise it, lower the frame rate, or use a faster preset" })
     };
@@ -417,7 +484,7 @@ fn needed(policy: &Policy, fps: f64, burst: usize, targets: usize) -> usize {
 fn budget(policy: &Policy, fps: f64) -> u64 {
     let deadline = policy.deadline().unwrap_or(Duration::MAX);
     let room = deadline.saturating_sub(Duration::from_secs_f64(2.0 / fps.max(0.1)) + policy.look_ahead());
-    u64::try_from((room / 2).min(policy.max_gap()).as_nanos()).unwrap_or(u64::MAX)
+    u64::try_from((room / detections(policy)).min(policy.max_gap()).as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn run_capture(mut source: Box<dyn FrameSource>, pool: &FramePool, clock: Clock, events: &SyncSender<Event>) {
@@ -477,24 +544,63 @@ impl Ladder {
     }
 }
 
-fn run_detect(mut ladder: Ladder, jobs: &Receiver<(DetectJob, Vec<Detection>)>, events: &SyncSender<Event>) {
+fn run_detect(
+    mut ladder: Ladder,
+    mut test: SelfTest,
+    changed: &Mutex<Option<Policy>>,
+    jobs: &Receiver<(DetectJob, Vec<Detection>)>,
+    events: &SyncSender<Event>,
+) {
     ladder.detectors.iter_mut().for_each(|d| d.start());
-    for (mut job, list) in jobs {
-        let start = Instant::now();
-        let found = match ladder.detectors.get_mut(ladder.level) {
-            Some(detector) => {
-                detector.reuse(list);
-                detector.look(&mut job)
-            }
-            None => Err(Error::Detector("there is no detector".into())),
+    let mut tested = ladder.level;
+    loop {
+        if let Some(policy) = lock(changed).take() {
+            test.follow(&policy);
+        }
+        // Another policy may switch the self-test on meanwhile.
+        let wait = test.wait().unwrap_or(NO_CAMERA).min(NO_CAMERA);
+        let job = match jobs.recv_timeout(wait) {
+            Ok(job) => Some(job),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return,
         };
-        let took = start.elapsed();
-        let level = ladder.level;
-        ladder.weigh(took);
-        if events.send(Event::Observed(job, found, took, level)).is_err() {
+        if job.is_some_and(|job| !run_job(&mut ladder, job, events)) {
             return;
         }
+        if tested != ladder.level {
+            tested = ladder.level;
+            test.begin();
+        }
+        if let Some(detector) = ladder.detectors.get_mut(ladder.level)
+            && test.wait().is_some_and(|wait| wait.is_zero())
+        {
+            let _ = events.send(Event::Testing(Instant::now()));
+            let verdict = test.step(detector.as_mut());
+            if events.send(Event::Tested(verdict)).is_err() {
+                return;
+            }
+        }
     }
+}
+
+/// One detection; false when nobody wants its result any more.
+fn run_job(
+    ladder: &mut Ladder,
+    (mut job, list): (DetectJob, Vec<Detection>),
+    events: &SyncSender<Event>,
+) -> bool {
+    let start = Instant::now();
+    let found = match ladder.detectors.get_mut(ladder.level) {
+        Some(detector) => {
+            detector.reuse(list);
+            detector.look(&mut job)
+        }
+        None => Err(Error::Detector("there is no detector".into())),
+    };
+    let took = start.elapsed();
+    let level = ladder.level;
+    ladder.weigh(took);
+    events.send(Event::Observed(job, found, took, level)).is_ok()
 }
 
 fn run_target(name: String, mut sink: Box<dyn FrameSink>, outbox: &Outbox, events: &SyncSender<Event>) {
@@ -560,6 +666,14 @@ impl SourceClock {
 /// The redact thread: the one place where frames turn from raw to redacted.
 struct Redact {
     engine: Engine,
+    /// Whether the owner wants everything obscured.
+    privacy: bool,
+    /// Whether the detector failed its self-test: everything is obscured too.
+    distrust: bool,
+    /// Since when it has had a picture of the self-test.
+    testing: Option<Instant>,
+    /// A policy that the self-test is to follow.
+    changed: Arc<Mutex<Option<Policy>>>,
     clock: Clock,
     outboxes: Vec<Arc<Outbox>>,
     shelf: shelf::Shelf,
@@ -658,8 +772,14 @@ impl Redact {
             Event::Policy(policy, reply) => {
                 let _ = reply.send(self.exchange(*policy));
             }
+            Event::Testing(since) => self.testing = Some(since),
+            Event::Tested(verdict) => {
+                self.testing = None;
+                self.judge(verdict);
+            }
             Event::Privacy(on, reply) => {
-                self.engine.set_privacy(on);
+                self.privacy = on;
+                self.engine.set_privacy(on || self.distrust);
                 if on {
                     self.outboxes.iter().for_each(|o| o.clear());
                     lock(&self.status).state = State::Privacy;
@@ -688,10 +808,39 @@ impl Redact {
         check_parts(&policy, self.in_parts)?;
         let policy = with_budget(policy, self.detection, self.fps)?;
         let (exposure, budget) = (policy.max_gap(), budget(&policy, self.fps));
-        self.engine.set_policy(policy)?;
+        self.engine.set_policy(policy.clone())?;
+        if !wants_test(&policy) {
+            self.distrust = false;
+            self.engine.set_privacy(self.privacy);
+        }
+        *lock(&self.changed) = Some(policy);
         self.budget.store(budget, Ordering::Relaxed);
         lock(&self.status).exposure = exposure;
         Ok(())
+    }
+
+    /// Takes in the verdict of a self-test.
+    fn judge(&mut self, verdict: Option<Result<(), Fault>>) {
+        // One of before another policy came says nothing.
+        let Some(verdict) = verdict.filter(|_| wants_test(self.engine.policy())) else { return };
+        let before = std::mem::replace(&mut self.distrust, verdict.is_err());
+        self.engine.set_privacy(self.privacy || self.distrust);
+        match verdict {
+            Ok(()) => {
+                lock(&self.status).self_tests_passed += 1;
+                if before {
+                    log::info!("self-test: passed; what the policy names is covered again");
+                }
+            }
+            Err(fault) => {
+                lock(&self.status).self_tests_failed += 1;
+                if !before {
+                    log::warn!("self-test failed: {fault}; everything is obscured until it passes");
+                    // What this detector let out may show somebody.
+                    self.outboxes.iter().for_each(|o| o.clear());
+                }
+            }
+        }
     }
 
     fn put(&mut self, frame: RedactedFrame) {
@@ -711,7 +860,8 @@ impl Redact {
             left.push_back(Instant::now());
             self.last_release = Instant::now();
             let state = match frame.outcome() {
-                _ if self.engine.privacy() => State::Privacy,
+                _ if self.privacy => State::Privacy,
+                _ if self.distrust => State::SelfTestFailed,
                 Outcome::Covered => State::Covered,
                 Outcome::Obscured if self.engine.stats().observations == 0 => State::Starting,
                 Outcome::Obscured => State::Degraded,
@@ -724,7 +874,7 @@ impl Redact {
             self.last_meta = Some(frame.meta());
             self.put(frame);
         }
-        // Privacy mode keeps the stream alive without a camera too: what targets showed last is replaced.
+        // Privacy mode (and a failed self-test) keeps the stream alive without a camera too: what targets showed last is replaced.
         let idle = self.last_release.elapsed();
         if let Some(meta) = self.last_meta
             && idle > ALIVE
@@ -739,17 +889,19 @@ impl Redact {
         }
         let mut status = lock(&self.status);
         let deadline = self.engine.policy().deadline().unwrap_or_default();
-        if self.engine.privacy() {
+        if self.privacy {
             status.state = State::Privacy;
         } else if self.last_frame.elapsed() > NO_CAMERA {
             status.state = State::NoCamera;
+        } else if self.distrust {
+            status.state = State::SelfTestFailed;
         } else if status.state == State::Covered && self.last_release.elapsed() > NO_CAMERA.max(deadline) {
             // Frames come and none leaves: they are dropped at their deadline.
             status.state = State::Degraded;
         }
         status.stats = self.engine.stats();
         status.heartbeat += 1;
-        status.detecting = self.lent.map_or(Duration::ZERO, |t| t.elapsed());
+        status.detecting = self.lent.or(self.testing).map_or(Duration::ZERO, |t| t.elapsed());
         status.fps = left.len() as f64;
         status.target_drops = self.outboxes.iter().map(|o| o.dropped()).sum();
     }

@@ -46,6 +46,8 @@ pub struct PolicyFile {
     pub max_gap: Option<Duration>,
     pub max_exposure: Option<Duration>,
     pub ladder: Option<Vec<Preset>>,
+    /// Zero stands for `"off"`.
+    pub self_test: Option<Duration>,
     /// The zones, disabled ones too, in the order of the file.
     pub zones: Vec<ZoneEntry>,
 }
@@ -165,6 +167,11 @@ impl PolicyFile {
             "on_deadline" => self.on_deadline = Some(value.choice()?),
             "max_gap" => self.max_gap = Some(value.place(time("max_gap", value.time()?))?),
             "max_exposure" => self.max_exposure = Some(value.place(time("max_exposure", value.time()?))?),
+            "self_test" => {
+                let off = value.text().is_ok_and(|text| text == "off");
+                let every = if off { Duration::ZERO } else { value.place(time(name, value.time()?))? };
+                self.self_test = Some(every);
+            }
             "ladder" => {
                 self.ladder = Some(value.list()?.map(|rung| rung.choice()).collect::<Result<_, _>>()?)
             }
@@ -206,6 +213,8 @@ impl PolicyFile {
         ] {
             value.map_or(Ok(Duration::ZERO), |t| time(name, t))?;
         }
+        let self_test = self.self_test.filter(|every| !every.is_zero());
+        self_test.map_or(Ok(Duration::ZERO), |t| time("self_test", t))?;
         if let (Some(gap), Some(most)) = (self.max_gap, self.max_exposure)
             && gap > most
         {
@@ -270,6 +279,8 @@ impl PolicyFile {
         put("max_exposure", time(self.max_exposure));
         let rungs = |ladder: &Vec<Preset>| ladder.iter().map(|p| word(p.as_str())).collect::<Vec<_>>().into();
         put("ladder", self.ladder.as_ref().map(rungs));
+        let off = |every: Duration| if every.is_zero() { Some(word("off")) } else { time(Some(every)) };
+        put("self_test", self.self_test.and_then(off));
         let zones: Vec<toml::Value> = self.zones.iter().map(|z| z.to_table().into()).collect();
         put("zone", (!zones.is_empty()).then(|| zones.into()));
         table.to_string()
@@ -316,6 +327,11 @@ impl PolicyFile {
         Ok(builder)
     }
 
+    /// How often the file asks for a self-test: five minutes where it says nothing.
+    pub(super) fn self_test_every(&self) -> Option<Duration> {
+        Some(self.self_test.unwrap_or(Duration::from_secs(300))).filter(|every| !every.is_zero())
+    }
+
     /// Adds the keys for live pictures. Without a `max_gap` of its own, the builder's is lowered to `max_exposure`;
     /// whoever chooses a deadline for a file that names none passes [`PolicyFile::on_deadline`] with it.
     pub fn live(&self, mut builder: PolicyBuilder) -> PolicyBuilder {
@@ -325,6 +341,7 @@ impl PolicyFile {
         policy.max_gap = policy.max_gap.min(self.max_exposure.unwrap_or(Duration::MAX));
         policy.deadline = self.deadline.or(policy.deadline);
         set(&mut policy.on_deadline, self.on_deadline);
+        policy.self_test = self.self_test_every();
         builder
     }
 }

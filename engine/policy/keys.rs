@@ -209,6 +209,13 @@ pub const KEYS: &[Key] = &[
         Direction::StrongerWhenShorter,
         "live: weaker presets to fall back to when the detector is too slow, instead of obscuring",
     ),
+    key(
+        "self_test",
+        "\"off\", or a time from 1 s to 3600 s, such as \"300s\"",
+        "\"300s\"",
+        Direction::Frozen,
+        "live: how often a known person is shown to the detector; not found, everything is obscured",
+    ),
     key("zone", "[[zone]] tables, at most 64", "[]", Direction::AddOnly, "areas hidden in every frame"),
     key(
         "zone.name",

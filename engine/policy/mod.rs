@@ -216,6 +216,7 @@ pub struct Policy {
     obscure_color: Color,
     motion_cover: bool,
     export_regions: bool,
+    self_test: Option<Duration>,
 }
 
 impl Policy {
@@ -271,6 +272,10 @@ impl Policy {
     pub fn obscure_color(&self) -> Color {
         self.obscure_color
     }
+    /// Time between two self-tests of the detector in a live pipeline; `None` without them.
+    pub fn self_test(&self) -> Option<Duration> {
+        self.self_test
+    }
     /// Whether what changed since a detector last looked is covered until it has been examined.
     pub fn motion_cover(&self) -> bool {
         self.motion_cover
@@ -287,7 +292,8 @@ impl Policy {
 
 /// Builds a [`Policy`].
 ///
-/// Defaults: hold 1 s, look-ahead 0, speed 4 box widths per second, largest gap 500 ms, no deadline, obscure in black.
+/// Defaults: hold 1 s, look-ahead 0, speed 4 box widths per second, largest gap 500 ms, no deadline, obscure in black, no
+/// self-test.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct PolicyBuilder {
@@ -310,6 +316,7 @@ impl Default for PolicyBuilder {
                 obscure_color: Color::BLACK,
                 motion_cover: false,
                 export_regions: false,
+                self_test: None,
             },
         }
     }
@@ -375,6 +382,13 @@ impl PolicyBuilder {
         self.policy.obscure_color = color;
         self
     }
+    /// Tests the detector in a live pipeline, at the start and then so often (1 s to 1 h): a known person must be found and
+    /// nothing where nobody is, or everything is obscured until that is so. A detector that cannot find a person in a grey
+    /// picture, such as one for other sensors, needs another way to be watched: leave it off.
+    pub fn self_test(mut self, every: Option<Duration>) -> Self {
+        self.policy.self_test = every;
+        self
+    }
     /// Covers blocks of 16 by 16 pixels that changed since a detector last looked at them, until it has examined them: so
     /// somebody who comes and goes between two detections is hidden too. Needed by detectors that look at a part of each
     /// picture. Filled in the colour of obscured frames.
@@ -433,6 +447,12 @@ impl PolicyBuilder {
             100.0,
             "use more than 0, up to 100",
         )?;
+        if let Some(every) = p.self_test
+            && !(Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&every)
+        {
+            let what = format!("self_test = {every:?}");
+            return Err(PolicyError::Range { what, why: "use 1 s to 1 h, or none" });
+        }
         if let Some(d) = p.deadline
             && d <= p.look_ahead
         {

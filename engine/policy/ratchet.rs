@@ -185,6 +185,7 @@ fn value(file: &PolicyFile, key: &str, side: Side) -> Option<Value> {
         }
         "max_exposure" => Value::Time(file.max_exposure),
         "ladder" => Value::Words(file.ladder.iter().flatten().map(|p| p.as_str()).collect()),
+        "self_test" => Value::Time(file.self_test_every()),
         _ => return None,
     })
 }
