@@ -55,13 +55,15 @@ pub(crate) struct Moved {
 }
 
 impl Motion {
-    pub fn new(format: &FrameFormat) -> Motion {
+    /// For frames of a pool of `count`.
+    pub fn new(format: &FrameFormat, count: usize) -> Motion {
         let grid = Grid::new(format);
         Motion {
             examined: Signature::new(&grid),
             since: vec![None; grid.blocks()],
-            frames: VecDeque::new(),
-            stock: Vec::new(),
+            frames: VecDeque::with_capacity(count),
+            // One for each frame that there can be, so that none is made while the line is the longest it ever was.
+            stock: (0..count).map(|_| Signature::new(&grid)).collect(),
             room: Room::default(),
             marks: Vec::new(),
             row: Vec::new(),
