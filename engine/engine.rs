@@ -114,7 +114,9 @@ impl Engine {
         self.last_pushed = Some(meta.captured);
         self.stats.pushed += 1;
         if self.rules.policy.motion_cover() && !self.privacy {
-            self.motion.get_or_insert_with(|| Motion::new(self.pool.format())).push(&frame);
+            self.motion
+                .get_or_insert_with(|| Motion::new(self.pool.format(), self.pool.count()))
+                .push(&frame);
         }
         let rules = Arc::clone(&self.fresh);
         self.line.push_back(Waiting { meta, arrived: now, frame: Some(frame), rules, obscure: self.privacy });

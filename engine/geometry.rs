@@ -68,12 +68,6 @@ impl Rect {
         }
     }
 
-    /// The same elsewhere: further right by `dx` and down by `dy`.
-    #[cfg(feature = "models")]
-    pub(crate) fn moved(&self, dx: f32, dy: f32) -> Rect {
-        Rect { x0: self.x0 + dx, y0: self.y0 + dy, x1: self.x1 + dx, y1: self.y1 + dy }
-    }
-
     /// Grown about its centre to `factor` times its size, then by `margin` pixels on every side (neither shrinks it).
     pub fn grown(&self, factor: f32, margin: f32) -> Rect {
         let (extra, margin) = ((factor - 1.0).max(0.0) / 2.0, margin.max(0.0));

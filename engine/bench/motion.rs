@@ -2,19 +2,21 @@
 
 use super::{Case, InstructionSet};
 use crate::frame::{FrameFormat, FrameMeta, FramePool, PixelFormat};
-use crate::motion::{Grid, Signature};
+use crate::motion::{Grid, Room, Signature};
+use crate::redact::Kernels;
 use crate::time::Timestamp;
 
-/// One case for every set: plain loops, which the compiler vectorises.
 pub(super) fn cases(set: InstructionSet) -> Vec<Case> {
-    let formats = [("nv12", PixelFormat::Nv12), ("i420", PixelFormat::I420), ("yuyv", PixelFormat::Yuyv)];
-    if set != InstructionSet::Scalar {
-        return Vec::new();
-    }
-    formats.into_iter().filter_map(|(name, pixel)| signature(name, pixel)).collect()
+    let formats = [
+        ("nv12", PixelFormat::Nv12),
+        ("i420", PixelFormat::I420),
+        ("yuyv", PixelFormat::Yuyv),
+        ("rgb24", PixelFormat::Rgb24),
+    ];
+    formats.into_iter().filter_map(|(name, pixel)| signature(set, name, pixel)).collect()
 }
 
-fn signature(name: &str, pixel: PixelFormat) -> Option<Case> {
+fn signature(set: InstructionSet, name: &str, pixel: PixelFormat) -> Option<Case> {
     let (width, height) = (1920, 1080);
     let format = FrameFormat::new(pixel, width, height).ok()?;
     let pool = FramePool::new(format, 1);
@@ -33,17 +35,18 @@ fn signature(name: &str, pixel: PixelFormat) -> Option<Case> {
     let mut signature = Signature::new(&grid);
     let (grid, frame) = (std::rc::Rc::new(grid), std::rc::Rc::new(frame));
     let (grid_of_check, frame_of_check) = (std::rc::Rc::clone(&grid), std::rc::Rc::clone(&frame));
-    let mut columns = Vec::new();
+    let (mut room, kernels) = (Room::default(), Kernels::of(set));
     let samples: usize = format.planes().iter().map(|p| p.row_bytes() * p.height as usize).sum();
     Some(Case {
-        name: format!("signature/{name}-{width}x{height}"),
+        name: format!("motion/{name}-{width}x{height}"),
         pixels: u64::from(width) * u64::from(height),
         reads: samples as u64,
         writes: 2 * signature.sums().len() as u64,
-        run: Box::new(move || frame.look(|view| signature.measure(&view, &grid, &mut columns))),
+        run: Box::new(move || frame.look(|view| signature.measure(&view, &grid, &mut room, kernels))),
         check: Box::new(move || {
             let mut signature = Signature::new(&grid_of_check);
-            frame_of_check.look(|view| signature.measure(&view, &grid_of_check, &mut Vec::new()));
+            frame_of_check
+                .look(|view| signature.measure(&view, &grid_of_check, &mut Room::default(), kernels));
             let mut expected = Vec::new();
             for (i, plane) in format.planes().iter().enumerate() {
                 for cy in 0..plane.height.div_ceil(8) {

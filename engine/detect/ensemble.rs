@@ -2,9 +2,8 @@
 
 use super::backend::{Backend, Network, Processors};
 use super::decode::{self, Candidate, DecoderKind};
-use super::letterbox::Letterbox;
-use super::manifest::{Manifest, ModelStore};
-use super::tiles::Tiles;
+use super::manifest::{Input, Manifest, ModelStore};
+use super::sight::Sight;
 use super::{Class, Detection, Detector};
 use crate::error::{Error, Result};
 use crate::frame::{DetectJob, FrameFormat, View};
@@ -14,9 +13,8 @@ use crate::policy::Preset;
 const ACROSS_PASSES_IOU: f32 = 0.7;
 /// How far off a box may be, in pixels of the network's input.
 const SLACK: f32 = 2.0;
-/// Pixels of the network's input that neighbouring tiles share at least. Faces more than half as large are for the other
-/// passes too.
-const TILE_OVERLAP: u32 = 192;
+/// Size of a tile, in pixels of the network's input: with the whole at 320 pixels no more work than the whole at 960.
+pub(super) const TILE: (u32, u32) = (640, 640);
 /// A box that ends so near to the edge of a tile is cut by it.
 const TILE_EDGE: f32 = 4.0;
 
@@ -119,7 +117,7 @@ impl Settings {
             min_box: 0.0,
             tile,
         };
-        let passes = [pass((320, 320), None), pass((640, 1920), Some((640, 672)))];
+        let passes = [pass((320, 320), None), pass((640, 1920), Some(TILE))];
         self.passes.retain(|p| p.class != Class::Face);
         self.passes.extend(passes);
         self.detect_every = 1;
@@ -149,15 +147,7 @@ struct Model {
 struct Prepared {
     pass: Pass,
     model: usize,
-    letterbox: Option<Letterbox>,
-    tiles: Option<Tiles>,
-}
-
-/// Where a pass looks.
-#[derive(Clone, Copy)]
-enum Place {
-    Whole,
-    Tile(usize),
+    sight: Option<Sight>,
 }
 
 impl Ensemble {
@@ -177,7 +167,7 @@ impl Ensemble {
                     models.len() - 1
                 }
             };
-            passes.push(Prepared { pass: pass.clone(), model, letterbox: None, tiles: None });
+            passes.push(Prepared { pass: pass.clone(), model, sight: None });
         }
         let mut classes: Vec<Class> = models.iter().flat_map(|m| m.classes.iter().copied()).collect();
         classes.sort_unstable();
@@ -225,7 +215,8 @@ impl Detector for Ensemble {
         let Some(tiled) = self.passes.iter_mut().find(|p| p.pass.tile.is_some()) else {
             return self.detect(&job.view());
         };
-        let tiles = tiled.tiles(job.view().format());
+        let input = &self.models[tiled.model].manifest.input;
+        let tiles = &mut tiled.sight(job.view().format(), input).tiles;
         if tiles.count() == 1 {
             return self.detect(&job.view());
         }
@@ -259,14 +250,13 @@ impl Ensemble {
         all.clear();
         for prepared in &mut self.passes {
             let model = &mut self.models[prepared.model];
-            match (prepared.pass.tile, tile) {
-                (None, _) => prepared.run(model, view, Place::Whole, candidates, all)?,
-                (Some(_), Some(tile)) => prepared.run(model, view, Place::Tile(tile), candidates, all)?,
-                (Some(_), None) => {
-                    for tile in 0..prepared.tiles(view.format()).count() {
-                        prepared.run(model, view, Place::Tile(tile), candidates, all)?;
-                    }
-                }
+            let count = prepared.sight(view.format(), &model.manifest.input).tiles.count();
+            let tiles = match (prepared.pass.tile, tile) {
+                (Some(_), Some(tile)) => tile..tile + 1,
+                _ => 0..count,
+            };
+            for tile in tiles {
+                prepared.run(model, view, tile, candidates, all)?;
             }
         }
         if self.passes.len() > 1 {
@@ -283,47 +273,29 @@ impl Ensemble {
 }
 
 impl Prepared {
-    /// The tiles of pictures of this format, with the turns they have taken.
-    fn tiles(&mut self, format: &FrameFormat) -> &mut Tiles {
-        let side = format.width().max(format.height());
-        // Pixels of the picture per pixel of the network's input.
-        let scale = f64::from(side) / f64::from(side.clamp(self.pass.long_side.0, self.pass.long_side.1));
-        let scaled = |n: u32| (f64::from(n) * scale).round() as u32;
-        let size = self.pass.tile.map_or(format.size(), |(w, h)| (scaled(w), scaled(h)));
-        let fitting = self.tiles.take().filter(|t| t.fits(format));
-        self.tiles.insert(fitting.unwrap_or_else(|| Tiles::new(format, size, scaled(TILE_OVERLAP))))
+    /// The sight for pictures of this format, with the turns that its tiles have taken.
+    fn sight(&mut self, format: &FrameFormat, input: &Input) -> &mut Sight {
+        let fitting = self.sight.take().filter(|s| s.tiles.fits(format));
+        self.sight.insert(fitting.unwrap_or_else(|| Sight::new(&self.pass, format, input)))
     }
 
-    /// Adds the detections to `all`, each with its score in units of the pass's threshold.
+    /// Looks at one tile and adds the detections to `all`, each with its score in units of the pass's threshold.
     fn run(
         &mut self,
         model: &mut Model,
         view: &View<'_>,
-        place: Place,
+        tile: usize,
         found: &mut Vec<Candidate>,
         all: &mut Vec<(Detection, f32)>,
     ) -> Result<()> {
-        let (mut part, mut start) = (*view.format(), (0, 0));
-        let (w, h) = part.upright_size();
-        let mut long_side = w.max(h).clamp(self.pass.long_side.0, self.pass.long_side.1);
-        if let Place::Tile(tile) = place {
-            let scale = f64::from(long_side) / f64::from(w.max(h));
-            let tiles = self.tiles(view.format());
-            (part, start) = (tiles.part, tiles.start(tile));
-            long_side = (f64::from(part.width().max(part.height())) * scale).round() as u32;
-        }
-        let view = &view.part(&part, start);
-        let format = &part;
+        let Pass { class: wanted, score: sure, keep, min_box, .. } = self.pass;
         let input = &model.manifest.input;
-        let fitting = self.letterbox.take().filter(|l| l.fits(format, long_side));
-        let letterbox =
-            self.letterbox.insert(fitting.unwrap_or_else(|| Letterbox::new(format, long_side, input)));
+        let (tiles, letterbox) = self.sight(view.format(), input).aim(tile);
         letterbox.load(view, input);
         let Some(tensor) = letterbox.tensor() else {
             return Err(Error::Detector("the tensor has no shape".into()));
         };
         let (_, _, rows, cols) = tensor.dim();
-        let Pass { class: wanted, score: sure, keep, min_box, .. } = self.pass;
         let least = sure * keep.min(1.0);
         let (decoder, class_index): (DecoderKind, &[usize]) = (model.manifest.decoder, &model.class_index);
         found.clear();
@@ -337,14 +309,11 @@ impl Prepared {
         let detections = found.iter().filter_map(|c| {
             let (w, h) = (c.x1 - c.x0, c.y1 - c.y0);
             let (dx, top, bottom) = (w * edges.sides, h * edges.top, h * edges.bottom);
-            if let (Place::Tile(tile), Some(tiles)) = (place, &self.tiles)
-                && let Some(r) = letterbox.to_frame(c.x0, c.y0, c.x1, c.y1)
-                && tiles.cuts(tile, [r.x0(), r.y0(), r.x1(), r.y1()], TILE_EDGE * letterbox.pixel_size())
-            {
+            let seen = letterbox.to_frame(c.x0, c.y0, c.x1, c.y1);
+            if seen.is_some_and(|seen| tiles.cuts(tile, &seen, TILE_EDGE * letterbox.pixel_size())) {
                 return None;
             }
             let rect = letterbox.to_frame(c.x0 - dx, c.y0 - top, c.x1 + dx, c.y1 + bottom)?;
-            let rect = rect.moved(start.0 as f32, start.1 as f32);
             let class = *model.classes.get(c.class).filter(|class| **class == wanted)?;
             let detection = Detection { class, rect, score: c.score, slack, tentative: c.score < sure };
             Some((detection, c.score / sure.max(f32::MIN_POSITIVE)))

@@ -19,6 +19,8 @@ mod letterbox;
 #[cfg(feature = "models")]
 mod manifest;
 #[cfg(feature = "models")]
+mod sight;
+#[cfg(feature = "models")]
 mod tiles;
 
 #[cfg(feature = "models")]

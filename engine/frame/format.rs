@@ -152,17 +152,6 @@ impl FrameFormat {
         FrameFormat { orientation, ..self }
     }
 
-    /// A part of `width` by `height` luma pixels, in the rows of the whole; see [`View::part`](super::View).
-    #[cfg(feature = "models")]
-    pub(crate) fn part(&self, width: u32, height: u32) -> FrameFormat {
-        let mut part = FrameFormat { width, height, ..*self };
-        for plane in &mut part.planes[..self.plane_count] {
-            plane.width = width.div_ceil(1 << plane.shift.0);
-            plane.height = height.div_ceil(1 << plane.shift.1);
-        }
-        part
-    }
-
     /// How samples lie in memory.
     pub fn pixel(&self) -> PixelFormat {
         self.pixel

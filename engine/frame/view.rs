@@ -7,8 +7,6 @@ use super::format::{FrameFormat, PlaneLayout};
 pub struct View<'a> {
     format: &'a FrameFormat,
     bytes: &'a [u8],
-    /// Where the first sample of each plane is, counted from the plane's own.
-    skipped: [usize; 3],
 }
 
 /// A frame's samples, to write. Rows never include padding, so padding stays zero (I6).
@@ -26,21 +24,7 @@ fn span(p: &PlaneLayout, y: u32) -> std::ops::Range<usize> {
 
 impl<'a> View<'a> {
     pub(crate) fn new(format: &'a FrameFormat, bytes: &'a [u8]) -> Self {
-        View { format, bytes, skipped: [0; 3] }
-    }
-
-    /// The part from (x, y) on that `format`, made by [`FrameFormat::part`], has the size of. `x` must be a multiple of 16
-    /// and `y` of 2, so that the part begins with whole samples, and as aligned as kernels need it.
-    #[cfg(feature = "models")]
-    pub(crate) fn part<'b>(&self, format: &'b FrameFormat, (x, y): (u32, u32)) -> View<'b>
-    where
-        'a: 'b,
-    {
-        let mut skipped = self.skipped;
-        for (skipped, p) in skipped.iter_mut().zip(self.format.planes()) {
-            *skipped += (y >> p.shift.1) as usize * p.stride + (x >> p.shift.0) as usize * p.channels;
-        }
-        View { format, bytes: self.bytes, skipped }
+        View { format, bytes }
     }
 
     /// The frame's format.
@@ -51,15 +35,13 @@ impl<'a> View<'a> {
     /// The samples of row `y` of plane `plane`: `width * channels` bytes. Panics beyond the last plane or row.
     #[inline]
     pub fn row(&self, plane: usize, y: u32) -> &'a [u8] {
-        &self.bytes[self.skipped[plane]..][span(&self.format.planes()[plane], y)]
+        &self.bytes[span(&self.format.planes()[plane], y)]
     }
 
     /// The bytes of a whole plane, padding included: `stride * height` bytes.
     pub fn plane(&self, plane: usize) -> &'a [u8] {
         let p = &self.format.planes()[plane];
-        let start = p.offset + self.skipped[plane];
-        // A part's last row may end before its stride does, with the picture.
-        &self.bytes[start..(start + p.stride * p.height as usize).min(self.bytes.len())]
+        &self.bytes[p.offset..p.offset + p.stride * p.height as usize]
     }
 }
 
@@ -82,6 +64,6 @@ impl<'a> ViewMut<'a> {
 
     /// The same samples, to read.
     pub fn as_view(&self) -> View<'_> {
-        View { format: self.format, bytes: self.bytes, skipped: [0; 3] }
+        View { format: self.format, bytes: self.bytes }
     }
 }

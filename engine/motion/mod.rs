@@ -3,14 +3,18 @@
 //! A block is always compared with what it showed *when it was examined*, never with the frame before: however slowly
 //! somebody comes in, the difference adds up.
 
+mod cells;
 mod signature;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::frame::{FrameFormat, RawFrame};
 use crate::geometry::PixelRect;
+use crate::redact::kernels;
 use crate::time::Timestamp;
+pub(crate) use cells::Room;
 use signature::BLOCK;
 pub(crate) use signature::{Grid, Signature};
 
@@ -28,9 +32,10 @@ pub(crate) struct Motion {
     since: Vec<Option<Timestamp>>,
     /// Signatures to be used again, scrubbed.
     stock: Vec<Signature>,
-    columns: Vec<u16>,
-    /// Marks of one frame's blocks, and the same grown by a block.
-    marks: [Vec<bool>; 2],
+    room: Room,
+    /// Marks of one frame's blocks, and of a row on the way there.
+    marks: Vec<bool>,
+    row: Vec<bool>,
     lent: Vec<bool>,
     covered: Vec<PixelRect>,
 }
@@ -50,17 +55,21 @@ pub(crate) struct Moved {
 }
 
 impl Motion {
-    pub fn new(format: &FrameFormat) -> Motion {
+    /// For frames of a pool of `count`.
+    pub fn new(format: &FrameFormat, count: usize) -> Motion {
         let grid = Grid::new(format);
         Motion {
             examined: Signature::new(&grid),
             since: vec![None; grid.blocks()],
-            frames: VecDeque::new(),
-            stock: Vec::new(),
-            columns: Vec::new(),
-            marks: Default::default(),
+            frames: VecDeque::with_capacity(count),
+            // One for each frame that there can be, so that none is made while the line is the longest it ever was.
+            stock: (0..count).map(|_| Signature::new(&grid)).collect(),
+            room: Room::default(),
+            marks: Vec::new(),
+            row: Vec::new(),
             lent: Vec::new(),
-            covered: Vec::new(),
+            // As many as there can be: no two runs of blocks touch.
+            covered: Vec::with_capacity(grid.rows * grid.cols.div_ceil(2)),
             grid,
         }
     }
@@ -68,7 +77,7 @@ impl Motion {
     /// Takes the signature of a frame that enters the line.
     pub fn push(&mut self, frame: &RawFrame) {
         let mut signature = self.stock.pop().unwrap_or_else(|| Signature::new(&self.grid));
-        frame.look(|view| signature.measure(&view, &self.grid, &mut self.columns));
+        frame.look(|view| signature.measure(&view, &self.grid, &mut self.room, kernels()));
         self.frames.push_back(Seen { at: frame.meta().captured, signature, part: None });
     }
 
@@ -85,17 +94,18 @@ impl Motion {
     pub fn moved(&mut self, at: Timestamp) -> Moved {
         let mut blocks = std::mem::take(&mut self.lent);
         blocks.clear();
-        let own = self.frames.iter().find(|s| s.at == at);
-        for y in 0..self.grid.rows {
-            for x in 0..self.grid.cols {
-                let newest = self.frames.iter().rev().find(|s| s.at < at && s.has_examined((x, y)));
-                let unlike = |known: &Signature| {
-                    own.is_none_or(|own| self.grid.differs(&own.signature, known, (x, y)))
-                };
-                blocks.push(match newest {
-                    Some(seen) => unlike(&seen.signature),
-                    None => self.is_stale((x, y), at) || unlike(&self.examined),
-                });
+        blocks.resize(self.grid.blocks(), true);
+        if let Some(own) = self.frames.iter().find(|s| s.at == at) {
+            for (y, row) in blocks.chunks_exact_mut(self.grid.cols).enumerate() {
+                self.grid.compare(&own.signature, &self.examined, (0, y), row);
+                for (x, moved) in row.iter_mut().enumerate() {
+                    *moved |= self.is_stale((x, y), at);
+                }
+                // Of those that examined a block the newest counts.
+                for seen in self.frames.iter().take_while(|s| s.at < at) {
+                    let span = seen.examined_in(y);
+                    self.grid.compare(&own.signature, &seen.signature, (span.start, y), &mut row[span]);
+                }
             }
         }
         Moved { cols: self.grid.cols, blocks }
@@ -115,31 +125,21 @@ impl Motion {
         hidden: impl Fn(PixelRect) -> bool,
     ) -> Vec<PixelRect> {
         self.fold(t);
-        let [marks, grown] = &mut self.marks;
-        for marks in [&mut *marks, &mut *grown] {
-            marks.clear();
-            marks.resize(self.grid.blocks(), false);
-        }
         let (cols, rows) = (self.grid.cols, self.grid.rows);
-        let own = self.frames.iter().find(|s| s.at == t);
-        let next = self.frames.iter().find(|s| s.at == after);
+        let mut marks = std::mem::take(&mut self.marks);
+        marks.clear();
+        marks.resize(self.grid.blocks(), false);
+        let mut row = std::mem::take(&mut self.row);
         for y in 0..rows {
-            for x in 0..cols {
-                let since = self.since[y * cols + x];
-                let same = |known: &Signature| {
-                    own.is_some_and(|own| !self.grid.differs(&own.signature, known, (x, y)))
-                };
-                let fresh = since.is_some_and(|at| t.since(at) <= STALE);
-                let safe = (fresh && same(&self.examined))
-                    || next.is_some_and(|next| next.has_examined((x, y)) && same(&next.signature));
-                if !safe {
-                    let (x0, x1) = (x.saturating_sub(1), (x + 2).min(cols));
-                    for y in y.saturating_sub(1)..(y + 2).min(rows) {
-                        marks[y * cols + x0..y * cols + x1].fill(true);
-                    }
+            self.cover_row(t, after, y, &mut row);
+            for x in (0..cols).filter(|x| row[*x]) {
+                let (x0, x1) = (x.saturating_sub(1), (x + 2).min(cols));
+                for y in y.saturating_sub(1)..(y + 2).min(rows) {
+                    marks[y * cols + x0..y * cols + x1].fill(true);
                 }
             }
         }
+        self.row = row;
         let mut covered = std::mem::take(&mut self.covered);
         covered.clear();
         for y in 0..rows {
@@ -157,7 +157,28 @@ impl Motion {
                 x += 1;
             }
         }
+        self.marks = marks;
         covered
+    }
+
+    /// The blocks of a row that look neither as when they were last examined, nor as in the observation at `after`.
+    fn cover_row(&self, t: Timestamp, after: Timestamp, y: usize, row: &mut Vec<bool>) {
+        row.clear();
+        row.resize(2 * self.grid.cols, true);
+        let (row, other) = row.split_at_mut(self.grid.cols);
+        let Some(own) = self.frames.iter().find(|s| s.at == t) else { return };
+        self.grid.compare(&own.signature, &self.examined, (0, y), row);
+        for (x, unlike) in row.iter_mut().enumerate() {
+            *unlike |= self.is_stale((x, y), t);
+        }
+        if let Some(next) = self.frames.iter().find(|s| s.at == after) {
+            let span = next.examined_in(y);
+            let other = &mut other[span.clone()];
+            self.grid.compare(&own.signature, &next.signature, (span.start, y), other);
+            for (unlike, other) in row[span].iter_mut().zip(other) {
+                *unlike &= *other;
+            }
+        }
     }
 
     /// Takes a cover's rectangles back, to be used again.
@@ -210,8 +231,12 @@ impl Motion {
 }
 
 impl Seen {
-    fn has_examined(&self, (x, y): (usize, usize)) -> bool {
-        self.part.is_some_and(|[x0, y0, x1, y1]| (x0..x1).contains(&x) && (y0..y1).contains(&y))
+    /// The blocks of a row that a detector examined in it.
+    fn examined_in(&self, y: usize) -> Range<usize> {
+        match self.part {
+            Some([x0, y0, x1, y1]) if (y0..y1).contains(&y) && x0 < x1 => x0..x1,
+            _ => 0..0,
+        }
     }
 }
 

@@ -1,15 +1,15 @@
 //! A frame in little: how bright each small part of each plane is. Two frames are compared by it, block by block.
 
+use super::cells::{CELL, Room};
 use crate::frame::{FrameFormat, View};
 use crate::geometry::PixelRect;
+use crate::redact::Kernels;
 
 /// Side of a block, in luma pixels.
 pub(super) const BLOCK: u32 = 16;
-/// Side of a cell, in samples of its plane. A block holds whole cells of every plane.
-const CELL: usize = 8;
 /// Sums of `n` samples are unlike when they differ by more than this times the root of `n`: 4.7 standard deviations, were
 /// the noise of a sample 6 levels. For 64 samples that is 5 levels of their mean, for 256 it is 2.5.
-const UNLIKE: f32 = 40.0;
+const UNLIKE: u32 = 40;
 
 /// How blocks and cells lie in frames of one format.
 pub(crate) struct Grid {
@@ -30,6 +30,8 @@ struct PlaneGrid {
     down: usize,
     /// Samples in the last column and row of cells.
     last: (usize, usize),
+    /// Blocks across and down, from the first, all of whose cells are whole.
+    whole: (usize, usize),
     /// Where its sums begin.
     start: usize,
 }
@@ -54,6 +56,10 @@ impl Grid {
                 across: of_block(p.shift.0),
                 down: of_block(p.shift.1),
                 last: (last(p.width), last(p.height)),
+                whole: (
+                    p.width as usize / (CELL * of_block(p.shift.0)),
+                    p.height as usize / (CELL * of_block(p.shift.1)),
+                ),
                 start,
             }
         });
@@ -82,9 +88,13 @@ impl Grid {
         [first(area.x0), first(area.y0), end(area.x1, w, self.cols), end(area.y1, h, self.rows)]
     }
 
-    /// Whether a block of two frames shows different things, as far as noise lets one tell.
-    pub fn differs(&self, a: &Signature, b: &Signature, (x, y): (usize, usize)) -> bool {
-        self.planes.iter().any(|p| p.differs(&a.0[p.start..], &b.0[p.start..], (x, y)))
+    /// Says of the blocks `from..` in row `y`, as many as `unlike` has, whether two frames show different things there, as
+    /// far as noise lets one tell.
+    pub fn compare(&self, a: &Signature, b: &Signature, (from, y): (usize, usize), unlike: &mut [bool]) {
+        unlike.fill(false);
+        for p in &self.planes {
+            p.compare(&a.0[p.start..], &b.0[p.start..], (from, y), unlike);
+        }
     }
 
     /// Takes over the sums of these blocks.
@@ -103,40 +113,82 @@ impl Grid {
 }
 
 impl PlaneGrid {
-    fn differs(&self, a: &[u16], b: &[u16], (x, y): (usize, usize)) -> bool {
-        let (n, full) = (self.channels, CELL * CELL);
-        for channel in 0..n {
-            let (mut total, mut samples) = (0i32, 0);
-            for cy in y * self.down..((y + 1) * self.down).min(self.rows) {
-                for cx in x * self.across..((x + 1) * self.across).min(self.cols) {
-                    let at = (cy * self.cols + cx) * n + channel;
-                    let by = i32::from(a[at]) - i32::from(b[at]);
-                    let width = if cx + 1 == self.cols { self.last.0 } else { CELL };
-                    let height = if cy + 1 == self.rows { self.last.1 } else { CELL };
-                    let count = width * height;
-                    if unlike(by, count) {
-                        return true;
-                    }
-                    total += by;
-                    samples += count;
+    fn compare(&self, a: &[u16], b: &[u16], (from, y): (usize, usize), unlike: &mut [bool]) {
+        let whole = if y < self.whole.1 { self.whole.0.saturating_sub(from).min(unlike.len()) } else { 0 };
+        let (inner, edge) = unlike.split_at_mut(whole);
+        match (self.channels, self.across, self.down) {
+            (1, 2, 2) => self.compare_whole::<1, 2, 2>(a, b, (from, y), inner),
+            (1, 1, 1) => self.compare_whole::<1, 1, 1>(a, b, (from, y), inner),
+            (2, 1, 1) => self.compare_whole::<2, 1, 1>(a, b, (from, y), inner),
+            (3, 2, 2) => self.compare_whole::<3, 2, 2>(a, b, (from, y), inner),
+            (4, 1, 2) => self.compare_whole::<4, 1, 2>(a, b, (from, y), inner),
+            _ => self.compare_each(a, b, (from, y), inner),
+        }
+        self.compare_each(a, b, (from + whole, y), edge);
+    }
+
+    /// Blocks of `ACROSS` by `DOWN` whole cells of `N` channels: all the same work, without a branch.
+    fn compare_whole<const N: usize, const ACROSS: usize, const DOWN: usize>(
+        &self,
+        a: &[u16],
+        b: &[u16],
+        (from, y): (usize, usize),
+        unlike: &mut [bool],
+    ) {
+        if unlike.is_empty() {
+            // There may be no such row.
+            return;
+        }
+        let (of_cell, of_block) = (most(CELL * CELL), most(CELL * CELL * ACROSS * DOWN));
+        let cells = |row: usize| {
+            let start = ((y * DOWN + row) * self.cols + from * ACROSS) * N;
+            start..start + unlike.len() * ACROSS * N
+        };
+        let rows: [_; DOWN] = std::array::from_fn(|row| (&a[cells(row)], &b[cells(row)]));
+        for (i, unlike) in unlike.iter_mut().enumerate() {
+            let mut differs = false;
+            let mut totals = [0; N];
+            for (a, b) in rows {
+                let block = i * ACROSS * N..(i + 1) * ACROSS * N;
+                for (at, (a, b)) in a[block.clone()].iter().zip(&b[block]).enumerate() {
+                    let by = i32::from(*a) - i32::from(*b);
+                    differs |= by.unsigned_abs() > of_cell;
+                    totals[at % N] += by;
                 }
             }
-            if samples > full && unlike(total, samples) {
-                return true;
+            for total in totals {
+                differs |= total.unsigned_abs() > of_block;
+            }
+            *unlike |= differs;
+        }
+    }
+
+    /// Blocks of any cells.
+    fn compare_each(&self, a: &[u16], b: &[u16], (from, y): (usize, usize), unlike: &mut [bool]) {
+        let n = self.channels;
+        for (x, unlike) in (from..).zip(unlike) {
+            for channel in 0..n {
+                let (mut total, mut samples) = (0i32, 0);
+                for cy in y * self.down..((y + 1) * self.down).min(self.rows) {
+                    for cx in x * self.across..((x + 1) * self.across).min(self.cols) {
+                        let at = (cy * self.cols + cx) * n + channel;
+                        let by = i32::from(a[at]) - i32::from(b[at]);
+                        let width = if cx + 1 == self.cols { self.last.0 } else { CELL };
+                        let height = if cy + 1 == self.rows { self.last.1 } else { CELL };
+                        *unlike |= by.unsigned_abs() > most(width * height);
+                        total += by;
+                        samples += width * height;
+                    }
+                }
+                *unlike |= total.unsigned_abs() > most(samples);
             }
         }
-        false
     }
 }
 
-fn unlike(difference: i32, samples: usize) -> bool {
-    // Nearly all are whole cells, and blocks of four.
-    let most = match samples {
-        64 => UNLIKE * 8.0,
-        256 => UNLIKE * 16.0,
-        n => UNLIKE * (n as f32).sqrt(),
-    };
-    difference.unsigned_abs() as f32 > most
+/// The largest difference of the sums of so many samples that may be noise.
+fn most(samples: usize) -> u32 {
+    (UNLIKE * UNLIKE * samples as u32).isqrt()
 }
 
 impl Signature {
@@ -145,7 +197,7 @@ impl Signature {
     }
 
     /// The sums, plane by plane, row by row.
-    #[cfg(feature = "bench")]
+    #[cfg(any(test, feature = "bench"))]
     pub fn sums(&self) -> &[u16] {
         &self.0
     }
@@ -155,41 +207,77 @@ impl Signature {
         self.0.fill(0);
     }
 
-    /// Sums up a frame. `columns` is room for the sums of a few rows, kept from call to call.
-    pub fn measure(&mut self, view: &View<'_>, grid: &Grid, columns: &mut Vec<u16>) {
+    /// Sums up a frame. `room` is kept from call to call.
+    pub fn measure(&mut self, view: &View<'_>, grid: &Grid, room: &mut Room, kernels: &Kernels) {
         for (i, (plane, p)) in grid.planes.iter().zip(view.format().planes()).enumerate() {
             let row_sums = plane.cols * plane.channels;
             let sums = &mut self.0[plane.start..plane.start + plane.rows * row_sums];
-            for (cy, sums) in (0..).zip(sums.chunks_exact_mut(row_sums)) {
-                // Down first: whole rows are added up, which every compiler makes fast.
-                columns.clear();
-                columns.resize(p.row_bytes(), 0);
-                for y in cy * CELL as u32..((cy + 1) * CELL as u32).min(p.height) {
-                    for (sum, v) in columns.iter_mut().zip(view.row(i, y)) {
-                        *sum += u16::from(*v);
-                    }
-                }
-                match plane.channels {
-                    1 => across::<1>(columns, sums),
-                    2 => across::<2>(columns, sums),
-                    3 => across::<3>(columns, sums),
-                    _ => across::<4>(columns, sums),
-                }
+            let bands = view.plane(i).chunks(p.stride * CELL);
+            for (band, sums) in bands.zip(sums.chunks_exact_mut(row_sums)) {
+                room.sum(band, p.stride, plane.channels, sums, kernels);
             }
         }
-        columns.fill(0);
+        room.scrub();
     }
 }
 
-/// Sums of each eight samples of `N` channels.
-fn across<const N: usize>(columns: &[u16], sums: &mut [u16]) {
-    for (cell, sums) in columns.chunks(CELL * N).zip(sums.chunks_exact_mut(N)) {
-        let mut sum = [0u16; N];
-        for sample in cell.chunks_exact(N) {
-            for (s, v) in sum.iter_mut().zip(sample) {
-                *s += v;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::PixelFormat;
+    use proptest::prelude::*;
+
+    const FORMATS: [PixelFormat; 4] =
+        [PixelFormat::Nv12, PixelFormat::I420, PixelFormat::Yuyv, PixelFormat::Rgb24];
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            rng_seed: proptest::test_runner::RngSeed::Fixed(5),
+            ..ProptestConfig::default()
+        })]
+
+        /// Signatures that differ by about as much as noise may, and what the definition says of each block.
+        #[test]
+        fn blocks_differ_as_defined(
+            (width, height) in (1u32..150, 1u32..70), which in 0usize..4, from in 0usize..4, seed in any::<u32>(),
+        ) {
+            let format = FrameFormat::new(FORMATS[which], width, height).unwrap();
+            let grid = Grid::new(&format);
+            let (mut a, mut b) = (Signature::new(&grid), Signature::new(&grid));
+            let mut random = seed;
+            for (a, b) in a.0.iter_mut().zip(&mut b.0) {
+                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (*a, *b) = (8000, 8000 + (random >> 16) as u16 % 700 - 350);
+            }
+            let from = from.min(grid.cols - 1);
+            for y in 0..grid.rows {
+                let mut got = vec![true; grid.cols - from];
+                grid.compare(&a, &b, (from, y), &mut got);
+                for (x, got) in (from..).zip(got) {
+                    let mut expected = false;
+                    let mut start = 0;
+                    for p in format.planes() {
+                        let (cols, rows) = (p.width.div_ceil(8), p.height.div_ceil(8));
+                        for channel in 0..p.channels {
+                            let (mut by, mut all, mut cells) = (0.0, 0, 0);
+                            for (cx, cy) in (0..cols).flat_map(|cx| (0..rows).map(move |cy| (cx, cy))) {
+                                if (cx * 8 << p.shift.0) / 16 != x as u32 || (cy * 8 << p.shift.1) / 16 != y as u32 {
+                                    continue;
+                                }
+                                let samples = (p.width - 8 * cx).min(8) * (p.height - 8 * cy).min(8);
+                                let at = start + ((cy * cols + cx) as usize) * p.channels + channel;
+                                let of_cell = f64::from(a.0[at]) - f64::from(b.0[at]);
+                                expected |= of_cell.abs() > 40.0 * f64::from(samples).sqrt();
+                                (by, all, cells) = (by + of_cell, all + samples, cells + 1);
+                            }
+                            expected |= cells > 0 && by.abs() > 40.0 * f64::from(all).sqrt();
+                        }
+                        start += (cols * rows) as usize * p.channels;
+                    }
+                    prop_assert_eq!(got, expected, "{:?}, block {},{}", format, x, y);
+                }
             }
         }
-        sums.copy_from_slice(&sum);
     }
 }

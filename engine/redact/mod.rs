@@ -12,8 +12,6 @@ use crate::geometry::PixelRect;
 use crate::policy::{Color, Style};
 use crate::time::Timestamp;
 use crate::track::Cover;
-#[allow(unused_imports, reason = "for the motion map")]
-pub(crate) use kernels::{COLUMN, MOST_ROWS, column_sums};
 pub(crate) use kernels::{Kernels, kernels};
 
 /// Where something is hidden, in luma pixels of the stored picture.
