@@ -23,10 +23,10 @@ mod manifest;
 pub use ensemble::{Ensemble, Pass, Settings};
 #[cfg(feature = "bench")]
 pub(crate) use letterbox::Letterbox;
-#[cfg(feature = "bench")]
-pub(crate) use manifest::{ChannelOrder, Input};
 #[cfg(feature = "lock")]
 pub(crate) use manifest::hex as manifest_hex;
+#[cfg(feature = "bench")]
+pub(crate) use manifest::{ChannelOrder, Input};
 #[cfg(feature = "models")]
 pub use manifest::{Manifest, ModelStore};
 
