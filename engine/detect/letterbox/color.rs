@@ -75,8 +75,12 @@ impl Converter {
             }
             return;
         }
-        let limited = |value: f32, i: usize| value.max(limits[i][0]).min(limits[i][1]);
-        // All three have the same share of luma, unless their scales differ.
+        // Compared by hand: `max` and `min` look for NaN, too, for which x86 has no single instruction.
+        let limited = |value: f32, i: usize| {
+            let [least, most] = limits[i];
+            let value = if value > least { value } else { least };
+            if value < most { value } else { most }
+        };
         for x in 0..width {
             let (y, cb, cr) = (a[x] as f32, b[x] as f32, c[x] as f32);
             red[x] = limited(y * r[0] + cr * r[2] + added[0], 0);

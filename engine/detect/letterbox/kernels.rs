@@ -9,6 +9,9 @@ pub(super) struct Rows<'a> {
     pub bytes: &'a [u8],
     pub stride: usize,
     pub weights: &'a [u16],
+    /// How many bytes that follow these rows the next row of the tensor needs. A processor foresees one stream of bytes,
+    /// but not several that end after a page each.
+    pub next: usize,
 }
 
 /// The weighted sums under a row of the tensor, for one set of instructions.

@@ -211,7 +211,9 @@ impl Layer {
         let layout = &view.format().planes()[self.plane];
         let (first, weights) = self.rows.under(y);
         let bytes = &view.plane(self.plane)[first as usize * layout.stride..];
-        Rows { bytes, stride: layout.stride, weights }
+        let end = |y: usize| self.rows.first[y] as usize + self.rows.width;
+        let next = if y + 1 < self.rows.first.len() { end(y + 1) - end(y) } else { 0 };
+        Rows { bytes, stride: layout.stride, weights, next: next * layout.stride }
     }
 }
 

@@ -62,7 +62,9 @@ unsafe fn single_of<const ROWS: usize, const DEPTH: usize>(
     let count = if ROWS > 0 { ROWS } else { rows.weights.len() };
     let depth = if DEPTH > 0 { DEPTH } else { taps.depth };
     let (bytes, shapes) = (rows.bytes.as_ptr(), taps.shapes().as_ptr());
+    let mut ahead = Ahead::new(rows, to.len());
     for (pieces, to) in taps.pieces().chunks_exact(depth).zip(to.as_chunks_mut::<OUTPUTS>().0) {
+        ahead.fetch();
         let mut sum = _mm256_setzero_si256();
         for piece in pieces {
             let [left, right] = piece.offsets.map(|offset| offset as usize);
@@ -116,7 +118,9 @@ unsafe fn double_of<const ROWS: usize, const DEPTH: usize>(
     let depth = if DEPTH > 0 { DEPTH } else { taps.depth };
     let (bytes, shapes) = (rows.bytes.as_ptr(), taps.shapes().as_ptr());
     let groups = taps.pieces().chunks_exact(depth);
+    let mut ahead = Ahead::new(rows, a.len());
     for ((pieces, a), b) in groups.zip(a.as_chunks_mut::<OUTPUTS>().0).zip(b.as_chunks_mut::<OUTPUTS>().0) {
+        ahead.fetch();
         let (mut sum_a, mut sum_b) = (_mm256_setzero_si256(), _mm256_setzero_si256());
         for piece in pieces {
             let [left, right] = piece.offsets.map(|offset| offset as usize);
@@ -162,5 +166,28 @@ fn store(sum: __m256i, more: bool, to: &mut [i32; OUTPUTS]) {
     unsafe {
         let upper = if more { _mm256_loadu_si256(to) } else { _mm256_setzero_si256() };
         _mm256_storeu_si256(to, _mm256_add_epi32(sum, _mm256_slli_epi32::<{ FINE_BITS as i32 }>(upper)));
+    }
+}
+
+/// What will be read for the next row of the tensor, fetched in even portions while this one is made.
+struct Ahead {
+    at: *const u8,
+    portion: usize,
+}
+
+impl Ahead {
+    #[inline(always)]
+    fn new(rows: Rows<'_>, outputs: usize) -> Ahead {
+        let at = rows.bytes.as_ptr().wrapping_add(rows.weights.len() * rows.stride);
+        Ahead { at, portion: rows.next / (outputs / OUTPUTS).max(1) }
+    }
+
+    #[inline(always)]
+    fn fetch(&mut self) {
+        for line in (0..self.portion).step_by(64) {
+            // SAFETY: a hint; no address makes it fail.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(self.at.wrapping_add(line).cast()) };
+        }
+        self.at = self.at.wrapping_add(self.portion);
     }
 }
