@@ -11,7 +11,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::Args;
 use milkglass::detect::ModelStore;
 use milkglass::detect::backend::Backend;
-use milkglass::{BackendChoice, Bound, Class, FrameFormat, Lock, OwnerSecret, PixelFormat, PolicyFile, Preset};
+use milkglass::{
+    BackendChoice, Bound, Class, FrameFormat, Lock, OwnerSecret, PixelFormat, PolicyFile, Preset,
+};
 
 use crate::hiding::owner_key;
 use crate::outcome::Failure;

@@ -32,6 +32,9 @@ use crate::frame::{FrameFormat, PixelFormat, View};
 use crate::geometry::{PixelRect, Rect};
 use crate::kernels::InstructionSet;
 
+/// How many rows are turned into columns at once: half a line of the cache.
+const BLOCK: usize = 8;
+
 /// One colour component of a format: every `step`-th byte of a plane's row, from `first`.
 #[derive(Clone, Copy)]
 struct Component {
@@ -72,7 +75,7 @@ pub(crate) struct Letterbox {
     line: Vec<i32>,
     /// Weighted sums for a row of the tensor.
     sums: [Vec<i32>; 3],
-    /// Rows that do not lie in the tensor as they are, before they are turned.
+    /// A block of rows that do not lie in the tensor as they are, before they are turned.
     turned: [Vec<f32>; 3],
     values: Vec<f32>,
     set: InstructionSet,
@@ -99,7 +102,8 @@ impl Letterbox {
         }
         let layers = layers(format, part_to_stored(format, part), content);
         let outputs = layers[0].columns.first.len().next_multiple_of(OUTPUTS);
-        let (sums, turned) = ([(); 3].map(|()| vec![0; outputs]), [(); 3].map(|()| vec![0.0; outputs]));
+        let (sums, turned) =
+            ([(); 3].map(|()| vec![0; outputs]), [(); 3].map(|()| vec![0.0; BLOCK * outputs]));
         let line = vec![0; layers.iter().map(|layer| layer.bytes.end).max().unwrap_or(0)];
         let (format, set) = (*format, InstructionSet::chosen());
         Letterbox { format, part, content, tensor, layers, line, sums, turned, values, set }
@@ -179,17 +183,23 @@ impl Letterbox {
             }
             let from = [&self.sums[0][..], &self.sums[1], &self.sums[2]];
             let (start, step) = place(&self.format, self.content, self.tensor.0, y);
-            let (red, rest) = self.values.split_at_mut(area);
-            let (green, blue) = rest.split_at_mut(area);
             if step == 1 {
+                let (red, rest) = self.values.split_at_mut(area);
+                let (green, blue) = rest.split_at_mut(area);
                 convert.row(from, [red, green, blue].map(|channel| &mut channel[start..][..width]));
                 continue;
             }
-            let [a, b, c] = &mut self.turned;
-            convert.row(from, [&mut a[..width], &mut b[..width], &mut c[..width]]);
-            for (row, channel) in self.turned.iter().zip([red, green, blue]) {
-                for (x, value) in row[..width].iter().enumerate() {
-                    channel[(start as isize + x as isize * step) as usize] = *value;
+            let row = y as usize % BLOCK;
+            convert.row(from, self.turned.each_mut().map(|rows| &mut rows[row * width..][..width]));
+            let full = row + 1 == BLOCK || y + 1 == height;
+            for (rows, channel) in self.turned.iter().zip(self.values.chunks_exact_mut(area)) {
+                if step == -1 {
+                    let to = &mut channel[start + 1 - width..][..width];
+                    to.iter_mut().rev().zip(&rows[row * width..]).for_each(|(to, value)| *to = *value);
+                } else if full {
+                    let mirrored = self.format.orientation().flip_x;
+                    let left = if mirrored { start } else { start - row };
+                    stand(&rows[..(row + 1) * width], width, mirrored, &mut channel[..], left, step);
                 }
             }
         }
@@ -246,6 +256,19 @@ fn layers(format: &FrameFormat, area: PixelRect, content: (u32, u32)) -> Vec<Lay
             Layer { components, plane, firsts, step, rows, columns, side_by_side, taps, bytes }
         })
         .collect()
+}
+
+/// Rows side by side as columns, or from the right to the left if mirrored: the first of each goes beside `left`, and it
+/// is `step` from there to the next. Several at once, so that what lies together is written together.
+#[inline(always)]
+fn stand(rows: &[f32], width: usize, mirrored: bool, channel: &mut [f32], left: usize, step: isize) {
+    let count = rows.len() / width;
+    for x in 0..width {
+        let to = &mut channel[left.wrapping_add_signed(x as isize * step)..][..count];
+        for (i, to) in to.iter_mut().enumerate() {
+            *to = rows[if mirrored { count - 1 - i } else { i } * width + x];
+        }
+    }
 }
 
 /// A size scaled so that its longer side is `long_side`.
