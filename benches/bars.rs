@@ -118,7 +118,7 @@ const BARS: [Bar; 11] = [
 const COLD_BYTES: usize = 256 << 20;
 
 fn main() -> ExitCode {
-    let (mut rounds, mut wanted) = (200, String::new());
+    let (mut rounds, mut wanted) = (200_usize, String::new());
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
@@ -189,12 +189,12 @@ struct Times {
 /// Both by turns, as often in each round as makes a round long enough for the clock; once, where `elsewhere` is read before.
 fn race(a: &mut Side, b: &mut Side, rounds: usize, elsewhere: &[u64]) -> [Times; 2] {
     let mut sides = [a, b];
+    let most = if elsewhere.is_empty() { 1000 } else { 1 };
     let times = sides.each_mut().map(|side| {
         (0..3).for_each(|_| (side.run)());
         let started = Instant::now();
         (side.run)();
-        let once = if elsewhere.is_empty() { 1000 } else { 1 };
-        (Duration::from_micros(200).as_nanos() / started.elapsed().as_nanos().max(1)).clamp(1, once) as u32
+        (Duration::from_micros(200).as_nanos() / started.elapsed().as_nanos().max(1)).clamp(1, most) as u32
     });
     let mut taken = [Vec::new(), Vec::new()];
     for round in 0..rounds {

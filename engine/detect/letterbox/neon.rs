@@ -42,8 +42,9 @@ unsafe fn single(rows: Rows<'_>, taps: &Taps, more: bool, to: &mut [i32]) {
             (1, 1) => single_of::<1, 1>(rows, taps, more, to),
             (2, 1) => single_of::<2, 1>(rows, taps, more, to),
             (3, 1) => single_of::<3, 1>(rows, taps, more, to),
-            (2, 2) => single_of::<2, 2>(rows, taps, more, to),
-            (3, 2) => single_of::<3, 2>(rows, taps, more, to),
+            (2, _) => single_of::<2, 0>(rows, taps, more, to),
+            (3, _) => single_of::<3, 0>(rows, taps, more, to),
+            (6, _) => single_of::<6, 0>(rows, taps, more, to),
             _ => single_of::<0, 0>(rows, taps, more, to),
         }
     }
@@ -93,8 +94,9 @@ unsafe fn double(rows: Rows<'_>, taps: &Taps, more: bool, a: &mut [i32], b: &mut
         match (rows.weights.len(), taps.depth) {
             (1, 1) => double_of::<1, 1>(rows, taps, more, a, b),
             (2, 1) => double_of::<2, 1>(rows, taps, more, a, b),
-            (2, 2) => double_of::<2, 2>(rows, taps, more, a, b),
-            (3, 2) => double_of::<3, 2>(rows, taps, more, a, b),
+            (3, 1) => double_of::<3, 1>(rows, taps, more, a, b),
+            (2, _) => double_of::<2, 0>(rows, taps, more, a, b),
+            (3, _) => double_of::<3, 0>(rows, taps, more, a, b),
             _ => double_of::<0, 0>(rows, taps, more, a, b),
         }
     }

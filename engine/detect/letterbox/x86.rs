@@ -37,12 +37,13 @@ impl Sums for Avx2 {
 unsafe fn single(rows: Rows<'_>, taps: &Taps, more: bool, to: &mut [i32]) {
     // SAFETY: as required of the caller.
     unsafe {
-        match (rows.weights.len(), taps.depth, more) {
-            (1, 1, false) => single_of::<1, 1>(rows, taps, more, to),
-            (2, 1, false) => single_of::<2, 1>(rows, taps, more, to),
-            (3, 1, false) => single_of::<3, 1>(rows, taps, more, to),
-            (2, 2, false) => single_of::<2, 2>(rows, taps, more, to),
-            (3, 2, false) => single_of::<3, 2>(rows, taps, more, to),
+        match (rows.weights.len(), taps.depth) {
+            (1, 1) => single_of::<1, 1>(rows, taps, more, to),
+            (2, 1) => single_of::<2, 1>(rows, taps, more, to),
+            (3, 1) => single_of::<3, 1>(rows, taps, more, to),
+            (2, _) => single_of::<2, 0>(rows, taps, more, to),
+            (3, _) => single_of::<3, 0>(rows, taps, more, to),
+            (6, _) => single_of::<6, 0>(rows, taps, more, to),
             _ => single_of::<0, 0>(rows, taps, more, to),
         }
     }
@@ -92,11 +93,12 @@ unsafe fn single_of<const ROWS: usize, const DEPTH: usize>(
 unsafe fn double(rows: Rows<'_>, taps: &Taps, more: bool, a: &mut [i32], b: &mut [i32]) {
     // SAFETY: as required of the caller.
     unsafe {
-        match (rows.weights.len(), taps.depth, more) {
-            (1, 1, false) => double_of::<1, 1>(rows, taps, more, a, b),
-            (2, 1, false) => double_of::<2, 1>(rows, taps, more, a, b),
-            (2, 2, false) => double_of::<2, 2>(rows, taps, more, a, b),
-            (3, 2, false) => double_of::<3, 2>(rows, taps, more, a, b),
+        match (rows.weights.len(), taps.depth) {
+            (1, 1) => double_of::<1, 1>(rows, taps, more, a, b),
+            (2, 1) => double_of::<2, 1>(rows, taps, more, a, b),
+            (3, 1) => double_of::<3, 1>(rows, taps, more, a, b),
+            (2, _) => double_of::<2, 0>(rows, taps, more, a, b),
+            (3, _) => double_of::<3, 0>(rows, taps, more, a, b),
             _ => double_of::<0, 0>(rows, taps, more, a, b),
         }
     }
