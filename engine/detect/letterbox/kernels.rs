@@ -11,7 +11,10 @@ pub(super) struct Rows<'a> {
     pub weights: &'a [u16],
     /// How many bytes that follow these rows the next row of the tensor needs. A processor foresees one stream of bytes,
     /// but not several that end after a page each.
-    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only x86 can be asked to fetch in stable Rust"))]
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "only x86 can be asked to fetch in stable Rust")
+    )]
     pub next: usize,
 }
 
