@@ -1,11 +1,13 @@
 //! Which samples of a plane lie under each sample of the tensor, and how much each of them weighs.
 
-use std::ops::{Range, RangeInclusive};
+use std::ops::Range;
 
-/// What the weights along a row of the frame sum up to: 14 bits, so that a weight fits a signed 16-bit number.
-pub(super) const COLUMN_TOTAL: u32 = 1 << 14;
-/// What the weights of a few rows may sum up to: their weighted sums fit 16 bits.
-pub(super) const ROW_TOTALS: RangeInclusive<u32> = 128..=256;
+/// What weights along a row may sum up to and still fit a signed byte each, and two of them a signed 16-bit sum.
+const FINEST_BYTES: u32 = 127;
+/// What they sum up to where no such total makes them exact: 12 bits, in two steps of [`FINE_BITS`].
+const FINE: u32 = 1 << 12;
+/// Bits of the lower part of a weight that does not fit a byte.
+pub(super) const FINE_BITS: u32 = 6;
 
 /// Along one axis: for each output, `width` consecutive source samples, and whole weights that sum up to `total`.
 pub(super) struct Axis {
@@ -16,22 +18,54 @@ pub(super) struct Axis {
 }
 
 impl Axis {
-    /// From the source samples in `part` (fractions for the chroma of odd places and sizes), of `size` that there are, to
-    /// `to`. Of `totals` the one is taken that keeps the weights truest: ratios such as 3:1 and 45:16 become exact.
-    pub fn new(part: Range<f64>, size: u32, to: u32, totals: RangeInclusive<u32>) -> Axis {
-        let taps: Vec<_> = (0..to).map(|i| shares(&part, size.max(1) - 1, to, i)).collect();
-        let off = |total: u32| {
-            let worst = taps.iter().flat_map(|(_, shares)| {
-                let rounded = rounded(shares, total);
-                shares.iter().zip(rounded).map(move |(s, w)| (s - f64::from(w) / f64::from(total)).abs())
-            });
-            worst.fold(0.0, f64::max)
+    /// Along the rows: from the source samples in `part` (fractions for the chroma of odd places and sizes), of `size`
+    /// that there are, to `to`. Ratios of small numbers, such as 3:1 and 60:13, are exact in bytes; the sizes of nearly
+    /// all cameras and networks are such.
+    pub fn columns(part: Range<f64>, size: u32, to: u32) -> Axis {
+        let taps = Axis::taps(&part, size, to);
+        let exact = |total: &u32| {
+            let mut shares = taps.iter().flat_map(|tap| &tap.1).map(|share| share * f64::from(*total));
+            shares.all(|share| (share - share.round()).abs() < 1e-6)
         };
-        let total = totals.rev().min_by(|a, b| off(*a).total_cmp(&(off(*b) + 1e-9))).unwrap_or(1);
-        // All with the same number of samples, so that loops over them have a fixed length. The others weigh nothing.
+        let total = (1..=FINEST_BYTES).find(exact).unwrap_or(FINE);
+        Axis::of(&taps, size, total)
+    }
+
+    /// From row to row, beside columns whose weights sum up to `columns`: as fine as sums of 32 bits allow.
+    pub fn rows(part: Range<f64>, size: u32, to: u32, columns: u32) -> Axis {
+        let total = if columns > FINEST_BYTES { 1 << 11 } else { 1 << 14 };
+        Axis::of(&Axis::taps(&part, size, to), size, total)
+    }
+
+    /// True when the weights do not fit bytes.
+    pub fn is_fine(&self) -> bool {
+        self.total > FINEST_BYTES
+    }
+
+    /// The samples under an output that weigh something, and their weights.
+    pub fn under(&self, output: usize) -> (u32, &[u16]) {
+        let weights = &self.weights[output * self.width..][..self.width];
+        let start = weights.iter().position(|w| *w > 0).unwrap_or(0);
+        let end = weights.iter().rposition(|w| *w > 0).map_or(start, |last| last + 1);
+        (self.first[output] + start as u32, &weights[start..end])
+    }
+
+    /// Where the samples under each output start, and their weights: [`Axis::width`] of each.
+    #[inline(always)]
+    pub fn outputs(&self) -> impl Iterator<Item = (u32, &[u16])> {
+        self.first.iter().copied().zip(self.weights.chunks_exact(self.width))
+    }
+
+    fn taps(part: &Range<f64>, size: u32, to: u32) -> Vec<(u32, Vec<f64>)> {
+        (0..to).map(|i| shares(part, size.max(1) - 1, to, i)).collect()
+    }
+
+    /// All outputs with the same number of samples, so that loops over them have a fixed length. Those that an output
+    /// does not need weigh nothing.
+    fn of(taps: &[(u32, Vec<f64>)], size: u32, total: u32) -> Axis {
         let width = taps.iter().map(|t| t.1.len()).max().unwrap_or(1);
         let mut axis = Axis { width, total, first: Vec::new(), weights: Vec::new() };
-        for (first, shares) in &taps {
+        for (first, shares) in taps {
             let moved = (*first).min(size.max(1) - width as u32);
             let mut weights = vec![0; width];
             for (at, weight) in ((first - moved) as usize..).zip(rounded(shares, total)) {
@@ -77,46 +111,4 @@ fn rounded(shares: &[f64], total: u32) -> impl Iterator<Item = u16> {
         *before = end;
         Some((end - start) as u16)
     })
-}
-
-/// An axis along the rows, laid out for the kernels.
-pub(super) struct Columns {
-    /// Outputs, filled up to a multiple of [`LANES`]: the last one again.
-    pub first: Vec<u32>,
-    /// Weights of an output: 4 or a multiple of 8, filled up with zeros.
-    pub width: usize,
-    pub weights: Vec<i16>,
-    /// Where `width` is 4: which of the eight samples from the first output's on (two bytes each) stand under every two
-    /// outputs, as a byte shuffle wants it.
-    pub shuffles: Vec<[u8; 16]>,
-    /// How many samples a line must have at the least: no kernel reads beyond.
-    pub reach: usize,
-}
-
-/// Outputs that the kernels make at once.
-pub(super) const LANES: usize = 8;
-
-impl Columns {
-    /// With source samples counted from `start`.
-    pub fn new(axis: &Axis, start: u32) -> Columns {
-        let outputs = axis.first.len().next_multiple_of(LANES);
-        let of = |i: usize| i.min(axis.first.len() - 1);
-        let first: Vec<u32> = (0..outputs).map(|i| axis.first[of(i)] - start).collect();
-        let near = |pair: &[u32]| (pair[1] - pair[0]) as usize + axis.width <= 8;
-        let narrow = axis.width <= 4 && first.chunks_exact(2).all(near);
-        let width = if narrow { 4 } else { axis.width.next_multiple_of(8) };
-        let mut weights = vec![0; outputs * width];
-        for (i, to) in weights.chunks_exact_mut(width).enumerate() {
-            let from = &axis.weights[of(i) * axis.width..][..axis.width];
-            to.iter_mut().zip(from).for_each(|(to, w)| *to = *w as i16);
-        }
-        let shuffle = |pair: &[u32]| {
-            let sample = |i: usize| (i / 4) as u32 * (pair[1] - pair[0]) + (i % 4) as u32;
-            // Beyond the eighth sample nothing has a weight; any will do.
-            std::array::from_fn(|i| sample(i / 2).min(7) as u8 * 2 + (i % 2) as u8)
-        };
-        let shuffles = if narrow { first.chunks_exact(2).map(shuffle).collect() } else { Vec::new() };
-        let reach = first.iter().max().map_or(0, |f| *f as usize + width.max(8));
-        Columns { first, width, weights, shuffles, reach }
-    }
 }

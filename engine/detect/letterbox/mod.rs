@@ -13,6 +13,7 @@ mod color;
 mod kernels;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod taps;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
@@ -22,13 +23,17 @@ use std::ops::Range;
 
 use ndarray::ArrayView4;
 
-use self::axis::{Axis, COLUMN_TOTAL, Columns, ROW_TOTALS};
+use self::axis::Axis;
 use self::color::Converter;
-use self::kernels::{Narrow, blend_rows, pick};
+use self::kernels::{Rows, Sums};
+use self::taps::{OUTPUTS, Taps};
 use super::manifest::Input;
 use crate::frame::{FrameFormat, PixelFormat, View};
 use crate::geometry::{PixelRect, Rect};
 use crate::kernels::InstructionSet;
+
+/// How many rows are turned into columns at once: half a line of the cache.
+const BLOCK: usize = 8;
 
 /// One colour component of a format: every `step`-th byte of a plane's row, from `first`.
 #[derive(Clone, Copy)]
@@ -39,24 +44,22 @@ struct Component {
     shift: (u32, u32),
 }
 
-/// How one plane is read: the bytes of its rows that are needed, and what they are made into.
-struct Source {
-    bytes: Range<usize>,
+/// Components of one plane with samples at the same places.
+struct Layer {
+    /// Which of the three.
+    components: Range<usize>,
+    plane: usize,
+    /// Where in every `step` bytes each component lies.
+    firsts: Vec<usize>,
+    step: usize,
     rows: Axis,
-    /// Blended bytes, components still interleaved. Empty where the plane has a single one.
-    blended: Vec<i16>,
-}
-
-/// How a component is summed up along a row.
-struct Line {
-    component: Component,
-    columns: Columns,
-    /// What a sum is multiplied by to be a mean.
-    scale: f32,
-    /// Blended samples of this component alone, with room for what kernels read beyond.
-    samples: Vec<i16>,
-    /// Finished samples of a row of the tensor.
-    row: Vec<f32>,
+    columns: Axis,
+    /// How many components one of `taps` is for.
+    side_by_side: usize,
+    /// The columns laid out for registers; empty where rows are too short for one.
+    taps: Vec<Vec<Taps>>,
+    /// Of a row, those from the first to the last that weighs something.
+    bytes: Range<usize>,
 }
 
 /// A resampling prepared for one frame format, one part of its pictures and one tensor size.
@@ -67,9 +70,12 @@ pub(crate) struct Letterbox {
     /// Size of that inside the tensor, upright.
     content: (u32, u32),
     tensor: (u32, u32),
-    sources: Vec<Source>,
-    lines: [Line; 3],
-    /// Rows that do not lie in the tensor as they are, before they are turned.
+    layers: Vec<Layer>,
+    /// A blended row, for the plain loops.
+    line: Vec<i32>,
+    /// Weighted sums for a row of the tensor.
+    sums: [Vec<i32>; 3],
+    /// A block of rows that do not lie in the tensor as they are, before they are turned.
     turned: [Vec<f32>; 3],
     values: Vec<f32>,
     set: InstructionSet,
@@ -94,10 +100,13 @@ impl Letterbox {
         for (i, plane) in values.chunks_exact_mut(area).enumerate() {
             plane.fill((f32::from(input.pad) - input.mean[i]) * input.scale[i]);
         }
-        let (sources, lines) = prepare(format, part_to_stored(format, part), content);
-        let turned = [(); 3].map(|()| vec![0.0; lines[0].row.len()]);
+        let layers = layers(format, part_to_stored(format, part), content);
+        let outputs = layers[0].columns.first.len().next_multiple_of(OUTPUTS);
+        let (sums, turned) =
+            ([(); 3].map(|()| vec![0; outputs]), [(); 3].map(|()| vec![0.0; BLOCK * outputs]));
+        let line = vec![0; layers.iter().map(|layer| layer.bytes.end).max().unwrap_or(0)];
         let (format, set) = (*format, InstructionSet::chosen());
-        Letterbox { format, part, content, tensor, sources, lines, turned, values, set }
+        Letterbox { format, part, content, tensor, layers, line, sums, turned, values, set }
     }
 
     /// Leaves its tensor's memory to a letterbox of another part with the same content, and has none itself until it is
@@ -153,96 +162,109 @@ impl Letterbox {
     }
 
     #[inline(always)]
-    fn load_in<N: Narrow>(&mut self, view: &View<'_>, input: &Input) {
+    fn load_in<S: Sums>(&mut self, view: &View<'_>, input: &Input) {
         let (width, height) = self.format.orientation().upright_size(self.content);
         let width = width as usize;
-        let convert = Converter::new(&self.format, input);
+        let convert = Converter::new(&self.format, input, self.totals());
         let area = (self.tensor.0 * self.tensor.1) as usize;
         for y in 0..height {
-            self.blend(view, y as usize);
-            for line in &mut self.lines {
-                N::narrow(&line.samples, &line.columns, line.scale, &mut line.row);
+            for layer in &self.layers {
+                let rows = layer.rows(view, y as usize);
+                let to = &mut self.sums[layer.components.clone()];
+                if layer.taps.is_empty() {
+                    kernels::Scalar::sum(layer, rows, &mut self.line, to);
+                } else {
+                    S::sum(layer, rows, &mut self.line, to);
+                }
             }
-            let from = [&self.lines[0].row[..], &self.lines[1].row, &self.lines[2].row];
+            let from = [&self.sums[0][..], &self.sums[1], &self.sums[2]];
             let (start, step) = place(&self.format, self.content, self.tensor.0, y);
-            let (red, rest) = self.values.split_at_mut(area);
-            let (green, blue) = rest.split_at_mut(area);
             if step == 1 {
+                let (red, rest) = self.values.split_at_mut(area);
+                let (green, blue) = rest.split_at_mut(area);
                 convert.row(from, [red, green, blue].map(|channel| &mut channel[start..][..width]));
                 continue;
             }
-            let [a, b, c] = &mut self.turned;
-            convert.row(from, [&mut a[..width], &mut b[..width], &mut c[..width]]);
-            for (row, channel) in self.turned.iter().zip([red, green, blue]) {
-                for (x, value) in row[..width].iter().enumerate() {
-                    channel[(start as isize + x as isize * step) as usize] = *value;
+            let row = y as usize % BLOCK;
+            convert.row(from, self.turned.each_mut().map(|rows| &mut rows[row * width..][..width]));
+            let full = row + 1 == BLOCK || y + 1 == height;
+            for (rows, channel) in self.turned.iter().zip(self.values.chunks_exact_mut(area)) {
+                if step == -1 {
+                    let to = &mut channel[start + 1 - width..][..width];
+                    to.iter_mut().rev().zip(&rows[row * width..]).for_each(|(to, value)| *to = *value);
+                } else if full {
+                    let mirrored = self.format.orientation().flip_x;
+                    let left = if mirrored { start } else { start - row };
+                    stand(&rows[..(row + 1) * width], width, mirrored, &mut channel[..], left, step);
                 }
             }
         }
     }
 
-    /// The weighted sums of the rows under row `y` of the stored content, for each component.
-    ///
-    /// Loops and no iterator's closures: those would be compiled without the set's instructions.
-    #[inline(always)]
-    fn blend(&mut self, view: &View<'_>, y: usize) {
-        for line in &mut self.lines {
-            let Component { plane, first, step, .. } = line.component;
-            let source = &mut self.sources[plane];
-            let single = source.blended.is_empty();
-            let to = if single { &mut line.samples[..source.bytes.len()] } else { &mut source.blended[..] };
-            // Components of one plane share its blended rows.
-            if first == 0 {
-                let stride = view.format().planes()[plane].stride;
-                let rows = &view.plane(plane)[source.rows.first[y] as usize * stride + source.bytes.start..];
-                blend_rows(
-                    rows,
-                    stride,
-                    &source.rows.weights[y * source.rows.width..][..source.rows.width],
-                    to,
-                );
-            }
-            if !single {
-                pick(&source.blended, first, step, &mut line.samples);
-            }
+    /// What the weights of each component sum up to.
+    fn totals(&self) -> [f64; 3] {
+        let mut totals = [1.0; 3];
+        for layer in &self.layers {
+            totals[layer.components.clone()].fill(f64::from(layer.rows.total * layer.columns.total));
         }
+        totals
     }
 }
 
-/// What is read of each plane, and what each component is made of, to turn an area of the stored picture into the upright
-/// `content`.
-fn prepare(format: &FrameFormat, area: PixelRect, content: (u32, u32)) -> (Vec<Source>, [Line; 3]) {
+impl Layer {
+    /// The rows under row `y` of the stored content.
+    fn rows<'a>(&'a self, view: &'a View<'_>, y: usize) -> Rows<'a> {
+        let layout = &view.format().planes()[self.plane];
+        let (first, weights) = self.rows.under(y);
+        let bytes = &view.plane(self.plane)[first as usize * layout.stride..];
+        let end = |y: usize| self.rows.first[y] as usize + self.rows.width;
+        let next = if y + 1 < self.rows.first.len() { end(y + 1) - end(y) } else { 0 };
+        Rows { bytes, stride: layout.stride, weights, next: next * layout.stride }
+    }
+}
+
+/// What is read of each plane, to turn an area of the stored picture into the upright `content`.
+fn layers(format: &FrameFormat, area: PixelRect, content: (u32, u32)) -> Vec<Layer> {
     let stored = format.orientation().upright_size(content);
     let samples = |luma: u32, shift: u32| f64::from(luma) / f64::from(1 << shift);
     let components = components(format.pixel());
-    let columns = components.map(|c| {
-        let part = samples(area.x0, c.shift.0)..samples(area.x1, c.shift.0);
-        Axis::new(part, format.width().div_ceil(1 << c.shift.0), stored.0, COLUMN_TOTAL..=COLUMN_TOTAL)
-    });
-    let sources: Vec<Source> = (0..format.planes().len())
-        .map(|plane| {
-            let of_plane = || components.iter().zip(&columns).filter(|(c, _)| c.plane == plane);
-            // Whole groups of interleaved samples.
-            let group = format.planes()[plane].channels;
-            let start = of_plane().map(|(c, axis)| axis.span().start as usize * c.step / group * group).min();
-            let end =
-                of_plane().map(|(c, axis)| (axis.span().end as usize * c.step).next_multiple_of(group)).max();
-            let bytes = start.unwrap_or(0)..end.unwrap_or(0);
-            let shift = format.planes()[plane].shift.1;
-            let part = samples(area.y0, shift)..samples(area.y1, shift);
-            let rows = Axis::new(part, format.planes()[plane].height, stored.1, ROW_TOTALS);
-            let blended = vec![0; if group > 1 { bytes.len() } else { 0 }];
-            Source { bytes, rows, blended }
+    let alike = |a: &Component, b: &Component| (a.plane, a.shift) == (b.plane, b.shift);
+    let mut next = 0;
+    components
+        .chunk_by(alike)
+        .map(|of| {
+            let Component { plane, step, shift, .. } = of[0];
+            let layout = &format.planes()[plane];
+            let part = samples(area.x0, shift.0)..samples(area.x1, shift.0);
+            let columns = Axis::columns(part, format.width().div_ceil(1 << shift.0), stored.0);
+            let plane_shift = layout.shift.1;
+            let part = samples(area.y0, plane_shift)..samples(area.y1, plane_shift);
+            let rows = Axis::rows(part, layout.height, stored.1, columns.total);
+            let firsts: Vec<_> = of.iter().map(|component| component.first).collect();
+            let side_by_side = if of.len() == 2 { 2 } else { 1 };
+            let taps = firsts.chunks(side_by_side);
+            let taps = taps.map(|firsts| Taps::new(&columns, firsts, step, layout.row_bytes()));
+            let taps = taps.collect::<Option<_>>().unwrap_or_default();
+            next += of.len();
+            let bytes = columns.span().start as usize * step
+                ..(columns.span().end as usize * step).min(layout.row_bytes());
+            let components = next - of.len()..next;
+            Layer { components, plane, firsts, step, rows, columns, side_by_side, taps, bytes }
         })
-        .collect();
-    let lines = std::array::from_fn(|i| {
-        let (component, source) = (components[i], &sources[components[i].plane]);
-        let columns = Columns::new(&columns[i], (source.bytes.start / component.step) as u32);
-        let samples = vec![0; columns.reach.max(source.bytes.len() / component.step)];
-        let row = vec![0.0; columns.first.len()];
-        Line { component, columns, scale: 1.0 / (COLUMN_TOTAL * source.rows.total) as f32, samples, row }
-    });
-    (sources, lines)
+        .collect()
+}
+
+/// Rows side by side as columns, or from the right to the left if mirrored: the first of each goes beside `left`, and it
+/// is `step` from there to the next. Several at once, so that what lies together is written together.
+#[inline(always)]
+fn stand(rows: &[f32], width: usize, mirrored: bool, channel: &mut [f32], left: usize, step: isize) {
+    let count = rows.len() / width;
+    for x in 0..width {
+        let to = &mut channel[left.wrapping_add_signed(x as isize * step)..][..count];
+        for (i, to) in to.iter_mut().enumerate() {
+            *to = rows[if mirrored { count - 1 - i } else { i } * width + x];
+        }
+    }
 }
 
 /// A size scaled so that its longer side is `long_side`.
