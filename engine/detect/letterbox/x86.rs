@@ -20,7 +20,7 @@ impl Sums for Avx2 {
                 assert!(rows.bytes.len() >= above + taps.reach());
                 // SAFETY: used with AVX2 only. Every row has the bytes up to `reach`, as just asserted.
                 unsafe {
-                    match (to.as_mut(), part > 0) {
+                    match (&mut *to, part > 0) {
                         ([to], more) => single(rows, taps, more, to),
                         ([a, b], more) => double(rows, taps, more, a, b),
                         _ => {}
