@@ -56,8 +56,8 @@ features:
 	$(CARGO) clippy --package milkglass-cli --all-targets -- -D warnings
 	$(CARGO) clippy --package milkglass --no-default-features --all-targets -- -D warnings
 	$(CARGO) test --package milkglass --no-default-features
-	$(CARGO) clippy --package milkglass --no-default-features --features v4l2 --all-targets -- -D warnings
-	$(CARGO) test --package milkglass --no-default-features --features v4l2
+	$(CARGO) clippy --package milkglass --no-default-features --features v4l2,ring --all-targets -- -D warnings
+	$(CARGO) test --package milkglass --no-default-features --features v4l2,ring
 	$(CARGO) clippy --package milkglass-capi --no-default-features --all-targets -- -D warnings
 
 # A real V4L2 driver, vivid, and the real command in emulated machines of both architectures.

@@ -44,7 +44,7 @@ class Ours:
 def as_figures(score):
     return {
         'n': score['objects'], 'leak': score['leak'], 'visible': score['fully_visible'], 'over': score['over_redaction'],
-        'run': score['longest_visible_run'],
+        'run': score['longest_visible_run'], 'hidden': score['hidden'],
         'sizes': {k: (v['objects'], v['leak'], v['fully_visible']) for k, v in score['by_size'].items()},
     }
 
@@ -223,6 +223,19 @@ def main():
     step('video_faces as a real clip')
     note('video_faces', 'balanced, from an encoded clip', girl_as_clip(ours, scorer, labels['video_faces'], args.work))
 
+    # --- motion cover and tiles
+    scenes = {}
+    for who, more in (('tiles', ['--tiles']), ('balanced', [])):
+        step(f'tiled as scenes of 30 frames, {who}')
+        found = json.loads(ours.run('eval', '--json', '--scene', '30', *more, labels['tiled']))['scores']
+        scenes[who] = {k: note('tiled, 30 frames, ' + k, who, as_figures(v)) for k, v in found.items()}
+    for every in (3, 6):
+        for cover in ('true', 'false'):
+            step(f'video_faces, every {every}th frame, motion cover {cover}')
+            who = f'balanced, every {every}th frame, ' + ('motion cover' if cover == 'true' else 'without')
+            more = ['--detect-every', str(every), f'--motion-cover={cover}']
+            note('video_faces', who, ours.eval(labels['video_faces'], 'faces', *more))
+
     # --- persons
     person_rows = read_rows(labels['persons_images'])
     pictures = [os.path.join(args.evaldata, row['image']) for row in person_rows]
@@ -257,6 +270,14 @@ def main():
     for preset, leak in (('balanced', .25), ('careful', .10)):
         bars.most(f'faces >= 32 px, tiled 1080p, `{preset}`: leak', big(tiled[preset]), leak, pick(tiled, big))
         bars.most(f'faces, tiled 1080p, `{preset}`: over-redaction', tiled[preset]['over'], .06, pick(tiled, 'over'))
+    for when, figure in scenes['tiles'].items():
+        bars.most(f'{when} >= 32 px, 30 frames of tiled 1080p, tiles in turn: leak', big(figure), .10)
+    bars.most('the same at the end: over-redaction', scenes['tiles']['faces at the end']['over'], .06)
+    cover, without = (girl[f'balanced, every 6th frame, {w}'] for w in ('motion cover', 'without'))
+    bars.most('faces, clip Girl, every 6th frame: leak with motion cover', cover['leak'], without['leak'])
+    # Its labels are not complete, so what is hidden in all is compared. No bar: the camera moves, and what moves is covered
+    # (docs/ARCHITECTURE.md, "No compensation of the camera's motion").
+    bars.note('the same: area hidden, against without', cover['hidden'] / without['hidden'])
     bars.most('faces, clip Girl, `balanced`: leak', girl['balanced']['leak'], .30, pick(girl, 'leak'))
     bars.most('faces, clip Girl, `balanced`: longest fully visible run, frames', girl['balanced']['run'], 3,
               pick(girl, 'run'))

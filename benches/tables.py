@@ -35,6 +35,10 @@ class Bars:
     def most(self, what, value, bar, peer=None):
         self.rows.append({'what': what, 'value': value, 'bar': bar, 'peer': peer, 'pass': value <= bar})
 
+    def note(self, what, value):
+        """A figure without a bar."""
+        self.rows.append({'what': what, 'value': value, 'bar': None, 'peer': None, 'pass': True})
+
     def missed(self):
         """The exit code: 1 when a bar is missed."""
         return int(any(not row['pass'] for row in self.rows))
@@ -43,6 +47,7 @@ class Bars:
         rows = []
         for row in self.rows:
             peer = [number(v) for v in row['peer'] or (None, None)]
-            verdict = 'pass' if row['pass'] else '**miss**'
-            rows.append([row['what'], *peer, number(row['value']), '<= ' + number(row['bar']), verdict])
+            bar = '' if row['bar'] is None else '<= ' + number(row['bar'])
+            verdict = '' if row['bar'] is None else 'pass' if row['pass'] else '**miss**'
+            rows.append([row['what'], *peer, number(row['value']), bar, verdict])
         print(table(['what', 'deface', 'deface --boxes', 'ours', 'bar', 'verdict'], rows))

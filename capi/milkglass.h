@@ -112,6 +112,8 @@ enum milkglass_state
     MILKGLASS_STATE_NO_CAMERA = 4,
     // It has ended.
     MILKGLASS_STATE_STOPPED = 5,
+    // The detector did not find the known picture of the self-test; everything is obscured until it does.
+    MILKGLASS_STATE_SELF_TEST_FAILED = 6,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -216,6 +218,9 @@ typedef struct {
     uint32_t reserved;
     // The folder with the models. NULL: MILKGLASS_MODELS, then the usual places.
     const char *models;
+    // A unix socket for other programs, which take redacted frames from shared memory beside milkglass_take, or instead
+    // (docs/INTEGRATING.md, "Frames for another program"). NULL: none.
+    const char *ring;
 } milkglass_config;
 
 // An open stream: a number, never 0 and never used twice. It may be used from every thread.

@@ -11,8 +11,8 @@ use milkglass::detect::backend::Backend;
 #[cfg(feature = "models")]
 use milkglass::detect::{Ensemble, ModelStore};
 use milkglass::{
-    Class, ColorMatrix, ColorRange, Detector, FrameFormat, FramePool, FrameSource, Orientation, Pipeline,
-    Policy, PolicyDefaults, PolicyFile, Setup,
+    Class, ColorMatrix, ColorRange, Detector, FrameFormat, FramePool, FrameSink, FrameSource, Orientation,
+    Pipeline, Policy, PolicyDefaults, PolicyFile, Setup,
 };
 
 use crate::detector::{Callback, Gate};
@@ -104,6 +104,8 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
     // SAFETY: the caller's promise.
     let (camera, models) =
         unsafe { (optional(config.camera, "camera")?, optional(config.models, "models")?) };
+    // SAFETY: the caller's promise.
+    let ring = unsafe { optional(config.ring, "ring") }?;
     if config.reserved != 0 {
         return Err(Fault::argument("config.reserved is not zero: set the whole structure to zero first"));
     }
@@ -136,6 +138,11 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
     let alive = Arc::new(());
     let watched = Arc::downgrade(&alive);
     let hatch = Arc::new(Hatch::default());
+    let mut sinks: Vec<(String, Box<dyn FrameSink>)> =
+        vec![("milkglass_take".into(), Box::new(Server(Arc::clone(&hatch))))];
+    if let Some(path) = ring {
+        sinks.push((format!("ring:{path}"), share(path, &format)?));
+    }
     let pipeline = Pipeline::spawn(Setup {
         policy,
         format,
@@ -143,7 +150,7 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
         privacy: config.privacy != 0,
         source: Box::new(Watched { source, _alive: alive }),
         detectors,
-        sinks: vec![("milkglass_take".into(), Box::new(Server(Arc::clone(&hatch))))],
+        sinks,
         fps,
     })?;
     let inlet = match frames {
@@ -162,6 +169,18 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
         exchange: Mutex::new(()),
         source: watched,
     })
+}
+
+#[cfg(feature = "ring")]
+fn share(path: &str, format: &FrameFormat) -> Result<Box<dyn FrameSink>, Fault> {
+    /// Frames that the shared memory holds.
+    const SLOTS: usize = 8;
+    Ok(Box::new(milkglass::RingSink::open(path, format, SLOTS)?))
+}
+
+#[cfg(not(feature = "ring"))]
+fn share(_: &str, _: &FrameFormat) -> Result<Box<dyn FrameSink>, Fault> {
+    Err(Fault::argument("this build of the library shares no frames (feature `ring`): take them instead"))
 }
 
 fn first(pool: &std::sync::mpsc::Receiver<FramePool>) -> Result<FramePool, Fault> {

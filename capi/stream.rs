@@ -161,6 +161,7 @@ impl Stream {
                 State::Covered => milkglass_state::COVERED,
                 State::Privacy => milkglass_state::PRIVACY,
                 State::NoCamera => milkglass_state::NO_CAMERA,
+                State::SelfTestFailed => milkglass_state::SELF_TEST_FAILED,
                 State::Stopped => milkglass_state::STOPPED,
                 _ => milkglass_state::DEGRADED,
             } as u32,

@@ -77,6 +77,8 @@ pub enum milkglass_state {
     NO_CAMERA = 4,
     /// It has ended.
     STOPPED = 5,
+    /// The detector did not find the known picture of the self-test; everything is obscured until it does.
+    SELF_TEST_FAILED = 6,
 }
 
 /// How a stream is opened. Set everything to zero first (`= {0}`), then `size`, then what you need.
@@ -119,6 +121,9 @@ pub struct milkglass_config {
     pub reserved: u32,
     /// The folder with the models. NULL: MILKGLASS_MODELS, then the usual places.
     pub models: *const c_char,
+    /// A unix socket for other programs, which take redacted frames from shared memory beside milkglass_take, or instead
+    /// (docs/INTEGRATING.md, "Frames for another program"). NULL: none.
+    pub ring: *const c_char,
 }
 
 /// A raw frame: yours on the way in; on loan in a detector's callback.
@@ -258,7 +263,7 @@ macro_rules! versioned {
         }
     )*};
 }
-// Bytes of the first version, which never change, unlike the structures.
+// Bytes of the first version. When a structure grows, its entry becomes the offset of the first new field.
 versioned! {
     milkglass_config size_of::<milkglass_config>();
     milkglass_picture size_of::<milkglass_picture>();

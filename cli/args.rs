@@ -46,6 +46,9 @@ pub enum Command {
     /// Check a policy file, or print what one may hold.
     #[command(subcommand)]
     Policy(crate::policy::PolicyCommand),
+    /// Check the evidence log of a camera, make its key, take out a checkpoint.
+    #[command(subcommand, after_help = LOG_HELP)]
+    Log(crate::log::LogCommand),
     /// Tell what this machine has and lacks, and how to mend it.
     Doctor(DoctorArgs),
     /// Measure what this machine can do: kernels, detection, cameras, clips.
@@ -117,6 +120,7 @@ const LIVE_HELP: &str = "\
 Targets (--to, repeatable; every one gets the same redacted frames):
   -                              Y4M on standard output; nv12:- for bare NV12 frames
   v4l2:/dev/video9               a V4L2 output device, such as v4l2loopback's
+  ring:/run/milkglass/cam.sock   other programs of this machine, by shared memory (docs/INTEGRATING.md)
   http://127.0.0.1:8080          a page, an MJPEG stream (/stream.mjpg), a still (/snapshot.jpg), /metrics, /healthz
   rtsp://host/path, srt://..., rtmp://..., FILE.m3u8, FILE.mp4
                                  any address or file that ffmpeg can write
@@ -136,6 +140,18 @@ Signals:
 
 Whatever is late, fails or hangs: a frame leaves covered, obscured whole, or not at all. For at most `max_gap`, the
 worst-case exposure that is printed at the start, a face that has just come in may be seen (docs/THREAT-MODEL.md).";
+
+const LOG_HELP: &str = "\
+Examples:
+  milkglass log keygen /var/lib/milkglass/device.key > public.key      # keep public.key off the device
+  milkglass live --from /dev/video0 --to ... --evidence /var/lib/milkglass/evidence --device-key ...
+  milkglass log checkpoint /var/lib/milkglass/evidence > checkpoint.txt    # send it away, now and then
+  milkglass log verify evidence/ --key public.key --checkpoint checkpoint.txt
+
+Whatever was edited, removed, reordered, repeated or brought in is named. That the end was taken off shows only by a
+checkpoint that had left the device. Whoever holds the device key can write another log (docs/THREAT-MODEL.md).
+
+Exit codes: 0 the log is whole, 1 it could not be read, 3 it was changed.";
 
 /// `milkglass live`
 #[derive(Args, Debug)]
@@ -161,6 +177,9 @@ pub struct LiveArgs {
     /// Age at which a frame that is not covered is obscured [default: from the measured detector].
     #[arg(long, value_name = "TIME", help_heading = "Hiding")]
     pub deadline: Option<String>,
+    /// How often a known person is shown to the detector; not found, everything is obscured. A time, or off [default: 300s].
+    #[arg(long, value_name = "TIME", help_heading = "Hiding")]
+    pub self_test: Option<String>,
     /// Start in privacy mode. It also starts so when it was on at the end.
     #[arg(long, help_heading = "Hiding")]
     pub privacy: bool,
@@ -171,6 +190,16 @@ pub struct LiveArgs {
     /// privacy mode from the page.
     #[arg(long, value_name = "FILE", help_heading = "Targets")]
     pub token_file: Option<PathBuf>,
+    /// Folder of a tamper-evident log of what was done: frames by outcome, states, hashes; no pixels, no places, no people.
+    #[arg(long, value_name = "DIR", help_heading = "Evidence")]
+    pub evidence: Option<PathBuf>,
+    /// Key that signs the log [default: device.key in its folder, made at the first start].
+    #[arg(long, value_name = "FILE", help_heading = "Evidence", requires = "evidence")]
+    pub device_key: Option<PathBuf>,
+    /// Most disk that the log takes, in MiB; the oldest file goes.
+    #[arg(long, value_name = "N", default_value_t = 64, help_heading = "Evidence", requires = "evidence",
+          value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    pub evidence_max_mb: u64,
     /// Video encoder of the targets that ffmpeg writes, by its name.
     #[arg(long, value_name = "NAME", default_value = "libx264", help_heading = "Targets")]
     pub encoder: String,
@@ -218,6 +247,13 @@ pub struct HidingArgs {
     /// How long somebody stays hidden after the last and before the first detection in a clip [default: 1s].
     #[arg(long, value_name = "TIME")]
     pub hold: Option<String>,
+    /// Cover what changed since a detector last looked at it, until it has been examined; `=false` for not [default: true
+    /// with the preset careful and with --tiles].
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub motion_cover: Option<bool>,
+    /// Look for faces at one part of each picture at full resolution, in turn, what moved first.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub tiles: Option<bool>,
     /// Look at every Nth frame of a clip [default: the preset's].
     #[arg(long, value_name = "N")]
     pub detect_every: Option<u32>,
@@ -265,6 +301,10 @@ pub struct EvalArgs {
     /// Print JSON instead of a table.
     #[arg(long)]
     pub json: bool,
+    /// Play each still as a scene of N equal frames, as a camera would see it, and judge every frame; the rows "at the
+    /// end" are of the last ones. For `--tiles` and `--motion-cover`.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub scene: Option<u32>,
     /// Only the rows of these sources.
     #[arg(long, value_name = "NAME")]
     pub source: Vec<String>,

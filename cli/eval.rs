@@ -2,7 +2,8 @@
 //!
 //! Measured on the pixels that redaction really changed: every picture goes through the engine with `fill` in a colour
 //! that pictures hardly hold, and a pixel counts as hidden if it has that colour afterwards and had not before. Rows with
-//! `video` and `frame` are played as clips, tracker included.
+//! `video` and `frame` are played as clips, tracker included; with `--scene` stills are played as a live picture that does
+//! not move.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -27,6 +28,9 @@ const MARK_RGB: [u8; 3] = [0x01, 0xfe, 0x02];
 const LEAK: f64 = 0.9;
 /// Covered less than this it is fully visible.
 const VISIBLE: f64 = 0.1;
+/// What the rows of faces and persons are called: of every picture or frame, and of the last frames of scenes.
+const CLASSES: [&str; 2] = ["faces", "persons"];
+const AT_THE_END: [&str; 2] = ["faces at the end", "persons at the end"];
 /// Names and upper bounds of the sizes (shorter side of the label, in pixels).
 const SIZES: [(&str, f64); 4] = [("<16", 16.0), ("16-32", 32.0), ("32-64", 64.0), (">=64", f64::INFINITY)];
 
@@ -65,6 +69,8 @@ struct Score {
     fully_visible: f64,
     /// Mean share of the picture that is hidden outside every label; absent when no row is labelled completely.
     over_redaction: Option<f64>,
+    /// Mean share of the picture that is hidden, needlessly or not; known for partly labelled rows too.
+    hidden: f64,
     /// Frames of the longest run in which an object of a clip was fully visible.
     longest_visible_run: Option<u64>,
     by_size: BTreeMap<&'static str, SizeScore>,
@@ -103,13 +109,18 @@ pub fn run(args: &EvalArgs) -> Result<Exit, Failure> {
     let policy = hiding.still_policy()?;
     for (label, path) in &stills {
         check_cancel()?;
+        if let Some(frames) = args.scene {
+            scene(&hiding, &mut detector, (label, path), frames, &mut scores)?;
+            bar.inc(1);
+            continue;
+        }
         let picture = still::read(path)?;
         let redacted = still::redact(&picture, &policy, &mut detector)?;
         if let Some(reason) = redacted.detector_error {
             return Err(Failure::new(format!("detection failed: {reason}")).about(path));
         }
         let hidden = hidden(&picture, &redacted.frame);
-        add(&mut scores, label, &hidden, &policy, &mut BTreeMap::new())?;
+        add(&mut scores, CLASSES, label, &hidden, &policy, &mut BTreeMap::new())?;
         bar.inc(1);
     }
     let mut by_clip: BTreeMap<String, Vec<(Label, PathBuf)>> = BTreeMap::new();
@@ -164,7 +175,7 @@ fn clip(
         let (label, path) = frames.get(at).ok_or_else(|| Failure::new("a frame too many"))?;
         let hidden = hidden(&still::read(path)?, &out.frame);
         step();
-        add(scores, label, &hidden, &policy, &mut runs)
+        add(scores, CLASSES, label, &hidden, &policy, &mut runs)
     })?;
     match totals.detector_errors {
         Some((reason, count)) => {
@@ -172,6 +183,67 @@ fn clip(
         }
         None => Ok(()),
     }
+}
+
+/// A still as a live picture that does not move: detection looks at every frame, and nothing looks ahead.
+fn scene(
+    hiding: &Hiding,
+    detector: &mut Ensemble,
+    (label, path): (&Label, &Path),
+    frames: u32,
+    scores: &mut BTreeMap<&'static str, Score>,
+) -> Result<(), Failure> {
+    let picture = still::read(path)?;
+    let (width, height) = picture.dimensions();
+    let policy = hiding.still_policy()?;
+    let pool = FramePool::new(FrameFormat::new(PixelFormat::Rgb24, width, height)?, 8);
+    let mut source =
+        Scene { picture: &picture, next: 0, frames, pool: pool.clone(), clock: Clock::new((1, 30)) };
+    let totals = lockstep::run(&mut source, &pool, &policy, detector, 1, &mut |out| {
+        let hidden = hidden(&picture, &out.frame);
+        add(scores, CLASSES, label, &hidden, &policy, &mut BTreeMap::new())?;
+        if out.frame.meta().sequence + 1 == u64::from(frames) {
+            add(scores, AT_THE_END, label, &hidden, &policy, &mut BTreeMap::new())?;
+        }
+        Ok(())
+    })?;
+    match totals.detector_errors {
+        Some((reason, _)) => Err(Failure::new(format!("detection failed: {reason}")).about(path)),
+        None => Ok(()),
+    }
+}
+
+struct Scene<'a> {
+    picture: &'a RgbImage,
+    next: u32,
+    frames: u32,
+    pool: FramePool,
+    clock: Clock,
+}
+
+impl FrameIn for Scene<'_> {
+    fn next(&mut self) -> Result<Option<(RawFrame, i64)>, Failure> {
+        check_cancel()?;
+        if self.next == self.frames {
+            return Ok(None);
+        }
+        let pts = i64::from(self.next);
+        self.next += 1;
+        let meta = FrameMeta { sequence: pts as u64, captured: self.clock.captured(pts) };
+        Ok(Some((raw(&self.pool, meta, self.picture)?, pts)))
+    }
+}
+
+/// A picture as a raw frame.
+fn raw(pool: &FramePool, meta: FrameMeta, picture: &RgbImage) -> Result<RawFrame, Failure> {
+    let row_bytes = 3 * picture.width() as usize;
+    let write = |view: &mut milkglass::ViewMut<'_>| {
+        for (y, row) in (0..).zip(picture.as_raw().chunks_exact(row_bytes)) {
+            view.row_mut(0, y).copy_from_slice(row);
+        }
+        Ok(())
+    };
+    lockstep::fill(pool, meta, write, &progress::cancelled)
 }
 
 struct Pictures<'a> {
@@ -192,19 +264,7 @@ impl FrameIn for Pictures<'_> {
         let pts = i64::try_from(self.next).unwrap_or(i64::MAX);
         let meta = FrameMeta { sequence: self.next as u64, captured: self.clock.captured(pts) };
         self.next += 1;
-        let row_bytes = 3 * picture.width() as usize;
-        let frame = lockstep::fill(
-            &self.pool,
-            meta,
-            |view| {
-                for (y, row) in (0..).zip(picture.as_raw().chunks_exact(row_bytes)) {
-                    view.row_mut(0, y).copy_from_slice(row);
-                }
-                Ok(())
-            },
-            &progress::cancelled,
-        )?;
-        Ok(Some((frame, pts)))
+        Ok(Some((raw(&self.pool, meta, &picture)?, pts)))
     }
 }
 
@@ -275,20 +335,20 @@ fn objects(labels: &[Vec<serde_json::Value>]) -> Result<Vec<Object>, Failure> {
 /// Adds one picture to the figures. `runs` counts for each object of a clip how long it has been visible.
 fn add(
     scores: &mut BTreeMap<&'static str, Score>,
+    [faces, persons]: [&'static str; 2],
     label: &Label,
     hidden: &Hidden,
     policy: &Policy,
     runs: &mut BTreeMap<(&'static str, usize), u64>,
 ) -> Result<(), Failure> {
-    let classes = [
-        ("faces", &label.faces, milkglass::Class::Face),
-        ("persons", &label.persons, milkglass::Class::Person),
-    ];
+    let classes =
+        [(faces, &label.faces, milkglass::Class::Face), (persons, &label.persons, milkglass::Class::Person)];
     for (name, labels, class) in classes {
         let (Some(labels), Some(_)) = (labels, policy.style(class)) else { continue };
         let objects = objects(labels)?;
         let score = scores.entry(name).or_default();
         score.pictures += 1;
+        score.hidden += hidden.outside(&[]);
         for (i, object) in objects.iter().enumerate().filter(|(_, o)| !o.ignore) {
             let covered = hidden.covered(object.rect);
             let short = object.rect[2].min(object.rect[3]);
@@ -337,6 +397,7 @@ fn print(
                 objects: sums.objects,
                 leak: share(sums.leak, sums.objects),
                 fully_visible: share(sums.fully_visible, sums.objects),
+                hidden: share(sums.hidden, sums.pictures),
                 over_redaction: (!sums.over.is_empty()).then_some(mean),
                 longest_visible_run: sums.longest_visible_run,
                 by_size: by_size.collect(),
@@ -358,19 +419,19 @@ fn print(
 
 fn table(out: &mut dyn Write, scores: &BTreeMap<&'static str, Score>) -> std::io::Result<()> {
     let columns = ["objects", "leak", "fully visible", "over-redaction", "longest visible run"];
-    writeln!(out, "{:<16}{}", "", columns.map(|c| format!("{c:>20}")).concat())?;
+    writeln!(out, "{:<20}{}", "", columns.map(|c| format!("{c:>20}")).concat())?;
     for (name, s) in scores {
         let over = s.over_redaction.map_or("-".into(), |o| format!("{o:.4}"));
         let run = s.longest_visible_run.map_or("-".into(), |r| format!("{r} frames"));
         writeln!(
             out,
-            "{name:<16}{:>20}{:>20.4}{:>20.4}{over:>20}{run:>20}",
+            "{name:<20}{:>20}{:>20.4}{:>20.4}{over:>20}{run:>20}",
             s.objects, s.leak, s.fully_visible
         )?;
         for (size, _) in SIZES {
             if let Some(b) = s.by_size.get(size) {
                 let size = format!("  {size} px");
-                writeln!(out, "{size:<16}{:>20}{:>20.4}{:>20.4}", b.objects, b.leak, b.fully_visible)?;
+                writeln!(out, "{size:<20}{:>20}{:>20.4}{:>20.4}", b.objects, b.leak, b.fully_visible)?;
             }
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use milkglass::detect::backend::{Backend, Processors};
 use milkglass::detect::{Ensemble, ModelStore, Settings};
+use milkglass::evidence::Identity;
 use milkglass::{
     BackendChoice, Class, FrameFormat, Lock, OwnerKey, PixelFormat, Policy, PolicyDefaults, PolicyFile,
     Preset, ZoneEntry,
@@ -55,7 +56,7 @@ impl Hiding {
             (None, None) => PolicyFile::default(),
         };
         let text = |v: &Option<f32>| v.map(|v| v.to_string());
-        let flags: [(&str, &str, Option<String>); 11] = [
+        let flags: [(&str, &str, Option<String>); 13] = [
             ("--preset", "preset", args.preset.clone()),
             ("--faces", "faces", args.faces.clone()),
             ("--persons", "persons", args.persons.clone()),
@@ -64,6 +65,8 @@ impl Hiding {
             ("--min-score", "min_score", text(&args.min_score)),
             ("--grow", "grow", text(&args.grow)),
             ("--hold", "hold", args.hold.clone()),
+            ("--motion-cover", "motion_cover", args.motion_cover.map(|v| v.to_string())),
+            ("--tiles", "tiles", args.tiles.map(|v| v.to_string())),
             ("--detect-every", "detect_every", args.detect_every.map(|v| v.to_string())),
             ("--backend", "backend", args.runtime.backend.clone()),
             ("--threads", "threads", args.runtime.threads.map(|v| v.to_string())),
@@ -130,6 +133,9 @@ impl Hiding {
     /// How a preset looks for these classes, with the flags laid over it.
     fn looking(&self, preset: Preset, classes: &[Class]) -> Settings {
         let mut settings = preset.settings(classes);
+        if self.file.tiles == Some(true) {
+            settings = settings.in_tiles();
+        }
         if let Some(score) = self.file.min_score {
             let faces = settings.passes.iter_mut().filter(|p| p.class == Class::Face);
             faces.for_each(|p| p.score = score);
@@ -171,6 +177,13 @@ impl Hiding {
     /// The owner's lock, if there is one.
     pub fn lock(&self) -> Option<&Lock> {
         self.lock.as_ref()
+    }
+
+    /// What the evidence log says of these settings; models and runtime stay as they are.
+    pub fn identify(&self, before: Identity) -> Result<Identity, Failure> {
+        let zones = hex(&Sha256::digest(format!("{:?}", self.live_policy()?.zones())));
+        let program = concat!("milkglass ", env!("CARGO_PKG_VERSION")).to_owned();
+        Ok(Identity { program, policy: self.hash(), zones, ..before })
     }
 
     /// SHA-256 of everything that decides what is hidden: two reports with the same hash hid by the same rules.

@@ -12,6 +12,7 @@ mod hiding;
 mod inputs;
 mod live;
 mod lockstep;
+mod log;
 mod outcome;
 mod policy;
 mod progress;
@@ -52,6 +53,7 @@ pub fn run() -> ExitCode {
         Command::Live(args) => live::run(args),
         Command::Devices => live::devices(&mut std::io::stdout().lock()),
         Command::Policy(command) => policy::run(command, &mut std::io::stdout().lock()),
+        Command::Log(command) => log::run(command, &mut std::io::stdout().lock()),
         Command::Doctor(args) => doctor::run(args),
         Command::Bench(args) => bench::run(args),
         // Both have been told apart above.

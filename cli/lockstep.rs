@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use milkglass::detect::Ensemble;
 use milkglass::{
     ColorMatrix, ColorRange, Detection, Detector, Engine, FrameFormat, FrameMeta, FramePool, Outcome,
-    PixelFormat, Policy, RawFrame, RedactedFrame, Result as EngineResult, Timestamp, ViewMut,
+    PixelFormat, Policy, PolicyError, RawFrame, RedactedFrame, Result as EngineResult, Timestamp, ViewMut,
 };
 
 use crate::outcome::Failure;
@@ -125,6 +125,9 @@ pub fn run(
     detect_every: u32,
     sink: &mut dyn FnMut(FrameOut) -> Result<(), Failure>,
 ) -> Result<Totals, Failure> {
+    if detector.looks_in_parts() && !policy.motion_cover() {
+        return Err(PolicyError::PartsUncovered.into());
+    }
     let mut engine = Engine::new(policy.clone(), pool.clone(), detector.classes())?;
     let mut totals = Totals { found: !policy.zones().is_empty(), ..Totals::default() };
     let mut waiting: VecDeque<(u64, i64, Option<Vec<Detection>>)> = VecDeque::new();
@@ -146,8 +149,8 @@ pub fn run(
             _ => true,
         };
         let due = unseen >= detect_every || jump || next.is_none();
-        if let Some(job) = due.then(|| engine.next_job()).flatten() {
-            let found = detector.detect(&job.view());
+        if let Some(mut job) = due.then(|| engine.next_job()).flatten() {
+            let found = detector.look(&mut job);
             match &found {
                 Ok(found) => {
                     totals.found |= found.iter().any(|d| !d.tentative);

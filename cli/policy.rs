@@ -190,6 +190,16 @@ fn describe(path: &Path) -> Result<String, PolicyError> {
             policy.hold(),
             policy.speed()
         ));
+        if policy.motion_cover() {
+            lines.push(
+                "what changed since a detector last looked is covered until it has been examined".into(),
+            );
+        }
+        if file.tiles == Some(true) {
+            lines.push(
+                "faces are looked for in one part of each picture at a time, at full resolution".into(),
+            );
+        }
         lines.push(match file.detect_every {
             Some(1) => "clips: the detector looks at every frame".into(),
             Some(n) => format!("clips: the detector looks at one frame in {n}"),
@@ -228,6 +238,9 @@ fn live_words(file: &PolicyFile, live: &milkglass::Policy) -> Vec<String> {
             }
             OnDeadline::Drop => format!("live: a frame that is not covered after {deadline:?} is dropped"),
         });
+    }
+    if let Some(every) = live.self_test().filter(|_| live.classes().next().is_some()) {
+        lines.push(format!("live: the detector is tested every {every:?}"));
     }
     if let Some(ladder) = file.ladder.as_ref().filter(|l| !l.is_empty()) {
         let rungs: Vec<_> = ladder.iter().map(|p| p.as_str()).collect();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::detect::{Class, Detection};
 use crate::error::{Error, Result};
 use crate::frame::{DetectJob, FrameMeta, FramePool, Outcome, RawFrame, RedactedFrame, Spare};
+use crate::motion::Motion;
 use crate::policy::{OnDeadline, Policy, PolicyError};
 use crate::redact::{Mosaics, paint_whole};
 use crate::stats::Stats;
@@ -27,6 +28,8 @@ pub struct Engine {
     fresh: RuleSet,
     policies: u64,
     tracker: Tracker,
+    /// What changed since it was looked at; from the first policy on that covers motion.
+    motion: Option<Motion>,
     mosaics: Mosaics,
     line: VecDeque<Waiting>,
     /// The frame that a detector has. One at a time, so one ticket, which its job carries, serves all.
@@ -81,6 +84,7 @@ impl Engine {
             rules,
             policies: 1,
             tracker: Tracker::default(),
+            motion: None,
             mosaics: Mosaics::default(),
             loan: None,
             ticket: Arc::default(),
@@ -109,6 +113,11 @@ impl Engine {
         }
         self.last_pushed = Some(meta.captured);
         self.stats.pushed += 1;
+        if self.rules.policy.motion_cover() && !self.privacy {
+            self.motion
+                .get_or_insert_with(|| Motion::new(self.pool.format(), self.pool.count()))
+                .push(&frame);
+        }
         let rules = Arc::clone(&self.fresh);
         self.line.push_back(Waiting { meta, arrived: now, frame: Some(frame), rules, obscure: self.privacy });
         Ok(())
@@ -126,9 +135,13 @@ impl Engine {
         if seen || waiting.obscure {
             return None;
         }
+        let captured = waiting.meta.captured;
         let job = waiting.frame.take()?.lend(Arc::clone(&self.ticket));
-        self.loan = Some(Loan { captured: waiting.meta.captured, void: false });
-        Some(job)
+        self.loan = Some(Loan { captured, void: false });
+        Some(match &mut self.motion {
+            Some(motion) => job.with_moved(motion.moved(captured)),
+            None => job,
+        })
     }
 
     /// Ends a loan with what the detector found in it. An error, or an impossible detection, covers nothing. Returns the
@@ -144,11 +157,14 @@ impl Engine {
         let captured = job.meta().captured;
         let Some(loan) = self.loan.take() else { return };
         let void = loan.void;
-        let Some(frame) = job.end(&self.ticket) else {
+        let Some((frame, part, moved)) = job.end(&self.ticket) else {
             // Not our loan: its frame was scrubbed; ours is still out.
             self.loan = Some(loan);
             return;
         };
+        if let Some(motion) = &mut self.motion {
+            motion.take_back(moved);
+        }
         let size = self.pool.format().size();
         match self.line.iter_mut().find(|w| w.meta.captured == captured) {
             Some(waiting) => waiting.frame = Some(frame),
@@ -159,10 +175,15 @@ impl Engine {
             return;
         }
         let stale = self.tracker.newest().is_some_and(|newest| newest >= captured);
+        // A part alone says nothing of the rest, unless what moves there is covered.
+        let enough = part.is_none() || self.rules.policy.motion_cover();
         match found {
-            Some(found) if !stale && found.iter().all(is_possible) => {
+            Some(found) if !stale && enough && found.iter().all(is_possible) => {
                 self.stats.observations += 1;
-                self.tracker.observe(captured, found, &self.rules, size);
+                self.tracker.observe(captured, found, part, &self.rules, size);
+                if let Some(motion) = &mut self.motion {
+                    motion.examined(captured, part);
+                }
             }
             _ => self.stats.detector_errors += 1,
         }
@@ -191,6 +212,7 @@ impl Engine {
                     &front.rules,
                     self.pool.format().size(),
                     self.finished || crowded,
+                    self.motion.as_mut(),
                 )
             };
             let color = policy.obscure_color();
@@ -199,12 +221,14 @@ impl Engine {
                 Verdict::Cover(cover) => cover,
                 Verdict::Never if late && policy.on_deadline() == OnDeadline::Drop && !front.obscure => {
                     self.line.pop_front();
+                    self.left(captured);
                     self.stats.dropped += 1;
                     continue;
                 }
                 Verdict::Never => Tracker::whole(color),
             };
             let waiting = self.line.pop_front()?;
+            self.left(captured);
             let frame = match (waiting.frame, self.spare.take()) {
                 (Some(frame), spare) => {
                     self.spare = spare;
@@ -217,7 +241,10 @@ impl Engine {
                     continue;
                 }
             };
-            self.tracker.reuse(cover);
+            let list = self.tracker.reuse(cover);
+            if let Some(motion) = &mut self.motion {
+                motion.take_back_cover(list);
+            }
             match frame.outcome() {
                 Outcome::Covered => self.stats.covered += 1,
                 Outcome::Obscured => self.stats.obscured += 1,
@@ -227,7 +254,7 @@ impl Engine {
     }
 
     /// Exchanges the policy. Frames that wait are hidden by the old and the new one. If the new one hides other classes,
-    /// observing starts anew, and frames are obscured until the first detection.
+    /// or no longer covers what moves, observing starts anew, and frames are obscured until the first detection.
     ///
     /// # Errors
     /// [`PolicyError::NoDetector`]; the old policy stays in force.
@@ -236,7 +263,9 @@ impl Engine {
         if policy == self.rules.policy {
             return Ok(());
         }
-        let anew = !policy.classes().eq(self.rules.policy.classes());
+        // Without motion cover, an observation of a part of the picture is none.
+        let uncovered = self.rules.policy.motion_cover() && !policy.motion_cover();
+        let anew = uncovered || !policy.classes().eq(self.rules.policy.classes());
         self.rules = Arc::new(Rules::new(policy, self.pool.format(), self.policies));
         self.fresh = Arc::from([Arc::clone(&self.rules)]);
         self.policies += 1;
@@ -249,6 +278,7 @@ impl Engine {
         }
         if anew {
             self.tracker = Tracker::default();
+            self.motion = None;
             self.void_loan();
         }
         Ok(())
@@ -259,6 +289,9 @@ impl Engine {
         self.privacy = on;
         if on {
             self.mosaics.clear();
+            if let Some(motion) = &mut self.motion {
+                motion.clear();
+            }
             self.line.iter_mut().for_each(|w| w.obscure = true);
         }
     }
@@ -305,6 +338,14 @@ impl Engine {
     /// The policy in force.
     pub fn policy(&self) -> &Policy {
         &self.rules.policy
+    }
+
+    /// The frame of that time has left the line.
+    fn left(&mut self, captured: Timestamp) {
+        let on_loan = self.loan.as_ref().map(|l| l.captured);
+        if let Some(motion) = &mut self.motion {
+            motion.leave(captured, on_loan);
+        }
     }
 
     fn void_loan(&mut self) {

@@ -60,6 +60,9 @@ pub enum Error {
     /// A target did not take a frame.
     #[error("the target did not take the frame: {0}")]
     Sink(String),
+    /// The evidence log cannot be begun.
+    #[error("{0}")]
+    Evidence(String),
     /// Reading or writing failed.
     #[error("{context}: {source}")]
     Io {

@@ -130,6 +130,11 @@ impl PixelRect {
         self.width() == 0 || self.height() == 0
     }
 
+    /// Whether all of another one lies in it.
+    pub const fn contains(&self, other: &PixelRect) -> bool {
+        self.x0 <= other.x0 && self.y0 <= other.y0 && self.x1 >= other.x1 && self.y1 >= other.y1
+    }
+
     /// The samples of a plane subsampled by `1 << shift` that this rectangle touches: rounded outward, within the plane.
     pub fn in_plane(&self, shift: (u32, u32), width: u32, height: u32) -> PixelRect {
         let up = |v: u32, s: u32| v.div_ceil(1 << s);

@@ -25,12 +25,16 @@ pub mod bench;
 pub mod detect;
 mod engine;
 mod error;
+#[cfg(feature = "evidence")]
+pub mod evidence;
 mod frame;
 mod geometry;
 mod kernels;
+mod motion;
 mod pipeline;
 mod policy;
 mod redact;
+mod selftest;
 mod sink;
 mod source;
 mod stats;
@@ -54,6 +58,8 @@ pub use policy::{
     BackendChoice, Direction, KEYS, Key, PolicyDefaults, PolicyFile, Preset, SCHEMA, StyleName, ZoneEntry,
 };
 pub use policy::{Color, OnDeadline, Policy, PolicyBuilder, PolicyError, Polygon, Style, Zone};
+#[cfg(feature = "ring")]
+pub use sink::RingSink;
 pub use sink::{FrameSink, Y4mSink, Yuv420};
 #[cfg(feature = "v4l2")]
 pub use sink::{V4l2Output, V4l2OutputCounters};

@@ -12,22 +12,29 @@
 //! a time. A panic in any thread
 //! closes the outboxes; nothing more leaves, and [`Pipeline::join`] tells why.
 
+mod budget;
+mod detect;
 mod outbox;
+mod redact;
 mod shelf;
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use self::budget::{budget, burst, check_parts, needed, with_budget};
+use self::detect::{Ladder, first_test, measure, run_detect};
+use self::redact::{Redact, SourceClock};
 use crate::detect::{Class, Detection, Detector};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::frame::{DetectJob, FrameFormat, FrameMeta, FramePool, Outcome, RawFrame, RedactedFrame};
+use crate::frame::{DetectJob, FrameFormat, FramePool, RawFrame};
 use crate::policy::{Policy, PolicyError};
+use crate::selftest::{Fault, SelfTest};
 use crate::sink::FrameSink;
 use crate::source::{Captured, FrameSource};
 use crate::stats::Stats;
@@ -40,23 +47,13 @@ mod sync {
     pub use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 }
 
-/// Runs of a detector at the start, to learn how long it takes.
-const MEASURED_RUNS: u32 = 3;
 /// Events between the threads; the redact thread never waits for another one, so a full queue empties by itself.
 const EVENTS: usize = 32;
-/// The most buffers that are taken without being asked for; a longer line skips pictures.
-const MOST_BUFFERS: usize = 64;
-/// The most frames of one detection that an outbox has room for.
-const MOST_BURST: usize = 16;
 /// Time without a frame after which the camera counts as gone.
 const NO_CAMERA: Duration = Duration::from_secs(2);
-/// In privacy mode, the longest time without a frame, if the camera gives none.
-const ALIVE: Duration = Duration::from_millis(500);
 /// How long targets may take to finish at the end, and then each other thread to notice it.
 const CLOSING: Duration = Duration::from_millis(850);
 const PARTING: Duration = Duration::from_millis(50);
-/// Time without trouble before a stronger rung of the ladder is tried again.
-const CLIMB_AFTER: Duration = Duration::from_secs(5);
 
 /// Everything a pipeline is made of.
 pub struct Setup {
@@ -91,10 +88,27 @@ pub enum State {
     Degraded,
     /// Privacy mode: everything is covered because the owner said so.
     Privacy,
+    /// Everything is obscured, because the detector did not find a known person, or somebody where nobody was.
+    SelfTestFailed,
     /// The source delivers nothing.
     NoCamera,
     /// It has ended.
     Stopped,
+}
+
+impl State {
+    /// One word for metrics and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Starting => "starting",
+            State::Covered => "covered",
+            State::Degraded => "degraded",
+            State::Privacy => "privacy",
+            State::SelfTestFailed => "self_test_failed",
+            State::NoCamera => "no_camera",
+            State::Stopped => "stopped",
+        }
+    }
 }
 
 /// Figures of a running pipeline: frames, times and states, nothing of the picture.
@@ -124,6 +138,10 @@ pub struct Status {
     /// How long the detector has had the frame it has now; zero when it has none. One that hangs in foreign code never
     /// comes back: a watchdog has to restart the program.
     pub detecting: Duration,
+    /// Self-tests of the detector that it passed.
+    pub self_tests_passed: u64,
+    /// Self-tests that it failed; everything is obscured after one, until it passes the next.
+    pub self_tests_failed: u64,
     /// Grows at least once a second while the redact thread lives.
     pub heartbeat: u64,
 }
@@ -133,6 +151,10 @@ enum Event {
     Skipped,
     SourceEnded(Result<()>),
     Observed(DetectJob, Result<Vec<Detection>>, Duration, usize),
+    /// The detector is being shown a picture of the self-test.
+    Testing(Instant),
+    /// It has answered; the verdict, if that was the last picture.
+    Tested(Option<Result<(), Fault>>),
     Policy(Box<Policy>, SyncSender<Result<(), PolicyError>>),
     Privacy(bool, SyncSender<()>),
     TargetLost(String, Error),
@@ -166,7 +188,12 @@ impl Pipeline {
             }
             ladder.push(measure(detector.as_mut(), &format)?);
         }
+        let in_parts = detectors.iter().any(|d| d.looks_in_parts());
+        check_parts(&policy, in_parts)?;
         let policy = with_budget(policy, ladder.first().copied().unwrap_or_default(), fps)?;
+        let mut test = SelfTest::new(&policy, format, None);
+        let verdict = first_test(&mut test, &mut detectors);
+        ladder.truncate(detectors.len());
         // A later policy may name only what every rung finds, or a class would go unlooked for on a lower one.
         let first = detectors.first().map(|d| d.classes().to_vec()).unwrap_or_default();
         let offers: Vec<Class> =
@@ -197,6 +224,7 @@ impl Pipeline {
         }
         let targets = threads.len();
         let (jobs, job_queue) = sync_channel(1);
+        let changed = Arc::default();
         if !detectors.is_empty() {
             let rungs = Ladder {
                 detectors,
@@ -206,11 +234,17 @@ impl Pipeline {
                 trouble: Instant::now(),
                 strikes: 0,
             };
-            threads.push(spawn("detect", &events, move |events| run_detect(rungs, &job_queue, events)));
+            let changed = Arc::clone(&changed);
+            let detect = move |events: &_| run_detect(rungs, test, &changed, &job_queue, events);
+            threads.push(spawn("detect", &events, detect));
         }
         threads.push(spawn("capture", &events, move |events| run_capture(source, &pool, clock, events)));
-        let redact = Redact {
+        let mut redact = Redact {
             engine,
+            privacy,
+            distrust: false,
+            testing: None,
+            changed,
             clock,
             shelf: shelf::Shelf::new(buffers + outboxes.len()),
             outboxes,
@@ -227,7 +261,9 @@ impl Pipeline {
             detection,
             fps,
             budget,
+            in_parts,
         };
+        redact.judge(verdict);
         let redact = std::thread::Builder::new()
             .name("redact".into())
             .spawn(move || redact.run(&received))
@@ -343,73 +379,6 @@ fn spawn(
     })
 }
 
-/// How long a detector takes on a blank picture, at most, of a few runs after the first.
-fn measure(detector: &mut dyn Detector, format: &FrameFormat) -> Result<Duration> {
-    let pool = FramePool::new(*format, 1);
-    let mut longest = Duration::ZERO;
-    for run in 0..=MEASURED_RUNS {
-        let meta = FrameMeta { sequence: 0, captured: Timestamp::ZERO };
-        let blank = pool.fill(meta, |_| Ok(()))?;
-        let blank = blank.ok_or(Error::PoolTooSmall { count: pool.count(), needed: 1 })?;
-        let job = blank.lend(Arc::default());
-        let start = Instant::now();
-        detector.detect(&job.view())?;
-        // The first run allocates.
-        longest = if run == 0 { longest } else { longest.max(start.elapsed()) };
-    }
-    Ok(longest)
-}
-
-/// Checks the times of a policy against the detector, and chooses a deadline where there is none. With one job in flight
-/// the worst wait is twice a detection and two frames.
-fn with_budget(policy: Policy, detection: Duration, fps: f64) -> Result<Policy, PolicyError> {
-    if policy.classes().next().is_none() {
-        return Ok(policy);
-    }
-    let two_frames = Duration::from_secs_f64(2.0 / fps.max(0.1));
-    let (least_deadline, least_gap) =
-        (2 * detection + two_frames + policy.look_ahead(), detection + two_frames);
-    let refuse = |name: &str, value: Duration, least: Duration| {
-        let what = format!(
-            "{name} = {} ms (this detector and rate need {} ms)",
-            value.as_millis(),
-            least.as_millis()
-        );
-        Err(PolicyError::Range { what, why: "raise it, lower the frame rate, or use a faster preset" })
-    };
-    if policy.max_gap() < least_gap {
-        return refuse("max_gap", policy.max_gap(), least_gap);
-    }
-    match policy.deadline() {
-        Some(deadline) if deadline < least_deadline => refuse("deadline", deadline, least_deadline),
-        Some(_) => Ok(policy),
-        // Twice the need, so that a slow moment does not black out the picture.
-        None => {
-            let then = policy.on_deadline();
-            policy.to_builder().deadline(2 * least_deadline, then).build()
-        }
-    }
-}
-
-/// Frames that arrive during one detection: they are released together, and must not push each other out of an outbox.
-fn burst(detection: Duration, fps: f64) -> usize {
-    ((detection.as_secs_f64() * fps).ceil() as usize).min(MOST_BURST)
-}
-
-/// Buffers for the frames of a deadline, those that wait at and in the targets (which share them), and those at the
-/// engine's ends.
-fn needed(policy: &Policy, fps: f64, burst: usize, targets: usize) -> usize {
-    let waiting = (policy.deadline().unwrap_or_default().as_secs_f64() * fps).ceil() as usize;
-    (waiting + burst + 4 + 3 * targets).min(MOST_BUFFERS)
-}
-
-/// The longest detection that still meets the deadline, in nanoseconds.
-fn budget(policy: &Policy, fps: f64) -> u64 {
-    let deadline = policy.deadline().unwrap_or(Duration::MAX);
-    let room = deadline.saturating_sub(Duration::from_secs_f64(2.0 / fps.max(0.1)) + policy.look_ahead());
-    u64::try_from((room / 2).min(policy.max_gap()).as_nanos()).unwrap_or(u64::MAX)
-}
-
 fn run_capture(mut source: Box<dyn FrameSource>, pool: &FramePool, clock: Clock, events: &SyncSender<Event>) {
     loop {
         let event = match source.capture(pool) {
@@ -420,68 +389,6 @@ fn run_capture(mut source: Box<dyn FrameSource>, pool: &FramePool, clock: Clock,
         };
         let last = matches!(event, Event::SourceEnded(_));
         if events.send(event).is_err() || last {
-            return;
-        }
-    }
-}
-
-/// The detector in use, and weaker ones below it.
-struct Ladder {
-    detectors: Vec<Box<dyn Detector>>,
-    measured: Vec<Duration>,
-    level: usize,
-    /// Nanoseconds; the redact thread changes it with the policy.
-    budget: Arc<AtomicU64>,
-    trouble: Instant,
-    strikes: u32,
-}
-
-impl Ladder {
-    /// Three detections in a row over the budget: one rung down. Five seconds of slack: one rung up.
-    fn weigh(&mut self, took: Duration) {
-        let budget = Duration::from_nanos(self.budget.load(Ordering::Relaxed));
-        if took > budget {
-            self.trouble = Instant::now();
-            self.strikes += 1;
-            if self.strikes >= 3 && self.level + 1 < self.detectors.len() {
-                self.level += 1;
-                self.strikes = 0;
-                log::warn!(
-                    "detection is too slow for the deadline: rung {} of the ladder is used",
-                    self.level
-                );
-            }
-            return;
-        }
-        self.strikes = 0;
-        if self.level > 0 && self.trouble.elapsed() >= CLIMB_AFTER {
-            // As much slower now as this rung is than it was at the start.
-            let load = took.as_secs_f64() / self.measured[self.level].as_secs_f64().max(1e-6);
-            let expected = self.measured[self.level - 1].as_secs_f64() * load.max(1.0);
-            self.trouble = Instant::now();
-            if expected < 0.8 * budget.as_secs_f64() {
-                self.level -= 1;
-                log::info!("detection has slack again: rung {} of the ladder is used", self.level);
-            }
-        }
-    }
-}
-
-fn run_detect(mut ladder: Ladder, jobs: &Receiver<(DetectJob, Vec<Detection>)>, events: &SyncSender<Event>) {
-    ladder.detectors.iter_mut().for_each(|d| d.start());
-    for (job, list) in jobs {
-        let start = Instant::now();
-        let found = match ladder.detectors.get_mut(ladder.level) {
-            Some(detector) => {
-                detector.reuse(list);
-                detector.detect(&job.view())
-            }
-            None => Err(Error::Detector("there is no detector".into())),
-        };
-        let took = start.elapsed();
-        let level = ladder.level;
-        ladder.weigh(took);
-        if events.send(Event::Observed(job, found, took, level)).is_err() {
             return;
         }
     }
@@ -499,245 +406,5 @@ fn run_target(name: String, mut sink: Box<dyn FrameSink>, outbox: &Outbox, event
             let _ = events.send(Event::TargetLost(name, e));
             return;
         }
-    }
-}
-
-/// The times that a source gives. One that is not later than the last is refused with its frame; when several in a row are,
-/// the source's clock was set back, and its times are moved on from there.
-#[derive(Default)]
-struct SourceClock {
-    last: Timestamp,
-    taken: Option<Instant>,
-    /// Added to every time.
-    moved: Duration,
-    refused: u32,
-    warned: Option<Instant>,
-}
-
-impl SourceClock {
-    /// Frames that are refused before the clock counts as set back.
-    const PATIENCE: u32 = 3;
-    /// Least time between two warnings.
-    const QUIET: Duration = Duration::from_secs(10);
-
-    fn mend(&mut self, frame: &mut RawFrame) {
-        let captured = frame.meta().captured;
-        if self.refused >= Self::PATIENCE {
-            // As much later as it really is: how far somebody may have moved depends on it.
-            let since = self.taken.map_or(Duration::ZERO, |at| at.elapsed()).max(Duration::from_millis(1));
-            self.moved = (self.last + since).since(captured);
-        }
-        frame.set_captured(captured + self.moved);
-    }
-
-    fn taken(&mut self, captured: Timestamp) {
-        (self.last, self.taken, self.refused) = (captured, Some(Instant::now()), 0);
-    }
-
-    fn refused(&mut self, captured: Timestamp, why: &Error) {
-        self.refused += 1;
-        if captured > self.last {
-            // Refused for something else.
-            self.refused = 0;
-        }
-        if self.warned.is_none_or(|at| at.elapsed() > Self::QUIET) {
-            self.warned = Some(Instant::now());
-            log::warn!("{why}");
-        }
-    }
-}
-
-/// The redact thread: the one place where frames turn from raw to redacted.
-struct Redact {
-    engine: Engine,
-    clock: Clock,
-    outboxes: Vec<Arc<Outbox>>,
-    shelf: shelf::Shelf,
-    jobs: SyncSender<(DetectJob, Vec<Detection>)>,
-    /// The memory of the last detection's list, on its way back to the detector.
-    list: Vec<Detection>,
-    status: Arc<Mutex<Status>>,
-    /// When the frames in the line arrived, and when those of the last second left.
-    arrivals: VecDeque<(u64, Timestamp)>,
-    /// At most so many: as there are buffers.
-    buffers: usize,
-    last_frame: Instant,
-    last_release: Instant,
-    last_meta: Option<FrameMeta>,
-    clock_of_source: SourceClock,
-    /// Since when a detector has had its loan.
-    lent: Option<Instant>,
-    /// What the detector took at the start, and the source's rate: a new policy must hold with both.
-    detection: Duration,
-    fps: f64,
-    budget: Arc<AtomicU64>,
-}
-
-impl Redact {
-    fn run(mut self, events: &Receiver<Event>) -> Result<Stats> {
-        // Whatever happens in here, a panic too: the outboxes end.
-        let ended = catch_unwind(AssertUnwindSafe(|| self.serve(events)));
-        for outbox in &self.outboxes {
-            outbox.close();
-        }
-        lock(&self.status).state = State::Stopped;
-        ended.unwrap_or_else(|_| Err(panicked("redact")))?;
-        Ok(self.engine.stats())
-    }
-
-    fn serve(&mut self, events: &Receiver<Event>) -> Result<()> {
-        let mut left: VecDeque<Instant> =
-            VecDeque::with_capacity((2.0 * self.fps).clamp(16.0, 1024.0) as usize);
-        loop {
-            let wait = match self.engine.next_deadline() {
-                Some(deadline) => deadline.since(self.clock.now()),
-                None => Duration::from_secs(1),
-            };
-            // A deadline that is over is dealt with by release below.
-            let result = match events.recv_timeout(wait.max(Duration::from_millis(1))) {
-                Ok(event) => self.take(event),
-                Err(RecvTimeoutError::Timeout) => Ok(true),
-                Err(RecvTimeoutError::Disconnected) => Ok(false),
-            };
-            if let Some(job) = self.engine.next_job() {
-                self.lent = Some(Instant::now());
-                // The loan is the mailbox: only one is ever out, so there is room. A lost job covers nothing.
-                let _ = self.jobs.try_send((job, std::mem::take(&mut self.list)));
-            }
-            if result.is_ok() {
-                self.hand_over(&mut left);
-            }
-            if !result? {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Deals with one event; false when it was the last.
-    fn take(&mut self, event: Event) -> Result<bool> {
-        match event {
-            Event::Frame(mut frame, arrived) => {
-                self.clock_of_source.mend(&mut frame);
-                let meta = frame.meta();
-                if let Err(e) = self.engine.push(frame, arrived) {
-                    // The source's clock jumped: the frame is gone, the stream goes on.
-                    lock(&self.status).skipped += 1;
-                    self.clock_of_source.refused(meta.captured, &e);
-                    return Ok(true);
-                }
-                self.clock_of_source.taken(meta.captured);
-                self.last_frame = Instant::now();
-                self.arrivals.push_back((meta.sequence, arrived));
-                // Frames that are dropped at their deadline never ask for theirs.
-                if self.arrivals.len() > self.buffers {
-                    self.arrivals.pop_front();
-                }
-            }
-            Event::Skipped => lock(&self.status).skipped += 1,
-            Event::Observed(job, found, took, level) => {
-                if let Err(e) = &found {
-                    log::debug!("{e}");
-                }
-                self.list = self.engine.observe(job, found);
-                self.lent = None;
-                let mut status = lock(&self.status);
-                (status.detection, status.level) = (took, level);
-            }
-            Event::Policy(policy, reply) => {
-                let _ = reply.send(self.exchange(*policy));
-            }
-            Event::Privacy(on, reply) => {
-                self.engine.set_privacy(on);
-                if on {
-                    self.outboxes.iter().for_each(|o| o.clear());
-                    lock(&self.status).state = State::Privacy;
-                }
-                let _ = reply.send(());
-            }
-            Event::TargetLost(name, e) => {
-                log::warn!("target {name} has ended: {e}");
-                lock(&self.status).targets_lost += 1;
-            }
-            Event::Panicked(thread) => return Err(panicked(thread)),
-            Event::SourceEnded(result) => {
-                result?;
-                self.engine.finish();
-                return Ok(false);
-            }
-            Event::Stop => {
-                self.engine.finish();
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    fn exchange(&mut self, policy: Policy) -> Result<(), PolicyError> {
-        let policy = with_budget(policy, self.detection, self.fps)?;
-        let (exposure, budget) = (policy.max_gap(), budget(&policy, self.fps));
-        self.engine.set_policy(policy)?;
-        self.budget.store(budget, Ordering::Relaxed);
-        lock(&self.status).exposure = exposure;
-        Ok(())
-    }
-
-    fn put(&mut self, frame: RedactedFrame) {
-        let frame = self.shelf.share(frame);
-        self.outboxes.iter().for_each(|outbox| outbox.put(&frame));
-    }
-
-    /// Releases what may leave, to every target.
-    fn hand_over(&mut self, left: &mut VecDeque<Instant>) {
-        let now = self.clock.now();
-        while let Some(frame) = self.engine.release(now) {
-            let sequence = frame.meta().sequence;
-            while self.arrivals.front().is_some_and(|a| a.0 < sequence) {
-                self.arrivals.pop_front();
-            }
-            let arrived = self.arrivals.pop_front().map_or(now, |a| a.1);
-            left.push_back(Instant::now());
-            self.last_release = Instant::now();
-            let state = match frame.outcome() {
-                _ if self.engine.privacy() => State::Privacy,
-                Outcome::Covered => State::Covered,
-                Outcome::Obscured if self.engine.stats().observations == 0 => State::Starting,
-                Outcome::Obscured => State::Degraded,
-            };
-            {
-                let mut status = lock(&self.status);
-                status.latency = self.clock.now().since(arrived);
-                status.state = state;
-            }
-            self.last_meta = Some(frame.meta());
-            self.put(frame);
-        }
-        // Privacy mode keeps the stream alive without a camera too: what targets showed last is replaced.
-        let idle = self.last_release.elapsed();
-        if let Some(meta) = self.last_meta
-            && idle > ALIVE
-            && let Some(frame) = self.engine.blank(FrameMeta { captured: meta.captured + idle, ..meta })
-        {
-            self.last_meta = Some(frame.meta());
-            self.last_release = Instant::now();
-            self.put(frame);
-        }
-        while left.front().is_some_and(|t| t.elapsed() > Duration::from_secs(1)) {
-            left.pop_front();
-        }
-        let mut status = lock(&self.status);
-        let deadline = self.engine.policy().deadline().unwrap_or_default();
-        if self.engine.privacy() {
-            status.state = State::Privacy;
-        } else if self.last_frame.elapsed() > NO_CAMERA {
-            status.state = State::NoCamera;
-        } else if status.state == State::Covered && self.last_release.elapsed() > NO_CAMERA.max(deadline) {
-            // Frames come and none leaves: they are dropped at their deadline.
-            status.state = State::Degraded;
-        }
-        status.stats = self.engine.stats();
-        status.heartbeat += 1;
-        status.detecting = self.lent.map_or(Duration::ZERO, |t| t.elapsed());
-        status.fps = left.len() as f64;
-        status.target_drops = self.outboxes.iter().map(|o| o.dropped()).sum();
     }
 }

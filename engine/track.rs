@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::detect::{Class, Detection};
 use crate::frame::{FrameFormat, Outcome};
 use crate::geometry::{PixelRect, Rect};
+use crate::motion::Motion;
 use crate::policy::{Color, Policy, Style};
 use crate::redact::{Mask, MosaicKey, rasterise};
 use crate::time::Timestamp;
@@ -35,6 +36,8 @@ pub(crate) type RuleSet = Arc<[Arc<Rules>]>;
 pub(crate) struct Cover {
     outcome: Outcome,
     regions: Vec<Region>,
+    /// Blocks that nobody has examined since they changed.
+    motion: Vec<PixelRect>,
     rules: Option<RuleSet>,
     obscure_color: Color,
     export: bool,
@@ -58,6 +61,10 @@ impl Cover {
     pub fn obscure_color(&self) -> Color {
         self.obscure_color
     }
+    /// What moved and was not examined; filled in the colour of obscured frames.
+    pub fn motion(&self) -> &[PixelRect] {
+        &self.motion
+    }
     /// The zones of every policy that the frame lived under (I3).
     pub fn masks(&self) -> impl Iterator<Item = (&Mask, MosaicKey)> {
         self.rules
@@ -67,7 +74,7 @@ impl Cover {
     }
     /// The hidden rectangles, if the owner asked for them by name (I7).
     pub fn exported_regions(&self) -> Option<Vec<PixelRect>> {
-        self.export.then(|| self.regions.iter().map(|r| r.area).collect())
+        self.export.then(|| self.regions.iter().map(|r| r.area).chain(self.motion.iter().copied()).collect())
     }
 }
 
@@ -107,11 +114,24 @@ struct Track {
     sightings: VecDeque<Sighting>,
     /// At least one sighting was sure. Until then nothing is hidden for it.
     sure: bool,
+    /// The first observation after the last sighting that looked at its place.
+    missed: Option<Timestamp>,
 }
 
 impl Track {
     fn last(&self) -> &Sighting {
         &self.sightings[self.sightings.len() - 1]
+    }
+
+    /// Whether an observation of this part of the picture (`None`: all of it) looked at its place: at the middle of its
+    /// last box.
+    fn is_in(&self, part: Option<PixelRect>, size: (u32, u32)) -> bool {
+        let (x, y) = self.last().rect.center();
+        let within = |v: f32, side: u32, from: u32, to: u32| {
+            let v = (v.max(0.0) as u32).min(side.saturating_sub(1));
+            v >= from && v < to
+        };
+        part.is_none_or(|p| within(x, size.0, p.x0, p.x1) && within(y, size.1, p.y0, p.y1))
     }
 }
 
@@ -141,9 +161,20 @@ struct Pairing {
 /// likely where it was than further away.
 const REACH: Duration = Duration::from_millis(100);
 
+/// Two boxes that overlap as much (IoU) are one face, even if nobody looked where the first one was.
+const SAME: f32 = 0.3;
+
 impl Tracker {
     /// Takes the detections of the frame at `at`, a time later than any before. Those outside the picture do not count.
-    pub fn observe(&mut self, at: Timestamp, detections: &[Detection], rules: &Rules, size: (u32, u32)) {
+    /// `part` is what was examined of it (`None`: all).
+    pub fn observe(
+        &mut self,
+        at: Timestamp,
+        detections: &[Detection],
+        part: Option<PixelRect>,
+        rules: &Rules,
+        size: (u32, u32),
+    ) {
         let policy = &rules.policy;
         let mut found = std::mem::take(&mut self.found);
         found.extend(
@@ -159,22 +190,31 @@ impl Tracker {
             b.0.score.total_cmp(&a.0.score).then(ax.total_cmp(&bx)).then(ay.total_cmp(&by))
         });
         let mut pairing = std::mem::take(&mut self.pairing);
-        self.pair(at, &found, policy, &mut pairing);
+        self.pair(at, &found, part, policy, size, &mut pairing);
+        for track in self.tracks.iter_mut().filter(|t| t.missed.is_none() && t.is_in(part, size)) {
+            track.missed = Some(at);
+        }
         for ((detection, rect), pair) in found.iter().zip(&pairing.pairs) {
             let ambiguous = pair.is_some_and(|p| p.ambiguous);
             let sighting = Sighting { at, rect: *rect, slack: detection.slack, ambiguous };
             match pair {
                 Some(p) => {
                     let track = &mut self.tracks[p.track];
+                    let mut sighting = sighting;
+                    if !track.is_in(part, size) {
+                        // Nobody looked closely at where it was: what was known of it stays hidden until somebody does.
+                        sighting.rect = sighting.rect.hull(&track.last().rect);
+                    }
                     track.sightings.push_back(sighting);
                     track.sure |= !detection.tentative;
+                    track.missed = None;
                 }
                 None => {
                     let (id, sure) = (self.next_id, !detection.tentative);
                     self.next_id += 1;
                     let mut sightings = self.sightings.pop().unwrap_or_default();
                     sightings.push_back(sighting);
-                    self.tracks.push(Track { id, class: detection.class, sightings, sure });
+                    self.tracks.push(Track { id, class: detection.class, sightings, sure, missed: None });
                 }
             }
         }
@@ -201,7 +241,8 @@ impl Tracker {
                 track.sightings.pop_front();
             }
             let last = track.last().at;
-            let kept = last + hold >= oldest || before.is_some_and(|before| last >= before);
+            let held = track.missed.is_none_or(|missed| missed > oldest);
+            let kept = held || last + hold >= oldest || before.is_some_and(|before| last >= before);
             if !kept {
                 track.sightings.clear();
                 self.sightings.push(std::mem::take(&mut track.sightings));
@@ -211,20 +252,29 @@ impl Tracker {
     }
 
     /// Takes the memory of a cover that was applied.
-    pub fn reuse(&mut self, cover: Cover) {
+    /// Gives back that of its list of what moved.
+    pub fn reuse(&mut self, cover: Cover) -> Vec<PixelRect> {
         if cover.regions.capacity() > self.regions.capacity() {
             self.regions = cover.regions;
             self.regions.clear();
         }
+        cover.motion
     }
 
     /// What must be hidden in the frame at `t`. `rules` are all policies that the frame lived under, the newest last.
     /// `finished`: no further observation will be waited for.
-    pub fn cover(&mut self, t: Timestamp, rules: &RuleSet, size: (u32, u32), finished: bool) -> Verdict {
+    pub fn cover(
+        &mut self,
+        t: Timestamp,
+        rules: &RuleSet,
+        size: (u32, u32),
+        finished: bool,
+        motion: Option<&mut Motion>,
+    ) -> Verdict {
         let Some(newest) = rules.last().map(|r| &r.policy) else { return Verdict::Never };
         let policies = || rules.iter().map(|r| &r.policy);
         let detected = rules.iter().any(|r| r.policy.classes().next().is_some());
-        let mut regions = Vec::new();
+        let (mut regions, mut moved) = (Vec::new(), Vec::new());
         if detected {
             let before = self.observed.iter().rfind(|o| **o <= t).copied();
             let after = self.observed.iter().find(|o| **o >= t).copied();
@@ -249,10 +299,15 @@ impl Tracker {
                     track.cover(t, gap, &rule.policy, size, &mut regions);
                 }
             }
+            if policies().any(Policy::motion_cover) {
+                let Some(motion) = motion else { return Verdict::Never };
+                moved = motion.cover(t, after, |block| regions.iter().any(|r| r.area.contains(&block)));
+            }
         }
         Verdict::Cover(Cover {
             outcome: Outcome::Covered,
             regions,
+            motion: moved,
             rules: Some(Arc::clone(rules)),
             obscure_color: newest.obscure_color(),
             export: policies().all(Policy::export_regions),
@@ -264,6 +319,7 @@ impl Tracker {
         Cover {
             outcome: Outcome::Obscured,
             regions: Vec::new(),
+            motion: Vec::new(),
             rules: None,
             obscure_color: color,
             export: false,
@@ -271,7 +327,15 @@ impl Tracker {
     }
 
     /// Finds the track that each detection carries on.
-    fn pair(&self, at: Timestamp, found: &[(Detection, Rect)], policy: &Policy, pairing: &mut Pairing) {
+    fn pair(
+        &self,
+        at: Timestamp,
+        found: &[(Detection, Rect)],
+        part: Option<PixelRect>,
+        policy: &Policy,
+        size: (u32, u32),
+        pairing: &mut Pairing,
+    ) {
         let Pairing { candidates, pairs, taken } = pairing;
         candidates.clear();
         for (t, track) in self.tracks.iter().enumerate() {
@@ -280,9 +344,12 @@ impl Tracker {
             if gone > policy.hold() && self.newest() != Some(last.at) {
                 continue;
             }
+            // Whoever stands where nobody looked is still there: only a box that all but covers the last one is the same.
+            let looked = track.is_in(part, size);
             let limit = 0.7 + policy.speed() * gone.as_secs_f32().min(0.5);
             for (d, (detection, rect)) in found.iter().enumerate() {
                 if detection.class == track.class
+                    && (looked || last.rect.iou(rect) >= SAME)
                     && let Some(cost) = distance(&last.rect, rect)
                 {
                     let ((ax, ay), (bx, by)) = (last.rect.center(), rect.center());
@@ -410,7 +477,11 @@ impl Track {
             }
             (Some(p), None) => {
                 let promised = p.at >= gap.before;
-                if promised || t.since(p.at) <= policy.hold() {
+                // Until somebody looks at its place again it is there, and what moves there is covered by motion.
+                let since = if promised { gap.after } else { t };
+                if self.missed.is_none_or(|missed| missed > since) {
+                    push(grown(p));
+                } else if promised || t.since(p.at) <= policy.hold() {
                     push(alone(p, promised));
                 }
             }

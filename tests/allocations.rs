@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use milkglass::{
-    Captured, Class, Detection, Detector, FrameFormat, FrameMeta, FramePool, FrameSource, Pipeline,
-    PixelFormat, Policy, Polygon, Rect, RedactedFrame, Result, Setup, Stats, Style, Timestamp, View, Zone,
+    Captured, Class, DetectJob, Detection, Detector, FrameFormat, FrameMeta, FramePool, FrameSource,
+    Pipeline, PixelFormat, Policy, Polygon, Rect, RedactedFrame, Result, Setup, Stats, Style, Timestamp,
+    View, Zone,
 };
 
 const FRAMES: u64 = 700;
@@ -86,6 +87,7 @@ struct Camera {
     counted: Arc<[AtomicU64; 2]>,
     frames: u64,
     warm: u64,
+    size: (u32, u32),
 }
 
 impl FrameSource for Camera {
@@ -104,8 +106,11 @@ impl FrameSource for Camera {
         std::thread::sleep(self.pace);
         let meta = FrameMeta { sequence: n, captured: Timestamp::from_millis(33 * n) };
         let filled = pool.fill(meta, |view| {
-            for y in 0..SIZE.1 {
-                view.row_mut(0, y).fill(n as u8);
+            let (x, y) = ((7 * n % 280) as usize, (5 * n % 200) as u32);
+            for row in 0..self.size.1 {
+                let row_of_square = (y..y + 40).contains(&row);
+                view.row_mut(0, row).fill(40);
+                view.row_mut(0, row)[x..x + 40].fill(if row_of_square { 220 } else { 40 });
             }
             Ok(())
         })?;
@@ -141,6 +146,18 @@ impl Detector for Stub {
     }
 }
 
+/// What a run does besides.
+#[derive(Clone, Copy)]
+struct What {
+    size: (u32, u32),
+    /// Covers what moves.
+    motion: bool,
+    /// Asks for memory once a frame in each target.
+    wasteful: bool,
+}
+
+const PLAIN: What = What { size: SIZE, motion: false, wasteful: false };
+
 struct Counted {
     all: u64,
     ours: u64,
@@ -148,7 +165,7 @@ struct Counted {
 }
 
 /// Runs a pipeline with two zones, two targets and every style, and tells what was asked for after the warm-up.
-fn run(detector: Box<dyn Detector>, frames: u64, warm: u64, pace: Duration, wasteful: bool) -> Counted {
+fn run(detector: Box<dyn Detector>, (frames, warm): (u64, u64), pace: Duration, what: What) -> Counted {
     let counted: Arc<[AtomicU64; 2]> = Arc::default();
     let zone = |name: &str, x: f64, style| {
         Zone::new(name, Polygon::new([(x, 0.0), (x + 0.2, 0.1), (x, 0.9)]).unwrap(), style).unwrap()
@@ -158,21 +175,29 @@ fn run(detector: Box<dyn Detector>, frames: u64, warm: u64, pace: Duration, wast
         .zone(zone("a", 0.1, Style::default()))
         .zone(zone("b", 0.6, Style::Blur { cells: 3 }))
         .hold(Duration::from_millis(200))
+        .motion_cover(what.motion)
         .build()
         .unwrap();
     let sink = move |frame: &RedactedFrame| {
-        assert_eq!(frame.view().row(0, 0).len(), SIZE.0 as usize);
-        if wasteful {
+        assert_eq!(frame.view().row(0, 0).len(), what.size.0 as usize);
+        if what.wasteful {
             drop(std::hint::black_box(Box::new(frame.meta())));
         }
         Ok(())
     };
     let pipeline = Pipeline::spawn(Setup {
         policy,
-        format: FrameFormat::new(PixelFormat::Nv12, SIZE.0, SIZE.1).unwrap(),
+        format: FrameFormat::new(PixelFormat::Nv12, what.size.0, what.size.1).unwrap(),
         buffers: Some(32),
         privacy: false,
-        source: Box::new(Camera { next: 0, pace, counted: Arc::clone(&counted), frames, warm }),
+        source: Box::new(Camera {
+            next: 0,
+            pace,
+            counted: Arc::clone(&counted),
+            frames,
+            warm,
+            size: what.size,
+        }),
         detectors: vec![detector],
         sinks: vec![("a".into(), Box::new(sink)), ("b".into(), Box::new(sink))],
         fps: 30.0,
@@ -186,12 +211,17 @@ fn run(detector: Box<dyn Detector>, frames: u64, warm: u64, pace: Duration, wast
 #[test]
 fn frames_ask_for_no_memory_between_dequeue_and_hand_over() {
     let pace = Duration::from_millis(3);
-    let counted = run(Box::new(Stub::default()), FRAMES, WARM, pace, false);
-    assert!(counted.stats.covered > FRAMES * 8 / 10, "{:?}", counted.stats);
-    assert_eq!(counted.all, 0, "allocations in {} frames: {:?}", FRAMES - WARM, counted.stats);
+    for motion in [false, true] {
+        let what = What { motion, ..PLAIN };
+        let counted = run(Box::new(Stub::default()), (FRAMES, WARM), pace, what);
+        assert!(counted.stats.covered > FRAMES * 8 / 10, "motion {motion}: {:?}", counted.stats);
+        let frames = FRAMES - WARM;
+        assert_eq!(counted.all, 0, "motion {motion}, allocations in {frames} frames: {:?}", counted.stats);
+    }
 
     // The counter counts: one box a frame in each of two targets is seen.
-    let wasteful = run(Box::new(Stub::default()), 200, 100, pace, true);
+    let what = What { wasteful: true, ..PLAIN };
+    let wasteful = run(Box::new(Stub::default()), (200, 100), pace, what);
     assert!(wasteful.all >= 100, "{} counted", wasteful.all);
 
     #[cfg(feature = "ort")]
@@ -209,32 +239,43 @@ fn with_a_network() {
         println!("no ONNX Runtime here: not counted with a network");
         return;
     };
-    let settings = Preset::Balanced.settings(&[Class::Face]);
-    let detector = Ensemble::load(&ModelStore::locate().unwrap(), &backend, &settings).unwrap();
-    let (frames, warm) = (60, 40);
+    let store = ModelStore::locate().unwrap();
+    let whole = Preset::Balanced.settings(&[Class::Face]);
     struct Asking(Ensemble, u64, u64);
     impl Detector for Asking {
         fn classes(&self) -> &[Class] {
             self.0.classes()
         }
         fn detect(&mut self, view: &View<'_>) -> Result<Vec<Detection>> {
+            self.0.detect(view)
+        }
+        fn look(&mut self, job: &mut DetectJob) -> Result<Vec<Detection>> {
             self.1 += 1;
             if self.1 == self.2 {
                 ASK_WHO.store(true, Ordering::Relaxed);
             }
-            self.0.detect(view)
+            self.0.look(job)
+        }
+        fn looks_in_parts(&self) -> bool {
+            self.0.looks_in_parts()
         }
         fn reuse(&mut self, list: Vec<Detection>) {
             self.0.reuse(list);
         }
     }
-    let counted = run(Box::new(Asking(detector, 0, 15)), frames, warm, Duration::from_millis(40), false);
-    ASK_WHO.store(false, Ordering::Relaxed);
-    println!(
-        "with a network, {} frames: {} allocations, {} of them ours",
-        frames - warm,
-        counted.all,
-        counted.ours
-    );
-    assert!(counted.all > 0 && counted.ours == 0, "{} of {} are ours", counted.ours, counted.all);
+    let (frames, warm) = (60, 40);
+    for (tiles, settings) in [(false, whole.clone()), (true, whole.in_tiles())] {
+        let detector = Ensemble::load(&store, &backend, &settings).unwrap();
+        let what = What { motion: tiles, size: if tiles { (1280, 720) } else { SIZE }, ..PLAIN };
+        let detector = Box::new(Asking(detector, 0, 15));
+        let counted = run(detector, (frames, warm), Duration::from_millis(40), what);
+        ASK_WHO.store(false, Ordering::Relaxed);
+        println!(
+            "with a network, tiles {tiles}, {} frames: {} allocations, {} of them ours",
+            frames - warm,
+            counted.all,
+            counted.ours
+        );
+        assert!(counted.all > 0 && counted.ours == 0, "{} of {} are ours", counted.ours, counted.all);
+    }
 }

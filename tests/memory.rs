@@ -25,6 +25,7 @@ fn policy(n: u64) -> Policy {
     let zone = Polygon::new([(x, 0.0), (x + 0.2, 0.1), (x, 0.9)]).unwrap();
     Policy::builder()
         .hide(Class::Face, Style::Pixelate { cells: 4 })
+        .motion_cover(true)
         .zone(Zone::new("z", zone, Style::default()).unwrap())
         .deadline(Duration::from_millis(250), OnDeadline::Obscure)
         .build()

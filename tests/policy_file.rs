@@ -43,7 +43,8 @@ fn the_empty_file_is_the_default_policy() {
     assert_eq!(file, PolicyFile::default());
     let expected = Policy::builder().hide_grown(Class::Face, Style::Fill(Color::BLACK), 1.3).build().unwrap();
     assert_eq!(policy(&file).unwrap(), expected);
-    assert_eq!(file.live(file.builder(&PolicyDefaults::default()).unwrap()).build().unwrap(), expected);
+    let live = expected.to_builder().self_test(Some(Duration::from_secs(300))).build().unwrap();
+    assert_eq!(file.live(file.builder(&PolicyDefaults::default()).unwrap()).build().unwrap(), live);
     assert_eq!(good("\u{feff}# only a remark\r\n"), file);
 }
 
@@ -59,6 +60,8 @@ fn every_key_arrives() {
         grow = 1.1
         hold = "1500ms"
         speed = 4
+        motion_cover = true
+        tiles = true
         detect_every = 2
         backend = "rten"
         threads = 2
@@ -67,6 +70,7 @@ fn every_key_arrives() {
         on_deadline = "drop"
         max_gap = "0.4s"
         max_exposure = 1
+        self_test = "60s"
         ladder = ["balanced", "fast"]
         [[zone]]
         name = "a"
@@ -95,6 +99,7 @@ fn every_key_arrives() {
         (file.cells, file.min_score, file.grow, file.speed),
         (Some(3), Some(0.6), Some(1.1), Some(4.0))
     );
+    assert_eq!((file.motion_cover, file.tiles), (Some(true), Some(true)));
     assert_eq!(
         (file.detect_every, file.threads, file.backend),
         (Some(2), Some(2), Some(BackendChoice::Rten))
@@ -102,6 +107,7 @@ fn every_key_arrives() {
     assert_eq!(file.hold, Some(Duration::from_millis(1500)));
     assert_eq!(file.ladder.as_deref(), Some(&[Preset::Balanced, Preset::Fast][..]));
     assert_eq!(file.max_exposure, Some(Duration::from_secs(1)));
+    assert_eq!(file.self_test, Some(Duration::from_secs(60)));
     let b = &file.zones[1];
     assert_eq!((b.style, b.cells, b.inverted, b.enabled), (Some(StyleName::Blur), Some(2), true, false));
 
@@ -115,13 +121,15 @@ fn every_key_arrives() {
         .zone(Zone::new("a", a, fill).unwrap())
         .hold(Duration::from_millis(1500))
         .speed(4.0)
+        .motion_cover(true)
         .obscure_color(Color { r: 10, g: 11, b: 12 });
     let builder = file.builder(&PolicyDefaults::default()).unwrap();
     assert_eq!(builder.clone().build().unwrap(), clip.clone().build().unwrap());
     let live = clip
         .look_ahead(Duration::from_millis(250))
         .max_gap(Duration::from_millis(400))
-        .deadline(Duration::from_secs(2), OnDeadline::Drop);
+        .deadline(Duration::from_secs(2), OnDeadline::Drop)
+        .self_test(Some(Duration::from_secs(60)));
     assert_eq!(file.live(builder).build().unwrap(), live.build().unwrap());
 }
 
@@ -165,7 +173,7 @@ fn unknown_keys_name_the_nearest() {
         message.starts_with("p.toml:1:1: unknown key: \"password\"; known are preset, faces, persons, "),
         "{message}"
     );
-    assert!(message.ends_with(", ladder, zone"), "{message}");
+    assert!(message.ends_with(", ladder, self_test, zone"), "{message}");
     assert_eq!(
         refused(&zone(&format!("{TRIANGLE}\nstile = \"fill\""))),
         "p.toml:4:1: unknown key in [[zone]]: \"stile\"; did you mean \"style\"?"
@@ -569,6 +577,8 @@ fn fits(value: &Json, schema: &Json, root: &Json) -> bool {
                 };
                 rule.as_array().map_or_else(|| one(rule), |names| names.iter().any(one))
             }
+            "anyOf" => rule.as_array().unwrap().iter().any(|s| fits(value, s, root)),
+            "const" => rule == value,
             "enum" => rule.as_array().unwrap().contains(value),
             "minimum" => number(|x, bound| x >= bound),
             "maximum" => number(|x, bound| x <= bound),
@@ -612,6 +622,9 @@ fn the_schema_and_the_parser_agree() {
         "faces = \"blur\"\ncells = 2\npersons = \"pixelate\"".into(),
         "min_score = 0.6\ngrow = 1.1\nspeed = 100\ndetect_every = 30\nthreads = 256".into(),
         "hold = 0\nlook_ahead = \"10s\"\ndeadline = 60\nmax_gap = 0.001\nmax_exposure = \"1.25s\"".into(),
+        "self_test = \"off\"".into(),
+        "self_test = 1".into(),
+        "self_test = \"3600s\"".into(),
         "preset = \"careful\"\nladder = [\"balanced\", \"fast\"]\non_deadline = \"drop\"\nbackend = \"ort\""
             .into(),
         with("style = \"blur\"\ncolor = \"#00fFaA\"\ncells = 6\ninverted = true\nenabled = false"),
@@ -619,6 +632,9 @@ fn the_schema_and_the_parser_agree() {
     ];
     let refused = [
         "colour = \"#000000\"".into(),
+        "self_test = 0".into(),
+        "self_test = \"never\"".into(),
+        "self_test = 3601".into(),
         "faces = \"cover\"".into(),
         "faces = false".into(),
         "color = \"#12345\"".into(),
@@ -664,4 +680,35 @@ fn the_schema_and_the_parser_agree() {
             assert_eq!(fits(&json, &schema, &schema), expected, "schema: {text}");
         }
     }
+}
+
+#[test]
+fn live_pictures_have_a_self_test_unless_the_file_says_off() {
+    let every = |text: &str| {
+        let file = good(text);
+        file.live(file.builder(&PolicyDefaults::default()).unwrap()).build().unwrap().self_test()
+    };
+    assert_eq!(every(""), Some(Duration::from_secs(300)));
+    assert_eq!(every("self_test = 90"), Some(Duration::from_secs(90)));
+    assert_eq!(every("self_test = \"off\""), None);
+    for bad in ["0", "0.5", "3601", "\"never\"", "true"] {
+        let text = format!("self_test = {bad}");
+        assert!(PolicyFile::parse(&text, "p").is_err(), "{text}");
+    }
+}
+
+/// Motion is covered where the preset is careful or tiles need it, unless the file says otherwise; tiles without are refused.
+#[test]
+fn motion_cover_comes_with_careful_and_tiles() {
+    for (text, covered) in [
+        ("", false),
+        ("motion_cover = true", true),
+        ("preset = \"careful\"", true),
+        ("preset = \"careful\"\nmotion_cover = false", false),
+        ("tiles = true", true),
+    ] {
+        assert_eq!(policy(&good(text)).unwrap().motion_cover(), covered, "{text}");
+    }
+    let refused = good("tiles = true\nmotion_cover = false").check().unwrap_err().to_string();
+    assert!(refused.contains("tiles without motion cover"), "{refused}");
 }

@@ -30,6 +30,7 @@ deadline = "600ms"
 on_deadline = "obscure"
 max_gap = "300ms"
 max_exposure = "400ms"
+motion_cover = true
 
 [[zone]]
 name = "window"
@@ -75,6 +76,10 @@ const WEAKER: &[(&str, &str, &str)] = &[
     ("max_gap = \"300ms\"", "", "max_gap"),
     ("max_exposure = \"400ms\"", "max_exposure = \"401ms\"", "max_exposure"),
     ("max_exposure = \"400ms\"", "", "max_exposure"),
+    ("motion_cover = true", "motion_cover = false", "motion_cover"),
+    ("motion_cover = true", "", "motion_cover"),
+    ("motion_cover = true", "motion_cover = true\ntiles = true", "tiles"),
+    ("motion_cover = true", "motion_cover = true\nself_test = \"off\"", "self_test"),
     ("max_exposure = \"400ms\"", "max_exposure = \"400ms\"\nladder = [\"fast\"]", "ladder"),
     ("name = \"window\"", "name = \"windows\"", "zone"),
     (

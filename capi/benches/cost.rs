@@ -4,18 +4,21 @@
 //!
 //! Both roads hide one zone and need no detector. A round pushes one frame and waits until it is there: in Rust in the
 //! target's hands, in C in the caller's memory. Rounds of both alternate, with a plain copy of a frame between them, made of
-//! memory that was written just before, as a redacted frame is. Exit code 1 when C takes longer by more than 1.1 copies.
+//! memory that was written just before, as a redacted frame is. What counts is the CPU time of the whole program in a round,
+//! all threads together: how long threads wait for a core says more about the machine. Exit code 1 when C takes more than
+//! 1.1 copies longer.
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs, unsafe_code)]
 
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use milkglass::{
     Captured, FrameFormat, FrameMeta, FramePool, FrameSource, Pipeline, PixelFormat, PolicyDefaults,
     PolicyFile, RedactedFrame, Result, Setup, Timestamp,
 };
 use milkglass_capi::*;
+use rustix::time::{ClockId, clock_gettime};
 
 const SIZE: (usize, usize) = (1920, 1080);
 const LUMA: usize = SIZE.0 * SIZE.1;
@@ -44,6 +47,12 @@ impl FrameSource for Camera {
         })?;
         Ok(filled.map_or(Captured::Skipped, Captured::Frame))
     }
+}
+
+/// CPU time of all threads so far.
+fn cpu() -> Duration {
+    let t = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(t.tv_sec as u64, t.tv_nsec as u32)
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {
@@ -116,26 +125,26 @@ fn main() -> ExitCode {
     let (mut rust, mut c, mut copy) = (Vec::new(), Vec::new(), Vec::new());
     let (mut written, mut copied) = (vec![0u8; LENGTH], vec![0u8; LENGTH]);
     for n in 0..ROUNDS as u64 {
-        let start = Instant::now();
+        let start = cpu();
         show.send((n, raw)).unwrap();
         assert_eq!(seen.recv().unwrap(), n);
-        rust.push(start.elapsed());
+        rust.push(cpu() - start);
 
         picture.captured = n + 1;
-        let start = Instant::now();
+        let start = cpu();
         // SAFETY: the planes lie in `raw` and `redacted`, as lengths and strides say.
         unsafe {
             assert_eq!(milkglass_push(stream, &raw const picture), milkglass_status::OK);
             assert_eq!(milkglass_take(stream, &raw mut frame, -1), milkglass_status::OK);
         }
-        c.push(start.elapsed());
+        c.push(cpu() - start);
         assert_eq!((frame.sequence, frame.outcome), (n, milkglass_outcome::COVERED as u32));
         assert!(redacted[0] == 16 && redacted[SIZE.0 - 1] == 200 && redacted[LENGTH - 1] == 200);
 
         written.copy_from_slice(raw);
-        let start = Instant::now();
+        let start = cpu();
         copied.copy_from_slice(std::hint::black_box(&written));
-        copy.push(start.elapsed());
+        copy.push(cpu() - start);
         std::hint::black_box(&copied);
     }
     assert_eq!(milkglass_close(stream), milkglass_status::OK);
@@ -144,7 +153,7 @@ fn main() -> ExitCode {
 
     let (rust, c, copy) = (median(rust), median(c), median(copy));
     let copies = (c.as_secs_f64() - rust.as_secs_f64()) / copy.as_secs_f64();
-    println!("1080p NV12, medians of {ROUNDS} rounds: Rust {rust:?}, C {c:?}, one copy {copy:?}");
+    println!("1080p NV12, CPU time, medians of {ROUNDS} rounds: Rust {rust:?}, C {c:?}, one copy {copy:?}");
     println!("C takes {copies:.2} copies longer (at most {MOST_COPIES})");
     if copies <= MOST_COPIES { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

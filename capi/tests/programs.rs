@@ -142,6 +142,45 @@ fn the_example_with_an_npu_hides_what_it_finds() {
     assert!(said.contains(" 0 with bright pixels left"), "{said}");
 }
 
+/// As a package is built: everything below DESTDIR, found by pkg-config alone, by the name that the linker writes down.
+#[test]
+fn what_is_installed_is_found_and_exports_nothing_else() {
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("installed");
+    let _ = fs::remove_dir_all(&root);
+    let shared = fs::canonicalize(libraries().join("libmilkglass.so")).unwrap();
+    let mut install = Command::new(Path::new(HERE).join("install.sh"));
+    install
+        .arg(shared.parent().unwrap())
+        .env("PREFIX", "/opt/milkglass")
+        .env("DESTDIR", &root)
+        .env("STRIP", "true");
+    run(&mut install, b"");
+    let lib = root.join("opt/milkglass/lib");
+    assert!(root.join("opt/milkglass/share/milkglass/models/yunet.onnx").is_file());
+    let mut pkg = Command::new("pkg-config");
+    pkg.args(["--cflags", "--libs", "milkglass"]).env("PKG_CONFIG_SYSROOT_DIR", &root);
+    let flags = run(pkg.env("PKG_CONFIG_LIBDIR", lib.join("pkgconfig")), b"");
+    let program = root.join("npu");
+    let mut gcc = Command::new("gcc");
+    run(
+        gcc.arg(Path::new(HERE).join("examples/npu.c"))
+            .args(flags.split_whitespace())
+            .arg("-o")
+            .arg(&program),
+        b"",
+    );
+    fs::remove_file(lib.join("libmilkglass.so")).unwrap();
+    let said = run(Command::new(&program).env("LD_LIBRARY_PATH", &lib), b"");
+    assert!(said.contains(" 0 with bright pixels left"), "{said}");
+
+    let symbols =
+        run(Command::new("nm").args(["-D", "--defined-only"]).arg(lib.join("libmilkglass.so.0")), b"");
+    let names: Vec<&str> = symbols.lines().filter_map(|line| line.split_whitespace().last()).collect();
+    let header = fs::read_to_string(Path::new(HERE).join("milkglass.h")).unwrap();
+    assert_eq!(names.len(), 12, "{names:?}");
+    assert!(names.iter().all(|name| header.contains(&format!("{name}("))), "{names:?}");
+}
+
 /// Zones need no model, so that this runs in every build; the zone is the left half.
 #[test]
 fn the_forty_lines_redact_what_is_piped_through() {
@@ -177,4 +216,52 @@ fn the_example_in_cpp_tells_what_is_wrong_with_a_camera() {
     let reason = if cfg!(feature = "v4l2") { "/dev/nonexistent" } else { "no cameras" };
     assert!(said.contains(reason), "{said}");
     assert!(output.stdout.is_empty());
+}
+
+/// The stream shares its frames with the consumer of examples/, another program.
+#[test]
+fn a_stream_shares_redacted_frames_with_another_program() {
+    /// As in check.h.
+    const MARK: u8 = 211;
+    const LENGTH: usize = 96 * 64 * 3 / 2;
+    let program = build("tests/c/ring.c", "asan", Link::Shared, SANITIZED);
+    let socket = libraries().join("cam.sock");
+    if cfg!(not(feature = "ring")) {
+        let said = output(Command::new(program).arg(socket), b"").stdout;
+        assert!(String::from_utf8_lossy(&said).contains("feature `ring`"));
+        return;
+    }
+    let consumer = libraries().join("ring_consumer");
+    let mut gcc = Command::new("gcc");
+    gcc.arg("-o").arg(&consumer).arg(Path::new(HERE).join("../examples/ring_consumer.c"));
+    run(&mut gcc, b"");
+    let mut pushing = Command::new(program);
+    pushing.arg(&socket).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut pushing = pushing.spawn().unwrap();
+    for _ in 0..3000 {
+        if socket.exists() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let consume = |outcome: &str| {
+        let output = output(Command::new(&consumer).arg(&socket).arg("40"), b"");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        assert!(said.lines().filter(|line| line.contains(outcome)).count() > 20, "{said}");
+        assert!(!output.stdout.contains(&MARK), "a marked byte was shared");
+        output.stdout
+    };
+    let covered = consume("covered");
+    assert!(covered.chunks(LENGTH).any(|frame| frame[0] == 40), "nothing is visible");
+    pushing.stdin.as_mut().unwrap().write_all(b"p").unwrap();
+    let mut said = String::new();
+    let mut out = std::io::BufReader::new(pushing.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut out, &mut said).unwrap();
+    assert_eq!(said, "privacy\n");
+    let obscured = consume("obscured");
+    let luma = |frame: &[u8]| frame[..96 * 64].iter().all(|v| *v == 16);
+    assert!(obscured.chunks(LENGTH).skip(10).all(luma), "visible in privacy mode");
+    drop(pushing.stdin.take());
+    assert!(pushing.wait().unwrap().success());
 }

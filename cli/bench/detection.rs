@@ -58,6 +58,7 @@ pub fn looks(backends: &[Backend], quick: bool) -> Vec<Look> {
                 score,
                 keep: 0.5,
                 min_box: 0.0,
+                tile: None,
             }];
             let name = format!("detect/{model}-{side}/{}", backend.name());
             looks.push(Look { name, size: SIZES[1], backend: backend.clone(), settings, class });

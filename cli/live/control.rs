@@ -2,11 +2,12 @@
 //! pixels, never places.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use milkglass::v4l2::V4l2Counters;
 use milkglass::{Pipeline, Policy, State, Stats, Status};
 
+use super::evidence::Figures;
 use super::privacy::Remembered;
 use super::target::Stream;
 use crate::outcome::Failure;
@@ -21,6 +22,7 @@ pub struct Control {
     privacy: AtomicBool,
     camera: Option<V4l2Counters>,
     stream: Stream,
+    evidence: OnceLock<Arc<Figures>>,
 }
 
 impl Control {
@@ -39,6 +41,7 @@ impl Control {
             privacy,
             camera,
             stream,
+            evidence: OnceLock::new(),
         }
     }
 
@@ -64,6 +67,17 @@ impl Control {
     /// Counters of the camera; `None` when the frames come from a pipe.
     pub fn camera(&self) -> Option<&V4l2Counters> {
         self.camera.as_ref()
+    }
+
+    /// Where the evidence log tells how it fares.
+    pub fn evidence(&self) -> Arc<Figures> {
+        Arc::clone(self.evidence.get_or_init(Arc::default))
+    }
+
+    /// Failed attempts to write the evidence log, and whether it cannot be written now; `None` without one.
+    pub fn evidence_figures(&self) -> Option<(u64, bool)> {
+        let figures = self.evidence.get()?;
+        Some((figures.errors.load(Ordering::Relaxed), figures.trouble.load(Ordering::Relaxed)))
     }
 
     /// Format and rate of the frames.
@@ -127,7 +141,9 @@ impl Control {
                 last.state = State::Stopped;
                 *lock(&self.last) = last;
                 pipeline.stop();
-                Ok(pipeline.join()?)
+                let stats = pipeline.join()?;
+                lock(&self.last).stats = stats;
+                Ok(stats)
             }
             None => Ok(Stats::default()),
         }
@@ -141,6 +157,9 @@ pub fn describe(status: &Status) -> String {
         State::Covered => "running: what the policy names is covered",
         State::Degraded => "degraded: the picture is covered whole, detection does not keep up or fails",
         State::Privacy => "privacy mode: everything is covered",
+        State::SelfTestFailed => {
+            "self-test failed: the picture is covered whole, the detector does not find a known person"
+        }
         State::NoCamera => "no camera: nothing is shown until it is back",
         _ => "stopped",
     };

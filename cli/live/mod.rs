@@ -3,6 +3,7 @@
 mod camera;
 mod control;
 mod devices;
+mod evidence;
 mod fed_child;
 mod ffmpeg;
 mod http;
@@ -18,6 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use milkglass::evidence::Identity;
 use milkglass::{Anchor, Detector, Pipeline, Setup, State, Status};
 use rustix::process::DumpableBehavior;
 use sd_notify::NotifyState;
@@ -31,6 +33,7 @@ use crate::progress;
 use camera::Camera;
 use control::Control;
 pub use devices::devices;
+use evidence::Evidence;
 use privacy::Remembered;
 use target::{Stream, Target};
 
@@ -58,7 +61,8 @@ pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
     let hiding = resolve(args)?;
     let policy = hiding.live_policy()?;
     let remembered = Remembered::open(args)?;
-    let detectors = detectors(&hiding)?;
+    let (detectors, identity) = detectors(&hiding)?;
+    let evidence = evidence::open(args, identity.clone())?;
     let camera = Camera::open(args)?;
 
     let stream = Stream { format: camera.format, rate: camera.rate };
@@ -82,6 +86,7 @@ pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
         fps,
     })?;
     control.start(pipeline)?;
+    let evidence = evidence.map(|log| Evidence::start(log, Arc::clone(&control)));
     started.store(true, Ordering::SeqCst);
     notify(&[NotifyState::Ready]);
 
@@ -94,21 +99,25 @@ pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
                     Err(e) => log::error!("{e}"),
                 },
                 SIGHUP => match reload(args, &hiding, &anchor, &control) {
-                    Ok(()) => {}
+                    Ok(now) => {
+                        if let (Some(evidence), Ok(identity)) = (&evidence, now.identify(identity.clone())) {
+                            evidence.changed(identity);
+                        }
+                    }
                     Err(e) => log::error!("the policy stays as it was: {e}"),
                 },
                 _ => {
                     notify(&[NotifyState::Stopping]);
-                    return finish(&control).map(|()| Exit::Done);
+                    return finish(&control, evidence).map(|()| Exit::Done);
                 }
             }
         }
         let status = control.status();
         if status.state == State::Stopped {
-            return finish(&control).map(|()| Exit::Done);
+            return finish(&control, evidence).map(|()| Exit::Done);
         }
         if status.targets_lost as usize == targets.len() {
-            finish(&control)?;
+            finish(&control, evidence)?;
             return Err(Failure::new("every target has ended; start again with targets that work"));
         }
         watch.look(&status);
@@ -151,26 +160,32 @@ fn together(signals: &Receiver<i32>) -> Vec<i32> {
 }
 
 fn resolve(args: &LiveArgs) -> Result<Hiding, Failure> {
-    let own =
-        [("--max-gap", "max_gap", args.max_gap.clone()), ("--deadline", "deadline", args.deadline.clone())];
+    let own = [
+        ("--max-gap", "max_gap", args.max_gap.clone()),
+        ("--deadline", "deadline", args.deadline.clone()),
+        ("--self-test", "self_test", args.self_test.clone()),
+    ];
     let mut hiding = Hiding::resolve_with(&args.hiding, own, false)?;
     let pin = args.pin.as_ref().map(|p| p.parse()).transpose();
     hiding.pin = pin.map_err(|e: String| Failure::new(format!("--pin: {e}")))?;
     Ok(hiding)
 }
 
-/// The detector and the ladder below it; none when zones alone are hidden.
-fn detectors(hiding: &Hiding) -> Result<Vec<Box<dyn Detector>>, Failure> {
+/// The detector and the ladder below it, none when zones alone are hidden; and the hashes of all that decides.
+fn detectors(hiding: &Hiding) -> Result<(Vec<Box<dyn Detector>>, Identity), Failure> {
+    let mut identity = hiding.identify(Identity::default())?;
     if hiding.live_policy()?.classes().next().is_none() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), identity));
     }
     let (detector, backend) = hiding.detector(hiding.threads)?;
     log::info!("preset {}, inference by {}", hiding.preset, backend.name());
-    let mut all: Vec<Box<dyn Detector>> = vec![Box::new(detector)];
-    for rung in hiding.ladder(hiding.threads)? {
-        all.push(Box::new(rung));
+    identity.runtime = backend.library().map_or_else(|| backend.name().to_owned(), |(_, sha256)| sha256);
+    let mut all: Vec<Box<dyn Detector>> = Vec::new();
+    for detector in std::iter::once(detector).chain(hiding.ladder(hiding.threads)?) {
+        identity.models.extend(detector.models().map(|m| (m.name.clone(), m.sha256.clone())));
+        all.push(Box::new(detector));
     }
-    Ok(all)
+    Ok((all, identity))
 }
 
 /// On a device whose policy was ever locked, nothing runs without a lock of the same owner that is as new as the newest so
@@ -190,7 +205,7 @@ fn hold_to_lock(hiding: &Hiding, anchor: &Anchor, stream: &Stream) -> Result<(),
 }
 
 /// Reads the policy file again. What is loaded at the start (models, thresholds, the ladder) cannot be exchanged.
-fn reload(args: &LiveArgs, before: &Hiding, anchor: &Anchor, control: &Control) -> Result<(), Failure> {
+fn reload(args: &LiveArgs, before: &Hiding, anchor: &Anchor, control: &Control) -> Result<Hiding, Failure> {
     if let Some(path) = &args.hiding.policy {
         let about = |why: &str| Failure::new(format!("{}: {why}", path.display()));
         let file = std::fs::metadata(path).map_err(|e| about(&e.to_string()))?;
@@ -217,12 +232,16 @@ fn reload(args: &LiveArgs, before: &Hiding, anchor: &Anchor, control: &Control) 
     control.set_policy(now.live_policy()?)?;
     let exposure = control.status().exposure.as_millis();
     log::info!("the policy was read again and is in force: worst-case exposure {exposure} ms");
-    Ok(())
+    Ok(now)
 }
 
 /// Ends the pipeline: what is covered leaves, then the targets close.
-fn finish(control: &Control) -> Result<(), Failure> {
-    let stats = control.stop()?;
+fn finish(control: &Control, evidence: Option<Evidence>) -> Result<(), Failure> {
+    let stats = control.stop();
+    if let Some(evidence) = evidence {
+        evidence.end();
+    }
+    let stats = stats?;
     log::info!(
         "{} frames covered, {} obscured, {} dropped, {} failed detections",
         stats.covered,
@@ -252,7 +271,7 @@ impl Watch {
             self.said = Some((now, Instant::now()));
             let text = control::describe(status);
             match status.state {
-                State::Degraded | State::NoCamera => log::warn!("{text}"),
+                State::Degraded | State::SelfTestFailed | State::NoCamera => log::warn!("{text}"),
                 _ => log::info!("{text}"),
             }
             notify(&[NotifyState::Status(&text)]);

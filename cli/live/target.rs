@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use milkglass::{FrameFormat, FrameSink, V4l2Output, Y4mSink};
+use milkglass::{FrameFormat, FrameSink, RingSink, V4l2Output, Y4mSink};
 
 use super::control::Control;
 use super::ffmpeg;
@@ -14,6 +14,9 @@ use super::http::HttpSink;
 use super::raw::Nv12Sink;
 use crate::args::LiveArgs;
 use crate::outcome::Failure;
+
+/// Frames that the memory of a ring holds.
+const RING_SLOTS: usize = 8;
 
 /// What the targets must know of the frames to come.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +42,8 @@ pub enum Target {
     Nv12,
     /// A V4L2 output device.
     V4l2(PathBuf),
+    /// Other programs of this machine, by shared memory; they connect to this socket.
+    Ring(PathBuf),
     /// Our HTTP server, at `host:port`.
     Http(String),
     /// Our RTSP server, at `host:port/path`.
@@ -73,12 +78,14 @@ impl FromStr for Target {
             "-" => Ok(Target::Y4m),
             "nv12:-" => Ok(Target::Nv12),
             "" => Err(Failure::new("--to is empty; `milkglass live --help` lists the targets")),
-            _ => match text.strip_prefix("v4l2:") {
-                Some(device) => Ok(Target::V4l2(device.into())),
-                None if text.contains(":/") && text.contains('@') => {
+            "ring:" => Err(Failure::new("--to ring: names no socket: write ring:/run/milkglass/cam.sock")),
+            _ => match text.split_once(':') {
+                Some(("v4l2", device)) => Ok(Target::V4l2(device.into())),
+                Some(("ring", socket)) => Ok(Target::Ring(socket.into())),
+                _ if text.contains(":/") && text.contains('@') => {
                     Err(Failure::new("--to: an address has :// behind its scheme, as in rtsp://host/path"))
                 }
-                None => Ok(Target::Ffmpeg(text.into())),
+                _ => Ok(Target::Ffmpeg(text.into())),
             },
         }
     }
@@ -97,6 +104,7 @@ impl fmt::Display for Target {
             Target::Y4m => f.write_str("- (Y4M)"),
             Target::Nv12 => f.write_str("nv12:-"),
             Target::V4l2(device) => write!(f, "v4l2:{}", device.display()),
+            Target::Ring(socket) => write!(f, "ring:{}", socket.display()),
             Target::Http(at) => write!(f, "http://{at}"),
             Target::RtspServer(at) => write!(f, "rtsp-server://{at}"),
             Target::Ffmpeg(url) => f.write_str(&without_secrets(url)),
@@ -130,6 +138,7 @@ impl Target {
             Target::Nv12 => Ok(Box::new(Nv12Sink::new(out()))),
             Target::Http(at) => Ok(Box::new(HttpSink::open(at, args, control)?)),
             Target::V4l2(device) => Ok(Box::new(V4l2Output::open(device, &stream.format, stream.fps())?)),
+            Target::Ring(socket) => Ok(Box::new(RingSink::open(socket, &stream.format, RING_SLOTS)?)),
             Target::Ffmpeg(address) => Ok(Box::new(ffmpeg::open(address, &args.encoder, stream)?)),
             #[cfg(feature = "rtsp-server")]
             Target::RtspServer(at) => {
@@ -174,9 +183,11 @@ mod tests {
         assert_eq!(parse("-"), Target::Y4m);
         assert_eq!(parse("nv12:-"), Target::Nv12);
         assert_eq!(parse("v4l2:/dev/video9"), Target::V4l2("/dev/video9".into()));
+        assert_eq!(parse("ring:/run/cam.sock"), Target::Ring("/run/cam.sock".into()));
         assert_eq!(parse("http://127.0.0.1:8080/"), Target::Http("127.0.0.1:8080".into()));
         assert_eq!(parse("rtsp://host/cam"), Target::Ffmpeg("rtsp://host/cam".into()));
         assert_eq!(parse("out.m3u8"), Target::Ffmpeg("out.m3u8".into()));
+        assert!("ring:".parse::<Target>().is_err());
         for wrong in ["", "https://x", "ftp://user:secret@host/x"] {
             let refused = wrong.parse::<Target>().unwrap_err().to_string();
             assert!(refused.contains("--help") && !refused.contains("secret"), "{refused}");

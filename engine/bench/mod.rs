@@ -4,6 +4,7 @@
 //! Only synthetic pictures are used here; nothing in this module can reach the pixels of a frame of a camera.
 
 mod letterbox;
+mod motion;
 mod path;
 mod redact;
 
@@ -55,6 +56,7 @@ impl Case {
 pub fn cases(set: InstructionSet) -> Vec<Case> {
     let mut cases = redact::cases(set);
     cases.extend(letterbox::cases(set));
+    cases.extend(motion::cases(set));
     cases.extend(path::cases(set));
     cases
 }

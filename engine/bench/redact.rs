@@ -7,7 +7,7 @@ use super::{Case, InstructionSet};
 use crate::frame::{FrameFormat, PixelFormat, View, ViewMut};
 use crate::geometry::PixelRect;
 use crate::policy::{Color, Polygon, Style, Zone};
-use crate::redact::{COLUMN, Kernels, Mask, MosaicKey, Mosaics, Shape, hide_shape, rasterise};
+use crate::redact::{Kernels, Mask, MosaicKey, Mosaics, Shape, hide_shape, rasterise};
 use crate::time::Timestamp;
 
 const SIZE: (u32, u32) = (1920, 1080);
@@ -21,8 +21,6 @@ const PAINT: Style = Style::Fill(Color { r: 40, g: 90, b: 200 });
 const ZONE: [(f64, f64); 6] = [(0.05, 0.1), (0.6, 0.0), (0.95, 0.3), (0.85, 0.95), (0.5, 0.69), (0.15, 0.95)];
 /// Longer than cells are held: they are sampled anew.
 const LATER: u64 = 600_000_000;
-/// Rows of a block of the motion map.
-const BAND: usize = 16;
 
 pub(super) fn cases(set: InstructionSet) -> Vec<Case> {
     let mut cases = Vec::new();
@@ -49,7 +47,6 @@ pub(super) fn cases(set: InstructionSet) -> Vec<Case> {
             _ => {}
         }
     }
-    cases.push(motion(set));
     cases
 }
 
@@ -287,35 +284,6 @@ fn to_nv12(set: InstructionSet, format: FrameFormat) -> Case {
 }
 
 /// The sums that the motion map is made of, for a whole picture.
-fn motion(set: InstructionSet) -> Case {
-    let (wide, high) = (SIZE.0 as usize, SIZE.1 as usize);
-    let luma: Rc<Vec<u8>> = Rc::new((0..wide * high).map(|i| (i * 31 % 251) as u8).collect());
-    let sums = move |k: &Kernels, luma: &[u8], sums: &mut [u32]| {
-        for (band, sums) in luma.chunks(wide * BAND).zip(sums.chunks_mut(wide / COLUMN)) {
-            (k.column_sums)(band, wide, sums);
-        }
-    };
-    let count = wide / COLUMN * high.div_ceil(BAND);
-    let (mut to, from) = (vec![0; count], Rc::clone(&luma));
-    let run = move || sums(Kernels::of(set), &from, black_box(&mut to));
-    let check = move || {
-        let mut got = vec![0; count];
-        sums(Kernels::of(set), &luma, &mut got);
-        let all: u64 = luma.iter().map(|&v| u64::from(v)).sum();
-        let first: u32 = (0..BAND).flat_map(|y| &luma[y * wide..][..COLUMN]).map(|&v| u32::from(v)).sum();
-        if got.iter().map(|&v| u64::from(v)).sum::<u64>() != all || got[0] != first {
-            return Err("the sums are wrong".into());
-        }
-        Ok(())
-    };
-    Case::new(
-        "motion/luma-1920x1080",
-        ((wide * high) as u64, (wide * high) as u64, 4 * count as u64),
-        run,
-        check,
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

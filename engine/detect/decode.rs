@@ -97,7 +97,7 @@ fn wrong(what: String) -> Error {
 
 /// The numbers of one output, if it has the shape it must have.
 fn numbers<'a>(output: &Output<'a>, shape: &[usize]) -> Result<&'a [f32]> {
-    if output.shape() != shape || output.data.len() != shape.iter().product() {
+    if output.shape() != shape || output.data.len() != shape.iter().product::<usize>() {
         return Err(wrong(format!("shape {:?} instead of {shape:?}", output.shape())));
     }
     Ok(output.data)

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::error::Result;
-use crate::frame::View;
+use crate::frame::{DetectJob, View};
 use crate::geometry::Rect;
 
 #[cfg(feature = "models")]
@@ -18,6 +18,10 @@ mod ensemble;
 mod letterbox;
 #[cfg(feature = "models")]
 mod manifest;
+#[cfg(feature = "models")]
+mod sight;
+#[cfg(feature = "models")]
+mod tiles;
 
 #[cfg(feature = "models")]
 pub use ensemble::{Ensemble, Pass, Settings};
@@ -98,6 +102,20 @@ pub trait Detector: Send {
     /// # Errors
     /// Any error covers nothing, so nothing is released by this attempt. Never return an empty list instead.
     fn detect(&mut self, view: &View<'_>) -> Result<Vec<Detection>>;
+
+    /// Looks at a frame on loan. A detector that examines only a part of each picture does so here, and says which
+    /// ([`DetectJob::examined_only`]); every other one need not care.
+    ///
+    /// # Errors
+    /// As [`Detector::detect`].
+    fn look(&mut self, job: &mut DetectJob) -> Result<Vec<Detection>> {
+        self.detect(&job.view())
+    }
+
+    /// Whether [`Detector::look`] examines parts. Then a policy without motion cover is refused.
+    fn looks_in_parts(&self) -> bool {
+        false
+    }
 
     /// Takes back the memory of a list that [`detect`](Detector::detect) returned, empty. One that fills it again next time
     /// asks for no memory in the steady state; one that does not may ignore it.

@@ -19,6 +19,7 @@ pub(crate) use pool::Spare;
 pub use view::{View, ViewMut};
 
 use crate::geometry::PixelRect;
+use crate::motion::Moved;
 use crate::redact::{self, Mosaics};
 use crate::time::Timestamp;
 use crate::track::Cover;
@@ -51,6 +52,8 @@ pub struct RawFrame {
 pub struct DetectJob {
     frame: RawFrame,
     ticket: Arc<()>,
+    moved: Moved,
+    examined: Option<PixelRect>,
 }
 
 /// A frame that may be seen. It has no public constructor (I1).
@@ -97,7 +100,12 @@ impl RawFrame {
 
     /// Lends the pixels to a detector.
     pub(crate) fn lend(self, ticket: Arc<()>) -> DetectJob {
-        DetectJob { frame: self, ticket }
+        DetectJob { frame: self, ticket, moved: Moved::default(), examined: None }
+    }
+
+    /// Shows the pixels to the engine itself, which sums them up (`motion`).
+    pub(crate) fn look(&self, look: impl FnOnce(View<'_>)) {
+        look(self.lease.view());
     }
 
     /// Gives up the picture and keeps the scrubbed buffer in reserve.
@@ -117,9 +125,27 @@ impl DetectJob {
         self.frame.meta
     }
 
-    /// Ends the loan. `None` when it was made by another engine: the frame is scrubbed.
-    pub(crate) fn end(self, ticket: &Arc<()>) -> Option<RawFrame> {
-        Arc::ptr_eq(&self.ticket, ticket).then_some(self.frame)
+    /// The share of an area, in luma pixels of the stored picture, that changed since a detector last examined it: 0 to 1.
+    /// 1 as long as nothing is known of it, as without [`PolicyBuilder::motion_cover`](crate::PolicyBuilder::motion_cover).
+    pub fn moved(&self, area: PixelRect) -> f32 {
+        self.moved.share(area)
+    }
+
+    /// Says that only this part of the picture was examined: whatever touches it was looked for. Without a word all of it
+    /// was. What lies elsewhere stays covered from when it changes until it is examined, so the policy must have
+    /// [`motion_cover`](crate::PolicyBuilder::motion_cover); under another one a part covers nothing.
+    pub fn examined_only(&mut self, part: PixelRect) {
+        self.examined = Some(part);
+    }
+
+    pub(crate) fn with_moved(self, moved: Moved) -> DetectJob {
+        DetectJob { moved, ..self }
+    }
+
+    /// Ends the loan: the frame, what was said to be examined, and the marks. `None` when the loan was made by another
+    /// engine: the frame is scrubbed.
+    pub(crate) fn end(self, ticket: &Arc<()>) -> Option<(RawFrame, Option<PixelRect>, Moved)> {
+        Arc::ptr_eq(&self.ticket, ticket).then_some((self.frame, self.examined, self.moved))
     }
 }
 

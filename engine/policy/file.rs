@@ -35,6 +35,8 @@ pub struct PolicyFile {
     pub grow: Option<f32>,
     pub hold: Option<Duration>,
     pub speed: Option<f32>,
+    pub motion_cover: Option<bool>,
+    pub tiles: Option<bool>,
     pub detect_every: Option<u32>,
     pub backend: Option<BackendChoice>,
     pub threads: Option<u32>,
@@ -44,6 +46,8 @@ pub struct PolicyFile {
     pub max_gap: Option<Duration>,
     pub max_exposure: Option<Duration>,
     pub ladder: Option<Vec<Preset>>,
+    /// Zero stands for `"off"`.
+    pub self_test: Option<Duration>,
     /// The zones, disabled ones too, in the order of the file.
     pub zones: Vec<ZoneEntry>,
 }
@@ -153,6 +157,8 @@ impl PolicyFile {
             "grow" => self.grow = Some(value.place(grow(value.number()? as f32))?),
             "hold" => self.hold = Some(value.place(time("hold", value.time()?))?),
             "speed" => self.speed = Some(value.place(speed(value.number()? as f32))?),
+            "motion_cover" => self.motion_cover = Some(value.switch()?),
+            "tiles" => self.tiles = Some(value.switch()?),
             "detect_every" => self.detect_every = Some(value.place(detect_every(value.whole()?))?),
             "backend" => self.backend = Some(value.choice()?),
             "threads" => self.threads = Some(value.place(threads(value.whole()?))?),
@@ -161,6 +167,11 @@ impl PolicyFile {
             "on_deadline" => self.on_deadline = Some(value.choice()?),
             "max_gap" => self.max_gap = Some(value.place(time("max_gap", value.time()?))?),
             "max_exposure" => self.max_exposure = Some(value.place(time("max_exposure", value.time()?))?),
+            "self_test" => {
+                let off = value.text().is_ok_and(|text| text == "off");
+                let every = if off { Duration::ZERO } else { value.place(time(name, value.time()?))? };
+                self.self_test = Some(every);
+            }
             "ladder" => {
                 self.ladder = Some(value.list()?.map(|rung| rung.choice()).collect::<Result<_, _>>()?)
             }
@@ -202,11 +213,16 @@ impl PolicyFile {
         ] {
             value.map_or(Ok(Duration::ZERO), |t| time(name, t))?;
         }
+        let self_test = self.self_test.filter(|every| !every.is_zero());
+        self_test.map_or(Ok(Duration::ZERO), |t| time("self_test", t))?;
         if let (Some(gap), Some(most)) = (self.max_gap, self.max_exposure)
             && gap > most
         {
             let what = format!("max_gap = {gap:?} above max_exposure = {most:?}");
             return Err(PolicyError::Range { what, why: "lower max_gap, or raise max_exposure" });
+        }
+        if self.tiles == Some(true) && self.motion_cover == Some(false) {
+            return Err(PolicyError::PartsUncovered);
         }
         let mut above = self.preset.unwrap_or(Preset::Balanced);
         for &rung in self.ladder.iter().flatten() {
@@ -247,6 +263,8 @@ impl PolicyFile {
         put("grow", number(self.grow));
         put("hold", time(self.hold));
         put("speed", number(self.speed));
+        put("motion_cover", self.motion_cover.map(Into::into));
+        put("tiles", self.tiles.map(Into::into));
         put("detect_every", self.detect_every.map(|n| i64::from(n).into()));
         put("backend", self.backend.map(|b| word(b.as_str())));
         put("threads", self.threads.map(|n| i64::from(n).into()));
@@ -261,6 +279,8 @@ impl PolicyFile {
         put("max_exposure", time(self.max_exposure));
         let rungs = |ladder: &Vec<Preset>| ladder.iter().map(|p| word(p.as_str())).collect::<Vec<_>>().into();
         put("ladder", self.ladder.as_ref().map(rungs));
+        let off = |every: Duration| if every.is_zero() { Some(word("off")) } else { time(Some(every)) };
+        put("self_test", self.self_test.and_then(off));
         let zones: Vec<toml::Value> = self.zones.iter().map(|z| z.to_table().into()).collect();
         put("zone", (!zones.is_empty()).then(|| zones.into()));
         table.to_string()
@@ -272,6 +292,12 @@ impl PolicyFile {
             Class::Face => self.faces.unwrap_or(StyleName::Fill),
             Class::Person => self.persons.unwrap_or(StyleName::Off),
         }
+    }
+
+    /// Whether what moves is covered: the file's word, else with the preset careful and with tiles.
+    pub fn covers_motion(&self) -> bool {
+        let usual = self.preset == Some(Preset::Careful) || self.tiles == Some(true);
+        self.motion_cover.unwrap_or(usual)
     }
 
     /// The engine's policy for recorded clips and stills: everything but the keys that are for live pictures.
@@ -296,8 +322,14 @@ impl PolicyFile {
         let policy = &mut builder.policy;
         set(&mut policy.hold, self.hold);
         set(&mut policy.speed, self.speed);
+        policy.motion_cover = self.motion_cover.unwrap_or(policy.motion_cover || self.covers_motion());
         set(&mut policy.obscure_color, self.color);
         Ok(builder)
+    }
+
+    /// How often the file asks for a self-test: five minutes where it says nothing.
+    pub(super) fn self_test_every(&self) -> Option<Duration> {
+        Some(self.self_test.unwrap_or(Duration::from_secs(300))).filter(|every| !every.is_zero())
     }
 
     /// Adds the keys for live pictures. Without a `max_gap` of its own, the builder's is lowered to `max_exposure`;
@@ -309,6 +341,7 @@ impl PolicyFile {
         policy.max_gap = policy.max_gap.min(self.max_exposure.unwrap_or(Duration::MAX));
         policy.deadline = self.deadline.or(policy.deadline);
         set(&mut policy.on_deadline, self.on_deadline);
+        policy.self_test = self.self_test_every();
         builder
     }
 }

@@ -139,6 +139,20 @@ pub const KEYS: &[Key] = &[
         "fastest motion covered for a face that only one of two detections saw, in box widths per second",
     ),
     key(
+        "motion_cover",
+        SWITCH,
+        "true with the preset careful and with tiles, else false",
+        Direction::StrongerWhenTrue,
+        "cover what changed since a detector last looked at it, until it has been examined",
+    ),
+    key(
+        "tiles",
+        SWITCH,
+        "false",
+        Direction::Frozen,
+        "look for faces at one part of each picture at full resolution, in turn, what moved first; needs motion_cover",
+    ),
+    key(
         "detect_every",
         "a whole number from 1 to 30",
         "the preset's own",
@@ -194,6 +208,13 @@ pub const KEYS: &[Key] = &[
         "[]",
         Direction::StrongerWhenShorter,
         "live: weaker presets to fall back to when the detector is too slow, instead of obscuring",
+    ),
+    key(
+        "self_test",
+        "\"off\", or a time from 1 s to 3600 s, such as \"300s\"",
+        "\"300s\"",
+        Direction::Frozen,
+        "live: how often a known person is shown to the detector; not found, everything is obscured",
     ),
     key("zone", "[[zone]] tables, at most 64", "[]", Direction::AddOnly, "areas hidden in every frame"),
     key(

@@ -81,6 +81,9 @@ pub(super) fn time(name: &str, t: Duration) -> Result<Duration, PolicyError> {
     match name {
         "hold" | "look_ahead" if t > Duration::from_secs(10) => range(what(), "use at most 10 s"),
         "hold" | "look_ahead" => Ok(t),
+        "self_test" if !(1..=3600).contains(&t.as_secs()) || t > Duration::from_secs(3600) => {
+            range(what(), "use 1 s to 3600 s, or \"off\"")
+        }
         _ if t.is_zero() => range(what(), "use more than 0"),
         "deadline" if t > Duration::from_secs(60) => range(what(), "use at most 60 s"),
         "max_gap" | "max_exposure" if t > Duration::from_secs(10) => {

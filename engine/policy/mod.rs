@@ -170,6 +170,12 @@ pub enum PolicyError {
         /// What is wrong and what to do.
         why: String,
     },
+    /// The detector looks at a part of each picture, and nothing covers what moves elsewhere.
+    #[error(
+        "tiles without motion cover are refused: whoever comes into a tile that is not looked at would be seen; \
+         set motion_cover = true"
+    )]
+    PartsUncovered,
     /// A class that no detector offers.
     #[error("the policy hides {0}s, but no loaded model finds {0}s: load one that does, or turn {0}s off")]
     NoDetector(Class),
@@ -208,7 +214,9 @@ pub struct Policy {
     deadline: Option<Duration>,
     on_deadline: OnDeadline,
     obscure_color: Color,
+    motion_cover: bool,
     export_regions: bool,
+    self_test: Option<Duration>,
 }
 
 impl Policy {
@@ -264,6 +272,14 @@ impl Policy {
     pub fn obscure_color(&self) -> Color {
         self.obscure_color
     }
+    /// Time between two self-tests of the detector in a live pipeline; `None` without them.
+    pub fn self_test(&self) -> Option<Duration> {
+        self.self_test
+    }
+    /// Whether what changed since a detector last looked is covered until it has been examined.
+    pub fn motion_cover(&self) -> bool {
+        self.motion_cover
+    }
     /// A builder that starts from this policy.
     pub fn to_builder(&self) -> PolicyBuilder {
         PolicyBuilder { policy: self.clone() }
@@ -276,7 +292,8 @@ impl Policy {
 
 /// Builds a [`Policy`].
 ///
-/// Defaults: hold 1 s, look-ahead 0, speed 4 box widths per second, largest gap 500 ms, no deadline, obscure in black.
+/// Defaults: hold 1 s, look-ahead 0, speed 4 box widths per second, largest gap 500 ms, no deadline, obscure in black, no
+/// self-test.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct PolicyBuilder {
@@ -297,7 +314,9 @@ impl Default for PolicyBuilder {
                 deadline: None,
                 on_deadline: OnDeadline::Obscure,
                 obscure_color: Color::BLACK,
+                motion_cover: false,
                 export_regions: false,
+                self_test: None,
             },
         }
     }
@@ -363,6 +382,20 @@ impl PolicyBuilder {
         self.policy.obscure_color = color;
         self
     }
+    /// Tests the detector in a live pipeline, at the start and then so often (1 s to 1 h): a known person must be found and
+    /// nothing where nobody is, or everything is obscured until that is so. A detector that cannot find a person in a grey
+    /// picture, such as one for other sensors, needs another way to be watched: leave it off.
+    pub fn self_test(mut self, every: Option<Duration>) -> Self {
+        self.policy.self_test = every;
+        self
+    }
+    /// Covers blocks of 16 by 16 pixels that changed since a detector last looked at them, until it has examined them: so
+    /// somebody who comes and goes between two detections is hidden too. Needed by detectors that look at a part of each
+    /// picture. Filled in the colour of obscured frames.
+    pub fn motion_cover(mut self, cover: bool) -> Self {
+        self.policy.motion_cover = cover;
+        self
+    }
     /// Lets redacted frames tell where they were hidden ([`RedactedFrame::regions`](crate::RedactedFrame::regions)).
     pub fn export_regions(mut self, export: bool) -> Self {
         self.policy.export_regions = export;
@@ -414,6 +447,12 @@ impl PolicyBuilder {
             100.0,
             "use more than 0, up to 100",
         )?;
+        if let Some(every) = p.self_test
+            && !(Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&every)
+        {
+            let what = format!("self_test = {every:?}");
+            return Err(PolicyError::Range { what, why: "use 1 s to 1 h, or none" });
+        }
         if let Some(d) = p.deadline
             && d <= p.look_ahead
         {

@@ -169,6 +169,8 @@ fn value(file: &PolicyFile, key: &str, side: Side) -> Option<Value> {
         }
         "hold" => time(file.hold.unwrap_or(usual.hold)),
         "speed" => Value::Number(f64::from(file.speed.unwrap_or(usual.speed))),
+        "motion_cover" => Value::Switch(file.covers_motion()),
+        "tiles" => Value::Switch(file.tiles.unwrap_or(false)),
         "detect_every" => Value::Number(f64::from(file.detect_every.unwrap_or(settings.detect_every))),
         "backend" => Value::Word(file.backend.unwrap_or_default().as_str()),
         "threads" => file.threads.map_or(Value::Word("all"), |n| Value::Number(f64::from(n))),
@@ -183,6 +185,7 @@ fn value(file: &PolicyFile, key: &str, side: Side) -> Option<Value> {
         }
         "max_exposure" => Value::Time(file.max_exposure),
         "ladder" => Value::Words(file.ladder.iter().flatten().map(|p| p.as_str()).collect()),
+        "self_test" => Value::Time(file.self_test_every()),
         _ => return None,
     })
 }

@@ -12,8 +12,6 @@ use crate::geometry::PixelRect;
 use crate::policy::{Color, Style};
 use crate::time::Timestamp;
 use crate::track::Cover;
-#[allow(unused_imports, reason = "for the motion map")]
-pub(crate) use kernels::{COLUMN, MOST_ROWS, column_sums};
 pub(crate) use kernels::{Kernels, kernels};
 
 /// Where something is hidden, in luma pixels of the stored picture.
@@ -59,6 +57,10 @@ pub(crate) fn hide(view: &mut ViewMut<'_>, cover: &Cover, mosaics: &mut Mosaics,
         for (mask, key) in cover.masks().filter(|(m, _)| m.style.weakness() == weakness) {
             hide_shape(k, view, &Shape::Mask(mask), mask.style, key, mosaics, now);
         }
+    }
+    // Nobody knows what is there, so nothing of it is kept, whatever the styles are.
+    for area in cover.motion() {
+        fill(k, view, &Shape::Rect(*area), cover.obscure_color());
     }
 }
 

@@ -1,10 +1,14 @@
 //! Where redacted frames go. An integrator's own target implements [`FrameSink`]; it cannot take a raw frame.
 
+#[cfg(feature = "ring")]
+mod ring;
 #[cfg(feature = "v4l2")]
 mod v4l2_output;
 mod y4m;
 mod yuv420;
 
+#[cfg(feature = "ring")]
+pub use ring::RingSink;
 #[cfg(feature = "v4l2")]
 pub use v4l2_output::{V4l2Output, V4l2OutputCounters};
 pub use y4m::Y4mSink;

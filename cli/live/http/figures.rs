@@ -8,19 +8,15 @@ use serde_json::{Value, json};
 
 use crate::live::control::{Control, describe};
 
-const STATES: [State; 6] =
-    [State::Starting, State::Covered, State::Degraded, State::Privacy, State::NoCamera, State::Stopped];
-
-fn word(state: State) -> &'static str {
-    match state {
-        State::Starting => "starting",
-        State::Covered => "covered",
-        State::Degraded => "degraded",
-        State::Privacy => "privacy",
-        State::NoCamera => "no_camera",
-        _ => "stopped",
-    }
-}
+const STATES: [State; 7] = [
+    State::Starting,
+    State::Covered,
+    State::Degraded,
+    State::Privacy,
+    State::SelfTestFailed,
+    State::NoCamera,
+    State::Stopped,
+];
 
 /// Whether frames leave as they should, and the state in words.
 pub fn health(status: &Status) -> (bool, String) {
@@ -33,7 +29,7 @@ pub fn status(control: &Control, changeable: bool) -> Value {
     let (width, height) = control.stream().format.upright_size();
     let ms = |time: std::time::Duration| (time.as_secs_f64() * 1e4).round() / 10.0;
     json!({
-        "state": word(status.state),
+        "state": status.state.name(),
         "text": describe(&status),
         "privacy": control.privacy(),
         "changeable": changeable,
@@ -67,8 +63,15 @@ pub fn metrics(control: &Control, streams: usize) -> String {
     );
     text.counter("targets_lost_total", "Targets that ended with an error.", one(status.targets_lost));
 
-    let states = STATES.map(|state| (word(state), u8::from(state == status.state)));
+    let states = STATES.map(|state| (state.name(), u8::from(state == status.state)));
     text.gauge("state", "1 for what the picture shows now.", by("state", states));
+    let tests = [("passed", status.self_tests_passed), ("failed", status.self_tests_failed)];
+    text.counter("self_tests_total", "Self-tests of the detector by result.", by("result", tests));
+    if let Some((errors, trouble)) = control.evidence_figures() {
+        text.counter("evidence_errors_total", "Attempts to write the evidence log that failed.", one(errors));
+        let help = "1 while the evidence log cannot be written.";
+        text.gauge("evidence_unwritable", help, one(u8::from(trouble)));
+    }
     text.gauge("privacy_mode", "1 while privacy mode is on.", one(u8::from(control.privacy())));
     text.gauge("ladder_level", "Rung of the ladder in use; 0 is the detector itself.", one(status.level));
     let exposure = "Longest time between detections whose frames may leave covered.";

@@ -5,7 +5,7 @@ const $ = (id) => document.getElementById(id);
 
 const WORDS = {
   starting: "starting", covered: "covered", degraded: "degraded", privacy: "privacy mode",
-  no_camera: "no camera", stopped: "stopped", lost: "no connection",
+  self_test_failed: "self-test failed", no_camera: "no camera", stopped: "stopped", lost: "no connection",
 };
 const LOST = { state: "lost", text: "no connection: milkglass does not answer" };
 const EVERY = 400;

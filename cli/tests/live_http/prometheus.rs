@@ -65,7 +65,7 @@ fn metrics_are_what_prometheus_reads_and_what_happens() {
         assert!(!values.is_empty(), "{family} has no value");
     }
     let states = &all["milkglass_state"].1;
-    assert_eq!(states.len(), 6);
+    assert_eq!(states.len(), 7);
     assert_eq!(states.values().sum::<f64>(), 1.0, "{states:?}");
     assert_eq!(states["state=\"covered\""], 1.0, "{states:?}");
     assert_eq!(value("worst_case_exposure_seconds", ""), 0.3);

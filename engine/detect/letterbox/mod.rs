@@ -109,15 +109,11 @@ impl Letterbox {
         Letterbox { format, part, content, tensor, layers, line, sums, turned, values, set }
     }
 
-    /// True when this is what [`Letterbox::new`] would make again.
-    pub fn fits(&self, format: &FrameFormat, long_side: u32) -> bool {
-        let (w, h) = format.upright_size();
-        self.shows(format, PixelRect::whole(w, h), scaled((w, h), long_side))
-    }
-
-    /// True when this is what [`Letterbox::of_part`] would make again.
-    pub fn shows(&self, format: &FrameFormat, part: PixelRect, content: (u32, u32)) -> bool {
-        self.format == *format && self.part == part && self.content == content
+    /// Leaves its tensor's memory to a letterbox of another part with the same content, and has none itself until it is
+    /// left one again.
+    pub fn leave_tensor(&mut self, to: &mut Letterbox) {
+        debug_assert_eq!(self.content, to.content);
+        to.values = std::mem::take(&mut self.values);
     }
 
     /// The tensor as left by [`Letterbox::load`]: 1, 3, height, width.

@@ -227,8 +227,14 @@ fn a_tile_is_the_part_of_the_picture_that_it_names() {
         let (pool, input) = (FramePool::new(format, 1), input(ChannelOrder::Rgb));
         let part = PixelRect { x0: 7, y0: 12, x1: 50, y1: 55 };
         let mut tile = Letterbox::of_part(&format, part, (43, 43), &input);
-        assert!(tile.shows(&format, part, (43, 43)) && !tile.fits(&format, 43));
-        tile.load(&frame(&pool, &luma).lend(std::sync::Arc::default()).view(), &input);
+        let job = frame(&pool, &luma).lend(std::sync::Arc::default());
+        // What another tile left in the tensor is gone.
+        let other = PixelRect { x0: 0, y0: 0, x1: 43, y1: 43 };
+        let mut other = Letterbox::of_part(&format, other, (43, 43), &input);
+        other.load(&job.view(), &input);
+        other.leave_tensor(&mut tile);
+        assert!(other.tensor().is_none());
+        tile.load(&job.view(), &input);
         let tensor = tile.tensor().unwrap();
         for (u, v) in (0..43).flat_map(|u| (0..43).map(move |v| (u, v))) {
             let r = tile.to_frame(u as f32, v as f32, u as f32 + 1.0, v as f32 + 1.0).unwrap();

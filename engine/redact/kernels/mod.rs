@@ -20,7 +20,8 @@ pub(crate) struct Kernels {
     pub fill: fn(&mut [u8], &[u8]),
     /// Mixes two rows into a third: `blend(to, upper, lower, t)`, where `t` of [`WHOLE`] are the lower one's part.
     pub blend: fn(&mut [u8], &[u8], &[u8], u8),
-    /// Adds up blocks of [`COLUMN`] bytes side by side: `column_sums(rows, stride, sums)`. See [`column_sums`].
+    /// Adds up blocks of [`COLUMN`] bytes side by side, as high as there are rows, at most [`MOST_ROWS`]:
+    /// `column_sums(rows, stride, sums)`. The last row may have fewer bytes than `stride`, but `COLUMN * sums.len()`.
     pub column_sums: fn(&[u8], usize, &mut [u32]),
     /// Every second byte, from the first: `evens(from, to)`, `to.len()` of them.
     pub evens: fn(&[u8], &mut [u8]),
@@ -96,13 +97,4 @@ impl Kernels {
 pub(crate) fn kernels() -> &'static Kernels {
     static KERNELS: OnceLock<&Kernels> = OnceLock::new();
     KERNELS.get_or_init(|| Kernels::of(InstructionSet::chosen()))
-}
-
-/// The sums of all bytes of blocks that lie side by side: [`COLUMN`] bytes wide, and as high as there are rows in `rows`, at
-/// most [`MOST_ROWS`]. A row has `stride` bytes, the last one perhaps fewer, but no fewer than `COLUMN * sums.len()`.
-/// What a pixel of 16 x 16 is to a camera's noise can be put together from them: two neighbours of a plane of luma, four of
-/// YUYV, six of RGB.
-#[allow(dead_code, reason = "for the motion map")]
-pub(crate) fn column_sums(rows: &[u8], stride: usize, sums: &mut [u32]) {
-    (kernels().column_sums)(rows, stride, sums);
 }

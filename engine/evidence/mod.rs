@@ -1,0 +1,350 @@
+//! A log that tells afterwards whether the camera redacted, and whether anybody changed what it says.
+//!
+//! One record a line, as JSON: frames per outcome every ten seconds, changes of state, hashes of policy, zones, models and
+//! runtime. Each record names the hash of the one before and is signed with the device's key, so a record that was edited,
+//! removed, moved or brought in is found by [`verify`](verify()). Lines taken off the end are found by a *checkpoint*: any line of the log
+//! that left the device before. No pixels, no coordinates, no counts of people.
+//!
+//! Like the engine, a log has no threads and no clock. It does write to a disk, and waits for it: call it from a thread that
+//! no frame waits for. When the disk fails, nothing else does: the trouble is told and counted, it is tried again, and a
+//! record says what is missing.
+
+mod files;
+mod record;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crate::error::{Error, Result};
+use crate::pipeline::{State, Status};
+use files::{Disk, Folder, Head};
+pub use record::{DeviceKey, DevicePublic, Frames, Gap, Identity, Opened, Record, What};
+use record::{NO_HASH, hash, hex, utc};
+pub use verify::{Finding, Note, Report, Tampering, read_folder, verify};
+
+/// The most changes of state that one record names.
+const MOST_CHANGES: usize = 16;
+/// A file is closed when it is as large as this share of the whole, within these bounds.
+const SHARE: u64 = 8;
+const SEGMENT_BYTES: (u64, u64) = (32 << 10, 4 << 20);
+
+/// When something is recorded.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// By the device's clock: what records tell.
+    pub wall: SystemTime,
+    /// Since the start, by a clock that is never set: what periods are measured by.
+    pub up: Duration,
+}
+
+/// How a log is kept.
+#[derive(Clone, Debug)]
+pub struct EvidenceSettings {
+    /// The folder of its files; the log has it for itself.
+    pub dir: PathBuf,
+    /// What signs the records.
+    pub key: DeviceKey,
+    /// What decides which pictures leave.
+    pub identity: Identity,
+    /// The most bytes that the files take together, at least [`EvidenceSettings::LEAST_BYTES`]; the oldest file goes.
+    pub max_bytes: u64,
+    /// Time between two records of frames.
+    pub period: Duration,
+    /// A checkpoint comes after so many other records.
+    pub checkpoint_every: u64,
+}
+
+impl EvidenceSettings {
+    /// The least bound on disk use.
+    pub const LEAST_BYTES: u64 = 256 << 10;
+
+    /// A record every ten seconds, a checkpoint every minute, 64 MiB.
+    pub fn new(dir: impl Into<PathBuf>, key: DeviceKey, identity: Identity) -> EvidenceSettings {
+        EvidenceSettings {
+            dir: dir.into(),
+            key,
+            identity,
+            max_bytes: 64 << 20,
+            period: Duration::from_secs(10),
+            checkpoint_every: 6,
+        }
+    }
+}
+
+/// A log being written.
+pub struct EvidenceLog {
+    settings: EvidenceSettings,
+    disk: Box<dyn Disk>,
+    /// Held as long as the log lives: two writers would break the chain.
+    _lock: File,
+    head: Option<Head>,
+    /// Size of the file being written; `None` when the next record needs a new one.
+    open: Option<u64>,
+    started: bool,
+    since_checkpoint: u64,
+    /// Figures at the end of the last period that was written.
+    told: Status,
+    told_at: Duration,
+    state: State,
+    changes: Vec<(u64, String)>,
+    more_changes: u64,
+    /// Settings that are in force and not yet told.
+    news: bool,
+    trouble: Option<Gap>,
+    tried_at: Duration,
+    errors: u64,
+}
+
+impl EvidenceLog {
+    /// Opens or continues the log in a folder, which is made if it is not there. Nothing is written yet.
+    ///
+    /// # Errors
+    /// [`Error::Evidence`]: the folder cannot be had, another program writes there, it holds a log of another key, or the bound
+    /// is too small.
+    pub fn open(settings: EvidenceSettings) -> Result<EvidenceLog> {
+        Self::on(settings, Box::new(Folder::default()))
+    }
+
+    fn on(settings: EvidenceSettings, disk: Box<dyn Disk>) -> Result<EvidenceLog> {
+        let dir = settings.dir.display();
+        let fails = |what: &str, e: &dyn std::fmt::Display| {
+            Error::Evidence(format!("the evidence folder {dir} {what}: {e}; nothing was started"))
+        };
+        if settings.max_bytes < EvidenceSettings::LEAST_BYTES {
+            return Err(fails("needs room", &"allow it at least 256 KiB"));
+        }
+        fs::create_dir_all(&settings.dir).map_err(|e| fails("cannot be made", &e))?;
+        let lock =
+            OpenOptions::new().write(true).create(true).truncate(false).open(settings.dir.join("lock"));
+        let lock = lock.map_err(|e| fails("cannot be written to", &e))?;
+        lock.try_lock()
+            .map_err(|_| fails("is in use", &"another program writes there; give each its own"))?;
+        let foreign = files::list(&settings.dir).and_then(|all| files::foreign(&all, &settings.key.public()));
+        // What cannot be read now is tried again later.
+        if foreign.is_ok_and(|foreign| foreign) {
+            return Err(fails("holds a log of another device key", &"give that key, or another folder"));
+        }
+        Ok(EvidenceLog {
+            settings,
+            disk,
+            _lock: lock,
+            head: None,
+            open: None,
+            started: false,
+            since_checkpoint: 0,
+            told: Status::default(),
+            told_at: Duration::ZERO,
+            state: State::default(),
+            changes: Vec::new(),
+            more_changes: 0,
+            news: false,
+            trouble: None,
+            tried_at: Duration::ZERO,
+            errors: 0,
+        })
+    }
+
+    /// Tells the log how it goes. Call it a few times a second: changes of state are noticed here, and a record is written
+    /// when a period is over. Waits for the disk then.
+    pub fn record(&mut self, status: &Status, now: Moment) {
+        if status.state != self.state {
+            self.state = status.state;
+            let at = now.up.saturating_sub(self.told_at).as_millis() as u64;
+            match self.changes.len() < MOST_CHANGES {
+                true => self.changes.push((at, status.state.name().into())),
+                false => self.more_changes += 1,
+            }
+        }
+        // Tried again no sooner than a period later when it failed.
+        let due = |since: Duration| now.up.saturating_sub(since) >= self.settings.period;
+        if !self.started && self.errors == 0 {
+            self.checkpoint(now);
+        } else if due(self.told_at) && (self.trouble.is_none() || due(self.tried_at)) {
+            self.attempt(now, |log| log.write_period(status, now));
+        }
+    }
+
+    /// Another policy is in force from here on; told with the next record.
+    pub fn set_identity(&mut self, identity: Identity) {
+        self.news |= identity != self.settings.identity;
+        self.settings.identity = identity;
+    }
+
+    /// Writes a checkpoint now and returns its line, to be sent off the device; `None` when it could not be written.
+    pub fn checkpoint(&mut self, now: Moment) -> Option<String> {
+        let mut line = None;
+        self.attempt(now, |log| {
+            line = Some(log.write(What::Checkpoint, now)?);
+            Ok(())
+        });
+        line
+    }
+
+    /// Writes the last figures, that the program ends, and a checkpoint, which is returned.
+    pub fn end(&mut self, status: &Status, now: Moment) -> Option<String> {
+        let mut line = None;
+        self.attempt(now, |log| {
+            log.write_period(status, now)?;
+            log.write(What::End, now)?;
+            line = Some(log.write(What::Checkpoint, now)?);
+            Ok(())
+        });
+        line
+    }
+
+    /// Attempts that failed.
+    pub fn errors(&self) -> u64 {
+        self.errors
+    }
+
+    /// Why nothing can be written at the moment; `None` when it can.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_ref().map(|gap| gap.reason.as_str())
+    }
+
+    /// Does something with the disk. A failure is told, and nothing else happens.
+    fn attempt(&mut self, now: Moment, work: impl FnOnce(&mut Self) -> io::Result<()>) {
+        self.tried_at = now.up;
+        if let Err(e) = work(self) {
+            self.errors += 1;
+            // Whatever of the line is in the file, nothing is appended to it any more.
+            self.open = None;
+            match &mut self.trouble {
+                Some(gap) => gap.failures += 1,
+                None => {
+                    log::error!(
+                        "the evidence log cannot be written: {e}; redaction goes on, the log will have a gap"
+                    );
+                    self.trouble = Some(Gap { since: utc(now.wall), failures: 1, reason: e.to_string() });
+                }
+            }
+        }
+    }
+
+    fn write_period(&mut self, status: &Status, now: Moment) -> io::Result<()> {
+        let (stats, told) = (&status.stats, &self.told);
+        let frames = Frames {
+            ms: now.up.saturating_sub(self.told_at).as_millis() as u64,
+            received: stats.pushed.saturating_sub(told.stats.pushed),
+            covered: stats.covered.saturating_sub(told.stats.covered),
+            obscured: stats.obscured.saturating_sub(told.stats.obscured),
+            dropped: stats.dropped.saturating_sub(told.stats.dropped),
+            skipped: status.skipped.saturating_sub(told.skipped),
+            self_tests: [
+                status.self_tests_passed.saturating_sub(told.self_tests_passed),
+                status.self_tests_failed.saturating_sub(told.self_tests_failed),
+            ],
+            state: status.state.name().into(),
+            changes: self.changes.clone(),
+            more_changes: self.more_changes,
+        };
+        self.write(What::Frames(frames), now)?;
+        (self.told, self.told_at) = (*status, now.up);
+        (self.changes, self.more_changes) = (Vec::new(), 0);
+        if self.since_checkpoint >= self.settings.checkpoint_every {
+            self.write(What::Checkpoint, now)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a record, after what has to come before it.
+    fn write(&mut self, what: What, now: Moment) -> io::Result<String> {
+        let (least, most) = SEGMENT_BYTES;
+        let full = (self.settings.max_bytes / SHARE).clamp(least, most);
+        if self.open.is_some_and(|size| size >= full) {
+            self.append(What::Checkpoint, now)?;
+            self.open = None;
+        }
+        if self.open.is_none() {
+            self.begin_file(full, now)?;
+        }
+        if let Some(gap) = self.trouble.clone() {
+            self.append(What::Gap(gap), now)?;
+            log::info!("the evidence log can be written again");
+            self.trouble = None;
+        }
+        if self.news {
+            self.append(What::Settings(self.settings.identity.clone()), now)?;
+            self.news = false;
+        }
+        self.append(what, now)
+    }
+
+    /// Begins the next file where the chain on the disk has got to, and deletes what is too much.
+    fn begin_file(&mut self, room: u64, now: Moment) -> io::Result<()> {
+        let EvidenceSettings { dir, key, max_bytes, identity, .. } = &self.settings;
+        let segments = files::list(dir)?;
+        let (on_disk, cut) = files::last(&segments, &key.public())?;
+        // A record can be whole on the disk though writing it failed. One that has gone from the disk was still written.
+        self.head = on_disk.into_iter().chain(self.head).max_by_key(|head| head.n);
+        let (too_much, first) = files::over(&segments, *max_bytes, room, &key.public());
+        let next = self.head.map_or(0, |head| head.n + 1);
+        let opened = Opened { first: first.unwrap_or(next), cut, identity: identity.clone() };
+        let path = dir.join(files::name(segments.last().map_or(0, |s| s.index + 1)));
+        self.disk.create(&path)?;
+        self.open = Some(0);
+        let what = if self.started { What::Continues(opened) } else { What::Start(opened) };
+        if let Err(e) = self.append(what, now) {
+            // Without its first record it says nothing; a disk that is full would fill with such files.
+            let _ = fs::remove_file(&path);
+            return Err(e);
+        }
+        (self.started, self.news) = (true, false);
+        for path in too_much {
+            if let Err(e) = fs::remove_file(&path) {
+                self.errors += 1;
+                log::warn!("the oldest evidence file {} cannot be deleted: {e}", path.display());
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, what: What, now: Moment) -> io::Result<String> {
+        let checkpoint = matches!(what, What::Checkpoint);
+        let record = Record {
+            n: self.head.map_or(0, |head| head.n + 1),
+            time: utc(now.wall),
+            what,
+            prev: hex(&self.head.map_or(NO_HASH, |head| head.hash)),
+            key: self.settings.key.public().to_string(),
+        };
+        let mut line = record.sign(&self.settings.key)?;
+        self.disk.append(&line)?;
+        self.open = self.open.map(|size| size + line.len() as u64);
+        line.pop();
+        self.head = Some(Head { n: record.n, hash: hash(&line) });
+        self.since_checkpoint = if checkpoint { 0 } else { self.since_checkpoint + 1 };
+        String::from_utf8(line).map_err(io::Error::other)
+    }
+}
+
+/// Reads the device's key, or makes one that only its owner may read when `path` does not exist.
+///
+/// # Errors
+/// [`Error::Evidence`]: it cannot be read or made, or is no key.
+pub fn device_key(path: &Path) -> Result<DeviceKey> {
+    let shown = path.display();
+    let fails = |what: &str| Error::Evidence(format!("the device key {shown} {what}"));
+    match fs::read_to_string(path) {
+        Ok(text) => DeviceKey::parse(&text)
+            .ok_or_else(|| fails("is no key: 64 hexadecimal digits, as `milkglass log keygen` writes them")),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let make = || {
+                let key = DeviceKey::generate()?;
+                path.parent().map_or(Ok(()), fs::create_dir_all)?;
+                let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+                file.write_all(key.to_text().as_bytes())?;
+                file.sync_all()?;
+                Ok(key)
+            };
+            make().map_err(|e: io::Error| fails(&format!("cannot be made: {e}")))
+        }
+        Err(e) => Err(fails(&format!("cannot be read: {e}"))),
+    }
+}

@@ -1,0 +1,324 @@
+//! One record of the log: what it says, how it is written as a line, chained and signed.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// What the signature is over begins with this, so that it can never be taken for one of something else.
+const PURPOSE: &[u8] = b"milkglass evidence, version 1\n";
+/// Between what is signed and the signature.
+const SIGNED: &str = ",\"sig\":\"";
+/// The longest line that is looked at.
+pub(super) const MAX_LINE: usize = 16 << 10;
+/// What the first record of a log names as the hash of the one before.
+pub(super) const NO_HASH: [u8; 32] = [0; 32];
+
+/// The device's public key: 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct DevicePublic(VerifyingKey);
+
+impl DevicePublic {
+    /// From 64 hexadecimal digits; `None` when they are no Ed25519 public key, or a weak one.
+    pub fn parse(text: &str) -> Option<DevicePublic> {
+        let key = VerifyingKey::from_bytes(&unhex(text.trim())?).ok()?;
+        // A key of small order would accept signatures of anybody.
+        (!key.is_weak()).then_some(DevicePublic(key))
+    }
+}
+
+impl fmt::Display for DevicePublic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(self.0.as_bytes()))
+    }
+}
+
+impl fmt::Debug for DevicePublic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The device's secret key. `Debug` says nothing of it; it is wiped when dropped.
+#[derive(Clone)]
+pub struct DeviceKey(SigningKey);
+
+impl fmt::Debug for DeviceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DeviceKey")
+    }
+}
+
+impl DeviceKey {
+    /// A new key, from the kernel's random numbers.
+    ///
+    /// # Errors
+    /// They cannot be had.
+    pub fn generate() -> io::Result<DeviceKey> {
+        let mut seed = [0; 32];
+        File::open("/dev/urandom")?.read_exact(&mut seed)?;
+        Ok(DeviceKey(SigningKey::from_bytes(&seed)))
+    }
+
+    /// From the text of a key file, 64 hexadecimal digits; `None` when it is something else.
+    pub fn parse(text: &str) -> Option<DeviceKey> {
+        Some(DeviceKey(SigningKey::from_bytes(&unhex(text.trim())?)))
+    }
+
+    /// The text of a key file. Whoever has it can write a log that verifies.
+    pub fn to_text(&self) -> String {
+        hex(self.0.as_bytes()) + "\n"
+    }
+
+    /// The public key that belongs to it.
+    pub fn public(&self) -> DevicePublic {
+        DevicePublic(self.0.verifying_key())
+    }
+}
+
+/// What decides which pictures leave: hashes alone, in hexadecimal.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// Name and version of the program.
+    pub program: String,
+    /// Hash of the policy in force, defaults and flags included.
+    pub policy: String,
+    /// Hash of its zones.
+    pub zones: String,
+    /// Hash of each model file, by name.
+    pub models: BTreeMap<String, String>,
+    /// Hash of the inference runtime's library, or the runtime's name where it is part of the program.
+    pub runtime: String,
+}
+
+/// How a file of the log begins.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Opened {
+    /// The oldest record that the device still has; older ones fell to the limit on disk use.
+    pub first: u64,
+    /// The file before ends in half a record: the power failed while it was written, or the disk was full.
+    pub cut: bool,
+    /// What decides which pictures leave.
+    pub identity: Identity,
+}
+
+/// Frames of one period, by outcome: counts of frames, never of people.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Frames {
+    /// Length of the period, in milliseconds.
+    pub ms: u64,
+    /// Frames that came from the source.
+    pub received: u64,
+    /// Frames that left covered.
+    pub covered: u64,
+    /// Frames that left obscured whole.
+    pub obscured: u64,
+    /// Frames discarded at their deadline.
+    pub dropped: u64,
+    /// Pictures that the source had to skip.
+    pub skipped: u64,
+    /// Self-tests that passed and failed.
+    pub self_tests: [u64; 2],
+    /// The state at the end of the period.
+    pub state: String,
+    /// Changes of state in the period: milliseconds from its beginning, and the new state.
+    pub changes: Vec<(u64, String)>,
+    /// Changes beyond the most that one record names.
+    pub more_changes: u64,
+}
+
+/// A time in which the log could not be written. Frames went on being redacted, and are counted in the next period.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gap {
+    /// When the first record could not be written, UTC.
+    pub since: String,
+    /// Attempts that failed.
+    pub failures: u64,
+    /// Why the first did, in the system's words.
+    pub reason: String,
+}
+
+/// What a record tells.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum What {
+    /// The program was started. The first record of a file.
+    Start(Opened),
+    /// The log goes on in a new file. The first record of a file.
+    Continues(Opened),
+    /// Frames of one period.
+    Frames(Frames),
+    /// Another policy is in force.
+    Settings(Identity),
+    /// The log could not be written for a while.
+    Gap(Gap),
+    /// A line to send off the device: alone it proves everything up to here.
+    Checkpoint,
+    /// The program ended in order.
+    End,
+}
+
+impl What {
+    pub(super) fn opens(&self) -> Option<&Opened> {
+        match self {
+            What::Start(opened) | What::Continues(opened) => Some(opened),
+            _ => None,
+        }
+    }
+}
+
+/// One line of the log, without its signature.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// Running number; never starts again as long as the log is there.
+    pub n: u64,
+    /// When it was written, UTC, by the device's clock.
+    pub time: String,
+    /// What it tells.
+    pub what: What,
+    /// SHA-256 of the line before, in hexadecimal; zeros for the first.
+    pub prev: String,
+    /// The device's public key.
+    pub key: String,
+}
+
+/// Why a line is no record of this log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoRecord {
+    /// It is no record at all, or its signature does not fit what it says.
+    Altered,
+    /// A record of another device.
+    Foreign,
+}
+
+impl Record {
+    /// The line with its signature, newline included.
+    pub(super) fn sign(&self, key: &DeviceKey) -> io::Result<Vec<u8>> {
+        let mut line = serde_json::to_vec(self)?;
+        line.pop();
+        let signature = key.0.sign(&[PURPOSE, &line].concat());
+        line.extend_from_slice(SIGNED.as_bytes());
+        line.extend_from_slice(hex(&signature.to_bytes()).as_bytes());
+        line.extend_from_slice(b"\"}\n");
+        Ok(line)
+    }
+
+    /// Reads a line without its newline and checks its signature. `key`: the only key accepted, else the record's own.
+    pub(super) fn parse(line: &[u8], key: Option<&DevicePublic>) -> Result<Record, NoRecord> {
+        let altered = NoRecord::Altered;
+        let text = std::str::from_utf8(line).map_err(|_| altered)?;
+        let (signed, rest) = text.rsplit_once(SIGNED).ok_or(altered)?;
+        let signature = rest.strip_suffix("\"}").and_then(unhex::<64>).ok_or(altered)?;
+        let record: Record = serde_json::from_str(&format!("{signed}}}")).map_err(|_| altered)?;
+        let own = DevicePublic::parse(&record.key).ok_or(altered)?;
+        let message = [PURPOSE, signed.as_bytes()].concat();
+        own.0.verify_strict(&message, &Signature::from_bytes(&signature)).map_err(|_| altered)?;
+        if key.is_some_and(|key| *key != own) { Err(NoRecord::Foreign) } else { Ok(record) }
+    }
+}
+
+/// The hash by which the next line names this one (without its newline).
+pub(super) fn hash(line: &[u8]) -> [u8; 32] {
+    Sha256::digest(line).into()
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut s, b| {
+        let _ = write!(s, "{b:02x}");
+        s
+    })
+}
+
+/// Lower-case digits alone: one way to write a thing.
+fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digit = |c: u8| match c {
+        b'0'..=b'9' => Some(c - b'0'),
+        b'a'..=b'f' => Some(c - b'a' + 10),
+        _ => None,
+    };
+    let mut bytes = [0; N];
+    if text.len() != 2 * N {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        *byte = (digit(pair[0])? << 4) | digit(pair[1])?;
+    }
+    Some(bytes)
+}
+
+/// A time as `2026-11-25T16:40:00Z`; before 1970 as its beginning.
+pub(super) fn utc(time: SystemTime) -> String {
+    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    // Years that begin in March, in eras of 400 years (days from 0000-03-01).
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, later) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let year = era * 400 + year + later;
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_709_251_199, "2024-02-29T23:59:59Z"),
+            (1_735_689_599, "2024-12-31T23:59:59Z"),
+            (1_795_625_461, "2026-11-25T16:51:01Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(utc(UNIX_EPOCH + Duration::from_secs(seconds)), text);
+        }
+        assert_eq!(utc(UNIX_EPOCH - Duration::from_secs(9)), "1970-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn a_line_verifies_as_written_and_in_no_other_way() {
+        let key = DeviceKey::parse(&"07".repeat(32)).expect("a key");
+        let record = Record {
+            n: 7,
+            time: utc(UNIX_EPOCH),
+            what: What::Gap(Gap {
+                since: utc(UNIX_EPOCH),
+                failures: 1,
+                reason: "a \",\"sig\":\" in it".into(),
+            }),
+            prev: hex(&NO_HASH),
+            key: key.public().to_string(),
+        };
+        let mut line = record.sign(&key).expect("signed");
+        assert_eq!(line.pop(), Some(b'\n'));
+        assert_eq!(Record::parse(&line, None), Ok(record));
+        let other = DeviceKey::parse(&"08".repeat(32)).expect("a key");
+        assert_eq!(Record::parse(&line, Some(&other.public())), Err(NoRecord::Foreign));
+        for at in 0..line.len() {
+            let mut changed = line.clone();
+            changed[at] ^= 1;
+            assert_eq!(Record::parse(&changed, None), Err(NoRecord::Altered), "byte {at}");
+            assert_eq!(Record::parse(&line[..at], None), Err(NoRecord::Altered), "cut to {at}");
+        }
+    }
+}

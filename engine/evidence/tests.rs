@@ -1,0 +1,136 @@
+//! A disk that fails: nothing else does, the trouble is counted, and the log says what is missing.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::UNIX_EPOCH;
+
+use super::*;
+
+/// A disk with room for so many bytes; what does not fit is written as far as it goes.
+struct Full {
+    folder: Folder,
+    path: PathBuf,
+    room: Arc<AtomicU64>,
+    /// Whether the last bytes reach the disk though the write is said to have failed.
+    lies: bool,
+}
+
+impl Disk for Full {
+    fn create(&mut self, path: &Path) -> io::Result<()> {
+        self.path = path.into();
+        self.folder.create(path)
+    }
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        let room = self.room.load(Ordering::SeqCst) as usize;
+        if line.len() <= room {
+            self.room.fetch_sub(line.len() as u64, Ordering::SeqCst);
+            return self.folder.append(line);
+        }
+        self.room.store(0, Ordering::SeqCst);
+        self.folder.append(if self.lies { line } else { &line[..room] })?;
+        Err(io::Error::other("no space left"))
+    }
+}
+
+fn moment(seconds: u64) -> Moment {
+    Moment { wall: UNIX_EPOCH + Duration::from_secs(seconds), up: Duration::from_secs(seconds) }
+}
+
+fn counted(frames: u64) -> Status {
+    let mut status = Status::default();
+    (status.stats.pushed, status.stats.covered) = (frames, frames);
+    status
+}
+
+#[test]
+fn a_full_disk_leaves_a_gap_and_no_broken_chain_wherever_it_begins() {
+    let key = DeviceKey::parse(&"07".repeat(32)).unwrap();
+    for lies in [false, true] {
+        for room in (0..6000).step_by(211) {
+            let dir = tempfile::tempdir().unwrap();
+            let settings = EvidenceSettings::new(dir.path(), key.clone(), Identity::default());
+            let left = Arc::new(AtomicU64::new(room));
+            let disk =
+                Full { folder: Folder::default(), path: PathBuf::new(), room: Arc::clone(&left), lies };
+            let mut log = EvidenceLog::on(settings, Box::new(disk)).unwrap();
+            for n in 0..12 {
+                log.record(&counted(100 * n), moment(10 * n));
+            }
+            let failures = log.errors();
+            assert!(failures > 0 && log.trouble() == Some("no space left"), "room for {room}");
+            assert!(failures <= 12, "{failures} attempts in twelve periods");
+            left.store(1 << 20, Ordering::SeqCst);
+            log.record(&counted(1500), moment(125));
+            log.record(&counted(1600), moment(135));
+            log.end(&counted(1700), moment(145));
+            assert_eq!((log.trouble(), log.errors()), (None, failures));
+            drop(log);
+
+            let report = verify(&read_folder(dir.path()).unwrap(), Some(&key.public()), None).unwrap();
+            assert_eq!(report.findings, [], "room for {room}, lies: {lies}");
+            let gaps = report.notes.iter().filter(|n| matches!(n, Note::Gap(..))).count();
+            assert_eq!((gaps, report.notes.len()), (1, 1), "{:?}", report.notes);
+            if !lies {
+                assert_eq!(
+                    report.frames.received, 1700,
+                    "no frame is missing or told twice; room for {room}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_folder_that_went_away_is_no_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let (place, away) = (dir.path().join("log"), dir.path().join("away"));
+    let key = DeviceKey::generate().unwrap();
+    let mut log = EvidenceLog::open(EvidenceSettings::new(&place, key.clone(), Identity::default())).unwrap();
+    log.record(&counted(0), moment(0));
+    fs::rename(&place, &away).unwrap();
+    log.record(&counted(1), moment(10));
+    log.open = None;
+    log.record(&counted(2), moment(20));
+    assert_eq!((log.errors(), log.trouble().is_some()), (1, true));
+    log.record(&counted(2), moment(25));
+    assert_eq!(log.errors(), 1, "not tried again so soon");
+    fs::rename(&away, &place).unwrap();
+    log.record(&counted(3), moment(30));
+    assert_eq!(log.trouble(), None);
+    drop(log);
+    let report = verify(&read_folder(&place).unwrap(), Some(&key.public()), None).unwrap();
+    assert_eq!((report.findings, report.frames.received), (vec![], 3));
+}
+
+#[test]
+fn a_record_names_a_bounded_number_of_changes() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = DeviceKey::generate().unwrap();
+    let mut log = EvidenceLog::open(EvidenceSettings::new(dir.path(), key, Identity::default())).unwrap();
+    log.record(&Status::default(), moment(0));
+    for n in 1..=40 {
+        let state = if n % 2 == 0 { State::Covered } else { State::Degraded };
+        let status = Status { state, ..Status::default() };
+        log.record(&status, Moment { up: Duration::from_millis(250 * n), ..moment(0) });
+    }
+    drop(log);
+    let text = String::from_utf8(read_folder(dir.path()).unwrap().remove(0).1).unwrap();
+    let frames = text.lines().nth(2).unwrap();
+    assert_eq!(frames.matches("degraded").count(), 8, "{frames}");
+    assert!(frames.contains("\"changes\":[[250,\"degraded\"],[500,\"covered\"],"), "{frames}");
+    assert!(frames.contains("\"more_changes\":24"), "{frames}");
+}
+
+#[test]
+fn a_key_is_made_once_and_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("deeper/device.key");
+    let made = device_key(&path).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(device_key(&path).unwrap().public(), made.public());
+    fs::write(&path, "rubbish").unwrap();
+    assert!(device_key(&path).unwrap_err().to_string().contains("is no key"));
+}
