@@ -19,7 +19,7 @@ impl Sums for Neon {
                 assert!(rows.bytes.len() >= above + taps.reach());
                 // SAFETY: every AArch64 processor has NEON. Every row has the bytes up to `reach`, as just asserted.
                 unsafe {
-                    match to.as_mut() {
+                    match &mut *to {
                         [to] => single(rows, taps, part > 0, to),
                         [a, b] => double(rows, taps, part > 0, a, b),
                         _ => {}
