@@ -262,7 +262,7 @@ mod tests {
                         for channel in 0..p.channels {
                             let (mut by, mut all, mut cells) = (0.0, 0, 0);
                             for (cx, cy) in (0..cols).flat_map(|cx| (0..rows).map(move |cy| (cx, cy))) {
-                                if (cx * 8 << p.shift.0) / 16 != x as u32 || (cy * 8 << p.shift.1) / 16 != y as u32 {
+                                if ((cx * 8) << p.shift.0) / 16 != x as u32 || ((cy * 8) << p.shift.1) / 16 != y as u32 {
                                     continue;
                                 }
                                 let samples = (p.width - 8 * cx).min(8) * (p.height - 8 * cy).min(8);
