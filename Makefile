@@ -29,7 +29,7 @@ demo: setup runtime
 	@echo
 	@echo "The redacted clip is $(RESULT). The same for your own: target/release/milkglass redact CLIP -o RESULT.mp4"
 
-test: setup setup-tests runtime lint unit features test-v4l2 test-arm deny
+test: setup setup-tests runtime lint unit features test-v4l2 test-arm build-arm deny
 
 # Tools and libraries from Debian; asks before it uses sudo.
 setup:
