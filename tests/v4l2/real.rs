@@ -30,10 +30,12 @@ const STEP: Duration = Duration::from_secs(3);
 /// The first and the last one, where faces turn round, stay longer than the policy's `max_gap`: so whichever two detections
 /// cover a frame, the way between them is straight.
 const TURN: Duration = Duration::from_secs(11);
+/// Without the self-test, which would take as many seconds again; tests/selftest.rs has its own.
 const POLICY: &str = r#"
 preset = "fast"
 deadline = "20s"
 max_gap = "10s"
+self_test = "off"
 speed = 0.1
 [[zone]]
 name = "corner"
