@@ -22,6 +22,7 @@ for file in tests/*.rs; do
   case $name in
     boundary) skip "$file" "asks this machine's compiler what must not compile; no ARM code is run" ;;
     examples) skip "$file" "starts programs, which qemu-user cannot; tests/v4l2 runs quickstart in an emulated machine" ;;
+    ring) skip "$file" "compiles and starts C programs of this machine" ;;
     threads) skip "$file" "its interleavings are those of a model, the same on every processor; minutes when emulated" ;;
     *) arguments+=(--test "$name") ;;
   esac
