@@ -22,6 +22,8 @@ for file in tests/*.rs; do
   case $name in
     boundary) skip "$file" "asks this machine's compiler what must not compile; no ARM code is run" ;;
     examples) skip "$file" "starts programs, which qemu-user cannot; tests/v4l2 runs quickstart in an emulated machine" ;;
+    memory) skip "$file" "reads how much memory the program has, which here is the emulator's" ;;
+    allocations) skip "$file" "looks at dozens of pictures with every network; what is allocated does not depend on the processor" ;;
     ring) skip "$file" "compiles and starts C programs of this machine" ;;
     threads) skip "$file" "its interleavings are those of a model, the same on every processor; minutes when emulated" ;;
     *) arguments+=(--test "$name") ;;
