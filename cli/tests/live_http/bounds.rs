@@ -82,7 +82,8 @@ fn streams_are_limited_so_that_the_page_has_room() {
     let streams: Vec<Pictures> = (0..16).map(|_| Pictures::of(live.address)).collect();
     let refused = fetch(live.address, "/stream.mjpg");
     assert!(refused.status == 503 && refused.text().contains("16 streams"), "{refused:?}");
-    assert_eq!(fetch(live.address, "/snapshot.jpg").status, 200);
+    // On a busy machine the first picture comes after all these clients.
+    wait("a still beside them", || (fetch(live.address, "/snapshot.jpg").status == 200).then_some(()));
     drop(streams);
     wait("a stream is free", || (metric(&live, "milkglass_http_streams") == 0.0).then_some(()));
     assert!(Pictures::of(live.address).flatten().next().is_some());
