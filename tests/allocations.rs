@@ -2,6 +2,7 @@
 //! in the process is counted while a pipeline runs.
 //!
 //! One test, because the counter sees all threads.
+#![cfg(feature = "ort")]
 #![allow(clippy::print_stdout, clippy::unwrap_used, unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -224,12 +225,10 @@ fn frames_ask_for_no_memory_between_dequeue_and_hand_over() {
     let wasteful = run(Box::new(Stub::default()), (200, 100), pace, what);
     assert!(wasteful.all >= 100, "{} counted", wasteful.all);
 
-    #[cfg(feature = "ort")]
     with_a_network();
 }
 
 /// Everything but the inference library and its binding, with a real network in the detector.
-#[cfg(feature = "ort")]
 fn with_a_network() {
     use milkglass::detect::backend::Backend;
     use milkglass::detect::{Ensemble, ModelStore};

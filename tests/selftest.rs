@@ -1,6 +1,7 @@
 //! The self-test in a running pipeline: a detector that is dead, blind or constant shows nothing, from the first frame on or
 //! within one period, and the pictures of the test reach no target.
 
+#![cfg(any(feature = "ort", feature = "rten"))]
 #![allow(clippy::unwrap_used)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
