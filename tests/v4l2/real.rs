@@ -43,6 +43,8 @@ area = [[0.75, 0.75], [1.0, 0.75], [1.0, 1.0], [0.75, 1.0]]
 "#;
 /// Frames that must leave covered at each target.
 const ENOUGH: usize = 20;
+/// Of so many different pictures.
+const ENOUGH_PICTURES: usize = 5;
 const BLACK: [u8; 3] = [16, 128, 128];
 
 pub fn people_are_hidden_by_the_real_program() {
@@ -70,7 +72,8 @@ pub fn people_are_hidden_by_the_real_program() {
     await_frames(&mut program.0, || {
         output.judge(&pictures, &snapshot());
         sleep(Duration::from_millis(500));
-        let enough = |tally: &Tally| tally.covered >= ENOUGH;
+        // A slow detector lets frames out several at once, of which a look at the device sees one.
+        let enough = |tally: &Tally| tally.covered >= ENOUGH && tally.seen.len() >= ENOUGH_PICTURES;
         output.until(enough).or_else(|| piped.lock().unwrap().until(enough))
     });
     let stopped = Command::new("kill").arg(program.0.id().to_string()).status();
@@ -81,7 +84,7 @@ pub fn people_are_hidden_by_the_real_program() {
     for tally in [&*piped.lock().unwrap(), &output] {
         println!("  {tally:?}");
         assert_eq!(tally.wrong, None, "{}", tally.target);
-        assert!(tally.seen.len() >= 5, "too few of the pictures came out at {}", tally.target);
+        assert!(tally.seen.len() >= ENOUGH_PICTURES, "too few of the pictures came out at {}", tally.target);
     }
 }
 
