@@ -16,7 +16,7 @@ skip "selftest::tests::every_preset_passes_wherever_the_person_stands" "a hundre
 which differ in nothing but the processor; the others of selftest run"
 unset ORT_DYLIB_PATH
 
-arguments=(--target aarch64-unknown-linux-gnu --package milkglass --package milkglass-cli --lib --bins)
+arguments=(--target aarch64-unknown-linux-gnu --package milkglass --lib)
 for file in tests/*.rs; do
   name=$(basename "$file" .rs)
   case $name in
@@ -30,9 +30,7 @@ for file in tests/*.rs; do
     *) arguments+=(--test "$name") ;;
   esac
 done
-skip "cli/tests" "they start the milkglass command, which qemu-user cannot; tests/v4l2 runs it in an emulated machine"
-if [ -d capi ]; then
-  arguments+=(--package milkglass-capi)
-  skip "capi/tests" "they compile and start C programs of this machine"
-fi
+skip "cli and capi" "compiled only: their tests start programs, which qemu-user cannot, and their unit tests were not yet \
+seen to pass here; tests/v4l2 runs the command in an emulated machine"
+"${CARGO:-cargo}" test --no-run --target aarch64-unknown-linux-gnu --package milkglass-cli --package milkglass-capi --lib
 "${CARGO:-cargo}" test "${arguments[@]}" -- --skip every_preset_passes_wherever "$@"
