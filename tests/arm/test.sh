@@ -16,7 +16,7 @@ skip "selftest::tests::every_preset_passes_wherever_the_person_stands" "a hundre
 which differ in nothing but the processor; the others of selftest run"
 unset ORT_DYLIB_PATH
 
-arguments=(--target aarch64-unknown-linux-gnu --package milkglass --lib)
+arguments=(--target aarch64-unknown-linux-gnu --package milkglass --features evidence,lock --lib)
 for file in tests/*.rs; do
   name=$(basename "$file" .rs)
   case $name in
