@@ -75,29 +75,28 @@ impl Converter {
         // A copy, which no store into a row can change.
         let convert = *self;
         for x in 0..width {
-            let [[r], [g], [bl]] = convert.colors([[a[x]], [b[x]], [c[x]]]);
+            let [[r], [g], [bl]] = convert.colors([[a[x]], [b[x]], [c[x]]], convert.rgb);
             (red[x], green[x], blue[x]) = (r, g, bl);
         }
     }
 
-    /// Sums of the three components as red, green and blue.
+    /// Sums of the three components as red, green and blue, which they are themselves if `rgb`.
     #[inline(always)]
-    pub fn colors<const N: usize>(&self, sums: [[i32; N]; 3]) -> [[f32; N]; 3] {
-        let [a, b, c] = sums.map(|sums| sums.map(|sum| sum as f32));
-        let [r, g, bl] = self.factors;
-        let added = self.added;
-        if self.rgb {
-            return [
-                std::array::from_fn(|x| a[x] * r[0] + added[0]),
-                std::array::from_fn(|x| b[x] * g[1] + added[1]),
-                std::array::from_fn(|x| c[x] * bl[2] + added[2]),
-            ];
+    pub fn colors<const N: usize>(&self, sums: [[i32; N]; 3], rgb: bool) -> [[f32; N]; 3] {
+        let Converter { factors: [r, g, bl], added, .. } = *self;
+        let [mut red, mut green, mut blue] = [[0.0; N]; 3];
+        for x in 0..N {
+            let (a, b, c) = (sums[0][x] as f32, sums[1][x] as f32, sums[2][x] as f32);
+            if rgb {
+                (red[x], green[x], blue[x]) =
+                    (a * r[0] + added[0], b * g[1] + added[1], c * bl[2] + added[2]);
+            } else {
+                red[x] = self.limited(a * r[0] + c * r[2] + added[0], 0);
+                green[x] = self.limited(a * g[0] + b * g[1] + c * g[2] + added[1], 1);
+                blue[x] = self.limited(a * bl[0] + b * bl[1] + added[2], 2);
+            }
         }
-        [
-            std::array::from_fn(|x| self.limited(a[x] * r[0] + c[x] * r[2] + added[0], 0)),
-            std::array::from_fn(|x| self.limited(a[x] * g[0] + b[x] * g[1] + c[x] * g[2] + added[1], 1)),
-            std::array::from_fn(|x| self.limited(a[x] * bl[0] + b[x] * bl[1] + added[2], 2)),
-        ]
+        [red, green, blue]
     }
 
     /// Compared by hand: `max` and `min` look for NaN, too, for which x86 has no single instruction.

@@ -9,10 +9,10 @@ use super::Layer;
 use super::axis::FINE_BITS;
 use super::color::Converter;
 use super::kernels::{Loops, Rows, Scratch};
-use super::taps::{OUTPUTS, Piece, Shape, Taps};
+use super::taps::{LANE, OUTPUTS, Piece, Shape, Taps};
 use crate::frame::View;
 
-/// Two lanes of [`super::taps::LANE`] bytes each, and what is made of them. Who calls any of these functions has asked whether the
+/// Two lanes of [`LANE`] bytes each, and what is made of them. Who calls any of these functions has asked whether the
 /// processor has the set.
 pub(super) trait Lanes {
     /// What two loads bring.
@@ -27,7 +27,7 @@ pub(super) trait Lanes {
     unsafe fn nothing() -> Self::Sums;
 
     /// # Safety
-    /// The processor has the set, and each pointer [`super::taps::LANE`] bytes. If `JOINED`, `right` follows `left`.
+    /// The processor has the set, and each pointer [`LANE`] bytes. If `JOINED`, `right` follows `left`.
     unsafe fn load<const JOINED: bool>(left: *const u8, right: *const u8) -> Self::Bytes;
 
     /// Every byte where the shape says, weighed, and added to its neighbour.
@@ -52,12 +52,17 @@ pub(super) trait Lanes {
     /// The processor has the set.
     unsafe fn numbers(sums: Self::Sums) -> [i32; OUTPUTS];
 
+    /// [`Sums::row`], in a function of its own that may use the set.
+    ///
+    /// # Safety
+    /// The processor has the set.
+    unsafe fn row_of(sums: impl Sums, convert: &Converter, to: [&mut [f32]; 3]);
+
     /// Asks for the line of the cache around this address, which need not be one of ours.
     fn fetch(at: *const u8);
 }
 
 impl<L: Lanes> Loops for L {
-    #[inline(always)]
     unsafe fn row(
         layers: &[Layer],
         view: &View<'_>,
@@ -68,49 +73,66 @@ impl<L: Lanes> Loops for L {
     ) {
         let source =
             |layer: usize, of: usize| Source::<L>::new(&layers[layer], layers[layer].rows(view, y), of);
+        // SAFETY, here and below: the processor has the set, as required of the caller.
         if let [_, chroma] = layers
             && chroma.side_by_side == 2
         {
             let (luma, chroma) = (source(0, 0), source(1, 0));
-            return match (luma.kind(), chroma.kind()) {
-                ((1, 1), (1, 1)) => Pair::<L, 1, 1, 1, 1> { luma, chroma }.row(convert, to),
-                ((1, 1), (2, 1)) => Pair::<L, 1, 1, 2, 1> { luma, chroma }.row(convert, to),
-                ((2, 1), (1, 1)) => Pair::<L, 2, 1, 1, 1> { luma, chroma }.row(convert, to),
-                ((2, 1), (2, 1)) => Pair::<L, 2, 1, 2, 1> { luma, chroma }.row(convert, to),
-                ((3, 1), (2, 1)) => Pair::<L, 3, 1, 2, 1> { luma, chroma }.row(convert, to),
-                ((3, 2), (3, 2)) => Pair::<L, 3, 2, 3, 2> { luma, chroma }.row(convert, to),
-                _ => Pair::<L, 0, 0, 0, 0> { luma, chroma }.row(convert, to),
+            return unsafe {
+                match (luma.kind(), chroma.kind()) {
+                    ((1, 1), (1, 1)) => L::row_of(Pair::<L, 1, 1, 1, 1> { luma, chroma }, convert, to),
+                    ((1, 1), (2, 1)) => L::row_of(Pair::<L, 1, 1, 2, 1> { luma, chroma }, convert, to),
+                    ((2, 1), (1, 1)) => L::row_of(Pair::<L, 2, 1, 1, 1> { luma, chroma }, convert, to),
+                    ((2, 1), (2, 1)) => L::row_of(Pair::<L, 2, 1, 2, 1> { luma, chroma }, convert, to),
+                    ((3, 1), (2, 1)) => L::row_of(Pair::<L, 3, 1, 2, 1> { luma, chroma }, convert, to),
+                    ((3, 2), (3, 2)) => L::row_of(Pair::<L, 3, 2, 3, 2> { luma, chroma }, convert, to),
+                    _ => L::row_of(Pair::<L, 0, 0, 0, 0> { luma, chroma }, convert, to),
+                }
             };
         }
-        let each = if layers.len() == 1 { [(0, 0), (0, 1), (0, 2)] } else { [(0, 0), (1, 0), (2, 0)] };
-        let [a, b, c] = each.map(|(layer, of)| source(layer, of));
-        match (a.kind(), b.kind()) {
-            ((2, 1), (1, 1)) => Three::<L, 2, 1, 1, 1> { a, b, c }.row(convert, to),
-            ((3, 1), (2, 1)) => Three::<L, 3, 1, 2, 1> { a, b, c }.row(convert, to),
-            ((3, 3), (3, 3)) => Three::<L, 3, 3, 3, 3> { a, b, c }.row(convert, to),
-            _ => Three::<L, 0, 0, 0, 0> { a, b, c }.row(convert, to),
+        if layers.len() == 1 {
+            let (a, b, c) = (source(0, 0), source(0, 1), source(0, 2));
+            return unsafe { L::row_of(Three::<L, 0, 0, 0, 0, true> { a, b, c }, convert, to) };
+        }
+        let (a, b, c) = (source(0, 0), source(1, 0), source(2, 0));
+        unsafe {
+            match (a.kind(), b.kind()) {
+                ((2, 1), (1, 1)) => L::row_of(Three::<L, 2, 1, 1, 1, false> { a, b, c }, convert, to),
+                ((3, 1), (2, 1)) => L::row_of(Three::<L, 3, 1, 2, 1, false> { a, b, c }, convert, to),
+                _ => L::row_of(Three::<L, 0, 0, 0, 0, false> { a, b, c }, convert, to),
+            }
         }
     }
 }
 
 /// Where the sums for a row of the tensor come from.
-trait Sums: Sized {
+pub(super) trait Sums: Sized {
+    /// Whether the components are red, green and blue.
+    const RGB: bool;
+
     /// Of the three components, for eight pixels: the `group`-th eight of the row.
-    fn sums(&mut self, group: usize) -> [[i32; OUTPUTS]; 3];
+    fn sums(&self, group: usize) -> [[i32; OUTPUTS]; 3];
+
+    /// How many of those there are.
+    fn groups(&self) -> usize;
 
     #[inline(always)]
-    fn row(mut self, convert: &Converter, to: [&mut [f32]; 3]) {
+    fn row(self, convert: &Converter, to: [&mut [f32]; 3]) {
         // A copy, which no store into a row can change.
         let convert = *convert;
         let [red, green, blue] = convert.ordered(to);
-        let groups = red.chunks_mut(OUTPUTS).zip(green.chunks_mut(OUTPUTS)).zip(blue.chunks_mut(OUTPUTS));
-        for (group, ((red, green), blue)) in groups.enumerate() {
-            for (made, to) in convert.colors(self.sums(group)).iter().zip([red, green, blue]) {
-                match to.as_mut_array() {
-                    Some(to) => *to = *made,
-                    None => to.copy_from_slice(&made[..to.len()]),
-                }
-            }
+        assert!(red.len().div_ceil(OUTPUTS) <= self.groups());
+        let ((red, red_rest), (green, green_rest)) = (red.as_chunks_mut(), green.as_chunks_mut());
+        let (blue, blue_rest) = blue.as_chunks_mut();
+        let whole = red.len();
+        for (group, ((red, green), blue)) in red.iter_mut().zip(green).zip(blue).enumerate() {
+            [*red, *green, *blue] = convert.colors(self.sums(group), Self::RGB);
+        }
+        if !red_rest.is_empty() {
+            let [red, green, blue] = convert.colors(self.sums(whole), Self::RGB);
+            red_rest.copy_from_slice(&red[..red_rest.len()]);
+            green_rest.copy_from_slice(&green[..green_rest.len()]);
+            blue_rest.copy_from_slice(&blue[..blue_rest.len()]);
         }
     }
 }
@@ -124,74 +146,108 @@ struct Pair<'a, L, const ROWS: usize, const DEPTH: usize, const ROWS_2: usize, c
 impl<L: Lanes, const ROWS: usize, const DEPTH: usize, const ROWS_2: usize, const DEPTH_2: usize> Sums
     for Pair<'_, L, ROWS, DEPTH, ROWS_2, DEPTH_2>
 {
+    const RGB: bool = false;
+
     #[inline(always)]
-    fn sums(&mut self, group: usize) -> [[i32; OUTPUTS]; 3] {
+    fn sums(&self, group: usize) -> [[i32; OUTPUTS]; 3] {
         let y = self.luma.one::<ROWS, DEPTH>(group);
         let [cb, cr] = self.chroma.two::<ROWS_2, DEPTH_2>(group);
         [y, cb, cr]
     }
+
+    #[inline(always)]
+    fn groups(&self) -> usize {
+        self.luma.groups.min(self.chroma.groups)
+    }
 }
 
-/// Three components, each for itself: of the first, and of the others.
-struct Three<'a, L, const ROWS: usize, const DEPTH: usize, const ROWS_2: usize, const DEPTH_2: usize> {
+/// Three components, each for itself: the first, and the others.
+struct Three<
+    'a,
+    L,
+    const ROWS: usize,
+    const DEPTH: usize,
+    const ROWS_2: usize,
+    const DEPTH_2: usize,
+    const RGB: bool,
+> {
     a: Source<'a, L>,
     b: Source<'a, L>,
     c: Source<'a, L>,
 }
 
-impl<L: Lanes, const ROWS: usize, const DEPTH: usize, const ROWS_2: usize, const DEPTH_2: usize> Sums
-    for Three<'_, L, ROWS, DEPTH, ROWS_2, DEPTH_2>
+impl<
+    L: Lanes,
+    const ROWS: usize,
+    const DEPTH: usize,
+    const ROWS_2: usize,
+    const DEPTH_2: usize,
+    const RGB: bool,
+> Sums for Three<'_, L, ROWS, DEPTH, ROWS_2, DEPTH_2, RGB>
 {
+    const RGB: bool = RGB;
+
     #[inline(always)]
-    fn sums(&mut self, group: usize) -> [[i32; OUTPUTS]; 3] {
+    fn sums(&self, group: usize) -> [[i32; OUTPUTS]; 3] {
         let a = self.a.one::<ROWS, DEPTH>(group);
         [a, self.b.one::<ROWS_2, DEPTH_2>(group), self.c.one::<ROWS_2, DEPTH_2>(group)]
+    }
+
+    #[inline(always)]
+    fn groups(&self) -> usize {
+        self.a.groups.min(self.b.groups).min(self.c.groups)
     }
 }
 
 /// The rows under a row of the tensor, and what is made of them for one component, or for two side by side.
 struct Source<'a, L> {
     rows: Rows<'a>,
+    /// The weights of the first rows.
+    weights: [u16; FEW],
     taps: &'a [Taps],
+    /// How many of [`OUTPUTS`] outputs there are.
+    groups: usize,
     /// What the next row of the tensor needs: fetched in even portions while this one is made.
     next: *const u8,
     portion: usize,
     lanes: PhantomData<L>,
 }
 
+/// At least as many rows as any loop is written out for.
+const FEW: usize = 3;
+/// Bytes in a line of the cache.
+const LINE: usize = 64;
+
 impl<'a, L: Lanes> Source<'a, L> {
     /// Only where the processor has the set. Panics when the rows are shorter than the layer says.
-    #[inline(always)]
     fn new(layer: &'a Layer, rows: Rows<'a>, of: usize) -> Source<'a, L> {
         let taps = &layer.taps[of][..];
         let last = (rows.weights.len().max(1) - 1) * rows.stride;
         assert!(taps.iter().all(|taps| rows.bytes.len() >= last + taps.reach()));
+        let groups = taps.iter().map(Taps::groups).min().unwrap_or(0);
         let next = rows.bytes.as_ptr().wrapping_add(rows.weights.len() * rows.stride);
         // The others of a layer lie in the same rows.
-        let portion = if of == 0 { rows.next / layer.columns.first.len().div_ceil(OUTPUTS) } else { 0 };
-        Source { rows, taps, next, portion, lanes: PhantomData }
+        let portion = if of == 0 { rows.next / groups.max(1) } else { 0 };
+        let weights = std::array::from_fn(|k| rows.weights.get(k).copied().unwrap_or(0));
+        Source { rows, weights, taps, groups, next, portion, lanes: PhantomData }
     }
 
     /// How many rows, and how many pieces a group takes: 0 where that is not all.
-    #[inline(always)]
     fn kind(&self) -> (usize, usize) {
         (self.rows.weights.len(), if let [taps] = self.taps { taps.depth } else { 0 })
     }
 
     #[inline(always)]
-    fn one<const ROWS: usize, const DEPTH: usize>(&mut self, group: usize) -> [i32; OUTPUTS] {
-        self.fetch();
+    fn one<const ROWS: usize, const DEPTH: usize>(&self, group: usize) -> [i32; OUTPUTS] {
+        self.fetch::<ROWS, DEPTH>(group);
         let mut numbers = [0; OUTPUTS];
         for taps in self.taps::<DEPTH>() {
             // SAFETY: the processor has the set, as required by `new`.
             let mut sums = unsafe { L::nothing() };
-            for piece in taps.pieces::<DEPTH>(group) {
-                let shape = taps.shape(piece);
+            for piece in self.pieces::<DEPTH>(taps, group) {
                 for k in 0..self.count::<ROWS>() {
                     // SAFETY: as above; and `k` is one of the rows.
-                    unsafe {
-                        sums = L::add(sums, self.pairs(k, piece, shape), *self.rows.weights.get_unchecked(k))
-                    }
+                    unsafe { sums = L::add(sums, self.pairs(k, taps, piece), self.weight::<ROWS>(k)) }
                 }
             }
             // SAFETY: as above.
@@ -201,29 +257,27 @@ impl<'a, L: Lanes> Source<'a, L> {
     }
 
     #[inline(always)]
-    fn two<const ROWS: usize, const DEPTH: usize>(&mut self, group: usize) -> [[i32; OUTPUTS]; 2] {
-        self.fetch();
+    fn two<const ROWS: usize, const DEPTH: usize>(&self, group: usize) -> [[i32; OUTPUTS]; 2] {
+        self.fetch::<ROWS, DEPTH>(group);
         let mut numbers = [[0; OUTPUTS]; 2];
         for taps in self.taps::<DEPTH>() {
             // SAFETY: the processor has the set, as required by `new`.
             let mut sums = unsafe { [L::nothing(); 2] };
-            for piece in taps.pieces::<DEPTH>(group) {
-                let (shape, count) = (taps.shape(piece), self.count::<ROWS>());
+            for piece in self.pieces::<DEPTH>(taps, group) {
+                let count = self.count::<ROWS>();
                 for k in (0..count).step_by(2) {
                     // SAFETY: as above; and `k` is one of the rows, as is `second`.
                     unsafe {
-                        let weight = |k: usize| *self.rows.weights.get_unchecked(k);
                         let second = if k + 1 < count { k + 1 } else { k };
-                        let weights = [weight(k), if second > k { weight(second) } else { 0 }];
-                        let rows = [k, second].map(|k| self.pairs(k, piece, shape));
-                        sums = L::add_two(sums, rows, weights);
+                        let weight = if second > k { self.weight::<ROWS>(second) } else { 0 };
+                        let rows = [self.pairs(k, taps, piece), self.pairs(second, taps, piece)];
+                        sums = L::add_two(sums, rows, [self.weight::<ROWS>(k), weight]);
                     }
                 }
             }
-            for (numbers, sums) in numbers.iter_mut().zip(sums) {
-                // SAFETY: as above.
-                *numbers = finer(*numbers, unsafe { L::numbers(sums) });
-            }
+            // SAFETY: as above.
+            let [a, b] = unsafe { [L::numbers(sums[0]), L::numbers(sums[1])] };
+            numbers = [finer(numbers[0], a), finer(numbers[1], b)];
         }
         numbers
     }
@@ -231,8 +285,8 @@ impl<'a, L: Lanes> Source<'a, L> {
     /// # Safety
     /// `k` is one of the rows.
     #[inline(always)]
-    unsafe fn pairs(&self, k: usize, piece: &Piece, shape: &Shape) -> L::Pairs {
-        let [left, right] = piece.offsets.map(|offset| offset as usize);
+    unsafe fn pairs(&self, k: usize, taps: &Taps, piece: &Piece) -> L::Pairs {
+        let (left, right) = (piece.offsets[0] as usize, piece.offsets[1] as usize);
         // SAFETY: the processor has the set, as required by `new`, which has seen, too, that each row has the bytes up to
         // `reach`, where all loads end.
         unsafe {
@@ -242,8 +296,16 @@ impl<'a, L: Lanes> Source<'a, L> {
             } else {
                 L::load::<false>(row.add(left), row.add(right))
             };
-            L::pairs(bytes, shape)
+            L::pairs(bytes, taps.shape(piece))
         }
+    }
+
+    /// # Safety
+    /// `k` is one of the rows.
+    #[inline(always)]
+    unsafe fn weight<const ROWS: usize>(&self, k: usize) -> u16 {
+        // SAFETY: as required of the caller.
+        if ROWS > 0 { self.weights[k] } else { unsafe { *self.rows.weights.get_unchecked(k) } }
     }
 
     #[inline(always)]
@@ -252,21 +314,34 @@ impl<'a, L: Lanes> Source<'a, L> {
     }
 
     #[inline(always)]
+    fn pieces<const DEPTH: usize>(&self, taps: &'a Taps, group: usize) -> &'a [Piece] {
+        debug_assert!(group < self.groups);
+        // SAFETY: `Sums::row` asks for no more groups than there are.
+        unsafe { taps.pieces::<DEPTH>(group) }
+    }
+
+    #[inline(always)]
     fn count<const ROWS: usize>(&self) -> usize {
         if ROWS > 0 { ROWS } else { self.rows.weights.len() }
     }
 
     #[inline(always)]
-    fn fetch(&mut self) {
-        for line in (0..self.portion).step_by(64) {
-            L::fetch(self.next.wrapping_add(line));
+    fn fetch<const ROWS: usize, const DEPTH: usize>(&self, group: usize) {
+        let next = self.next.wrapping_add(group * self.portion);
+        // Written out, no more than this group loads itself.
+        let lines =
+            if ROWS > 0 { (ROWS * DEPTH * 2 * LANE).div_ceil(LINE) } else { self.portion.div_ceil(LINE) };
+        for line in 0..lines {
+            L::fetch(next.wrapping_add(line * LINE));
         }
-        self.next = self.next.wrapping_add(self.portion);
     }
 }
 
 /// Sums of finer weights: those so far are the upper bits.
 #[inline(always)]
-fn finer(upper: [i32; OUTPUTS], lower: [i32; OUTPUTS]) -> [i32; OUTPUTS] {
-    std::array::from_fn(|i| (upper[i] << FINE_BITS) + lower[i])
+fn finer(mut upper: [i32; OUTPUTS], lower: [i32; OUTPUTS]) -> [i32; OUTPUTS] {
+    for i in 0..OUTPUTS {
+        upper[i] = (upper[i] << FINE_BITS) + lower[i];
+    }
+    upper
 }

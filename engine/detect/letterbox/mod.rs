@@ -158,7 +158,7 @@ impl Letterbox {
             InstructionSet::Scalar => unsafe { self.load_in::<Scalar>(view, input) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: this set is chosen only where the processor has AVX2, and each layer its taps.
-            InstructionSet::Avx2 => unsafe { self.load_avx2(view, input) },
+            InstructionSet::Avx2 => unsafe { self.load_in::<x86::Avx2>(view, input) },
             #[cfg(target_arch = "aarch64")]
             // SAFETY: every AArch64 processor has NEON, and this set is chosen only where each layer has its taps.
             InstructionSet::Neon => unsafe { self.load_in::<neon::Neon>(view, input) },
@@ -167,17 +167,6 @@ impl Letterbox {
 
     /// # Safety
     /// As for [`Loops::row`].
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2")]
-    #[allow(unsafe_code)]
-    unsafe fn load_avx2(&mut self, view: &View<'_>, input: &Input) {
-        // SAFETY: as required of the caller.
-        unsafe { self.load_in::<x86::Avx2>(view, input) }
-    }
-
-    /// # Safety
-    /// As for [`Loops::row`].
-    #[inline(always)]
     #[allow(unsafe_code)]
     unsafe fn load_in<L: Loops>(&mut self, view: &View<'_>, input: &Input) {
         let (width, height) = self.format.orientation().upright_size(self.content);

@@ -3,7 +3,8 @@
 
 use std::arch::aarch64::*;
 
-use super::lanes::Lanes;
+use super::color::Converter;
+use super::lanes::{Lanes, Sums};
 use super::taps::{OUTPUTS, Shape};
 
 pub(super) struct Neon;
@@ -27,19 +28,19 @@ impl Lanes for Neon {
 
     #[inline(always)]
     unsafe fn pairs(bytes: [uint8x16_t; 2], shape: &Shape) -> [uint16x8_t; 2] {
-        std::array::from_fn(|i| {
-            // SAFETY: a shape has 16 bytes of each for either lane.
-            unsafe {
-                let bytes = vqtbl1q_u8(bytes[i], vld1q_u8(shape.shuffle[i].as_ptr()));
-                let weights = vld1q_u8(shape.weights[i].as_ptr());
-                vpaddq_u16(vmull_u8(vget_low_u8(bytes), vget_low_u8(weights)), vmull_high_u8(bytes, weights))
-            }
-        })
+        // SAFETY: a shape has 16 bytes of each for either lane.
+        let half = |i: usize| unsafe {
+            let bytes = vqtbl1q_u8(bytes[i], vld1q_u8(shape.shuffle[i].as_ptr()));
+            let weights = vld1q_u8(shape.weights[i].as_ptr());
+            vpaddq_u16(vmull_u8(vget_low_u8(bytes), vget_low_u8(weights)), vmull_high_u8(bytes, weights))
+        };
+        [half(0), half(1)]
     }
 
     #[inline(always)]
     unsafe fn add(sums: [uint32x4_t; 2], row: [uint16x8_t; 2], weight: u16) -> [uint32x4_t; 2] {
-        unsafe { [0, 1].map(|i| vmlaq_n_u32(sums[i], vpaddlq_u16(row[i]), weight.into())) }
+        let half = |i: usize| unsafe { vmlaq_n_u32(sums[i], vpaddlq_u16(row[i]), weight.into()) };
+        [half(0), half(1)]
     }
 
     #[inline(always)]
@@ -63,6 +64,10 @@ impl Lanes for Neon {
     unsafe fn numbers(sums: [uint32x4_t; 2]) -> [i32; OUTPUTS] {
         // SAFETY: as large, and every bit pattern is a number.
         unsafe { std::mem::transmute(sums) }
+    }
+
+    unsafe fn row_of(sums: impl Sums, convert: &Converter, to: [&mut [f32]; 3]) {
+        sums.row(convert, to);
     }
 
     #[inline(always)]

@@ -107,17 +107,31 @@ impl Taps {
         Taps { depth, pieces, shapes, reach }
     }
 
-    /// Those of a group of [`OUTPUTS`] outputs: `DEPTH`, or as many as there are where that is 0. Each of their loads ends at
-    /// [`Taps::reach`] or before.
-    #[inline(always)]
-    pub fn pieces<const DEPTH: usize>(&self, group: usize) -> &[Piece] {
-        let depth = if DEPTH > 0 { DEPTH } else { self.depth };
-        &self.pieces[group * depth..][..depth]
+    /// How many times [`OUTPUTS`] outputs there are.
+    pub fn groups(&self) -> usize {
+        self.pieces.len() / self.depth
     }
 
+    /// Those of a group: `DEPTH`, which there have to be, or as many as there are where that is 0. Each of their loads ends
+    /// at [`Taps::reach`] or before.
+    ///
+    /// # Safety
+    /// There is such a group.
+    #[allow(unsafe_code)]
+    #[inline(always)]
+    pub unsafe fn pieces<const DEPTH: usize>(&self, group: usize) -> &[Piece] {
+        let depth = if DEPTH > 0 { DEPTH } else { self.depth };
+        // SAFETY: every group has as many.
+        unsafe { self.pieces.get_unchecked(group * depth..(group + 1) * depth) }
+    }
+
+    /// The shape of one of these pieces.
+    #[allow(unsafe_code)]
     #[inline(always)]
     pub fn shape(&self, piece: &Piece) -> &Shape {
-        &self.shapes[piece.shape as usize]
+        debug_assert!((piece.shape as usize) < self.shapes.len());
+        // SAFETY: no piece is made without its shape.
+        unsafe { self.shapes.get_unchecked(piece.shape as usize) }
     }
 
     pub fn reach(&self) -> usize {

@@ -3,7 +3,8 @@
 
 use std::arch::x86_64::*;
 
-use super::lanes::Lanes;
+use super::color::Converter;
+use super::lanes::{Lanes, Sums};
 use super::taps::{OUTPUTS, Shape};
 
 pub(super) struct Avx2;
@@ -62,6 +63,11 @@ impl Lanes for Avx2 {
     unsafe fn numbers(sums: __m256i) -> [i32; OUTPUTS] {
         // SAFETY: as large, and every bit pattern is a number.
         unsafe { std::mem::transmute(sums) }
+    }
+
+    #[target_feature(enable = "avx2")]
+    unsafe fn row_of(sums: impl Sums, convert: &Converter, to: [&mut [f32]; 3]) {
+        sums.row(convert, to);
     }
 
     #[inline(always)]
