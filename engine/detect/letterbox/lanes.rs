@@ -4,12 +4,13 @@
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use super::Layer;
 use super::axis::FINE_BITS;
 use super::color::Converter;
 use super::kernels::{Loops, Rows, Scratch};
-use super::taps::{LANE, OUTPUTS, Piece, Shape, Taps};
+use super::taps::{LANE, OUTPUTS, Piece, Shape, Steady, Taps};
 use crate::frame::View;
 
 /// Two lanes of [`LANE`] bytes each, and what is made of them. Who calls any of these functions has asked whether the
@@ -110,8 +111,12 @@ pub(super) trait Sums: Sized {
     /// Whether the components are red, green and blue.
     const RGB: bool;
 
-    /// Of the three components, for eight pixels: the `group`-th eight of the row.
-    fn sums(&self, group: usize) -> [[i32; OUTPUTS]; 3];
+    /// The groups whose pieces are alike.
+    fn steady(&self) -> Range<usize>;
+
+    /// Of the three components, for eight pixels: the `group`-th eight of the row, which is one of [`Sums::steady`] if
+    /// `STEADY`.
+    fn sums<const STEADY: bool>(&self, group: usize) -> [[i32; OUTPUTS]; 3];
 
     /// How many of those there are.
     fn groups(&self) -> usize;
@@ -124,15 +129,31 @@ pub(super) trait Sums: Sized {
         assert!(red.len().div_ceil(OUTPUTS) <= self.groups());
         let ((red, red_rest), (green, green_rest)) = (red.as_chunks_mut(), green.as_chunks_mut());
         let (blue, blue_rest) = blue.as_chunks_mut();
-        let whole = red.len();
-        for (group, ((red, green), blue)) in red.iter_mut().zip(green).zip(blue).enumerate() {
-            [*red, *green, *blue] = convert.colors(self.sums(group), Self::RGB);
-        }
+        let whole = red.len().min(green.len()).min(blue.len());
+        let steady = self.steady();
+        let steady = steady.start.min(whole)..steady.end.min(whole);
+        self.fill::<false>(0..steady.start, &convert, [red, green, blue]);
+        self.fill::<true>(steady.clone(), &convert, [red, green, blue]);
+        self.fill::<false>(steady.end..whole, &convert, [red, green, blue]);
         if !red_rest.is_empty() {
-            let [red, green, blue] = convert.colors(self.sums(whole), Self::RGB);
+            let [red, green, blue] = convert.colors(self.sums::<false>(whole), Self::RGB);
             red_rest.copy_from_slice(&red[..red_rest.len()]);
             green_rest.copy_from_slice(&green[..green_rest.len()]);
             blue_rest.copy_from_slice(&blue[..blue_rest.len()]);
+        }
+    }
+
+    #[inline(always)]
+    fn fill<const STEADY: bool>(
+        &self,
+        groups: Range<usize>,
+        convert: &Converter,
+        [red, green, blue]: [&mut [[f32; OUTPUTS]]; 3],
+    ) {
+        let (red, green, blue) =
+            (&mut red[groups.clone()], &mut green[groups.clone()], &mut blue[groups.clone()]);
+        for (group, ((red, green), blue)) in groups.zip(red.iter_mut().zip(green).zip(blue)) {
+            [*red, *green, *blue] = convert.colors(self.sums::<STEADY>(group), Self::RGB);
         }
     }
 }
@@ -149,10 +170,15 @@ impl<L: Lanes, const ROWS: usize, const DEPTH: usize, const ROWS_2: usize, const
     const RGB: bool = false;
 
     #[inline(always)]
-    fn sums(&self, group: usize) -> [[i32; OUTPUTS]; 3] {
-        let y = self.luma.one::<ROWS, DEPTH>(group);
-        let [cb, cr] = self.chroma.two::<ROWS_2, DEPTH_2>(group);
+    fn sums<const STEADY: bool>(&self, group: usize) -> [[i32; OUTPUTS]; 3] {
+        let y = self.luma.one::<ROWS, DEPTH, STEADY>(group);
+        let [cb, cr] = self.chroma.two::<ROWS_2, DEPTH_2, STEADY>(group);
         [y, cb, cr]
+    }
+
+    #[inline(always)]
+    fn steady(&self) -> Range<usize> {
+        if DEPTH == 1 && DEPTH_2 == 1 { common([&self.luma, &self.chroma]) } else { 0..0 }
     }
 
     #[inline(always)]
@@ -188,9 +214,14 @@ impl<
     const RGB: bool = RGB;
 
     #[inline(always)]
-    fn sums(&self, group: usize) -> [[i32; OUTPUTS]; 3] {
-        let a = self.a.one::<ROWS, DEPTH>(group);
-        [a, self.b.one::<ROWS_2, DEPTH_2>(group), self.c.one::<ROWS_2, DEPTH_2>(group)]
+    fn sums<const STEADY: bool>(&self, group: usize) -> [[i32; OUTPUTS]; 3] {
+        let a = self.a.one::<ROWS, DEPTH, STEADY>(group);
+        [a, self.b.one::<ROWS_2, DEPTH_2, STEADY>(group), self.c.one::<ROWS_2, DEPTH_2, STEADY>(group)]
+    }
+
+    #[inline(always)]
+    fn steady(&self) -> Range<usize> {
+        if DEPTH == 1 && DEPTH_2 == 1 { common([&self.a, &self.b, &self.c]) } else { 0..0 }
     }
 
     #[inline(always)]
@@ -207,6 +238,9 @@ struct Source<'a, L> {
     taps: &'a [Taps],
     /// How many of [`OUTPUTS`] outputs there are.
     groups: usize,
+    steady: Steady,
+    /// Where the steady groups' loads would start in group 0.
+    steady_at: usize,
     /// What the next row of the tensor needs: fetched in even portions while this one is made.
     next: *const u8,
     portion: usize,
@@ -229,7 +263,9 @@ impl<'a, L: Lanes> Source<'a, L> {
         // The others of a layer lie in the same rows.
         let portion = if of == 0 { rows.next / groups.max(1) } else { 0 };
         let weights = std::array::from_fn(|k| rows.weights.get(k).copied().unwrap_or(0));
-        Source { rows, weights, taps, groups, next, portion, lanes: PhantomData }
+        let steady = if let [taps] = taps { taps.steady.clone() } else { Steady::NONE };
+        let steady_at = steady.offset.wrapping_sub(steady.groups.start * steady.step);
+        Source { rows, weights, taps, groups, steady, steady_at, next, portion, lanes: PhantomData }
     }
 
     /// How many rows, and how many pieces a group takes: 0 where that is not all.
@@ -238,16 +274,19 @@ impl<'a, L: Lanes> Source<'a, L> {
     }
 
     #[inline(always)]
-    fn one<const ROWS: usize, const DEPTH: usize>(&self, group: usize) -> [i32; OUTPUTS] {
+    fn one<const ROWS: usize, const DEPTH: usize, const STEADY: bool>(&self, group: usize) -> [i32; OUTPUTS] {
         self.fetch::<ROWS, DEPTH>(group);
         let mut numbers = [0; OUTPUTS];
         for taps in self.taps::<DEPTH>() {
             // SAFETY: the processor has the set, as required by `new`.
             let mut sums = unsafe { L::nothing() };
-            for piece in self.pieces::<DEPTH>(taps, group) {
+            for piece in self.pieces::<DEPTH, STEADY>(taps, group) {
                 for k in 0..self.count::<ROWS>() {
                     // SAFETY: as above; and `k` is one of the rows.
-                    unsafe { sums = L::add(sums, self.pairs(k, taps, piece), self.weight::<ROWS>(k)) }
+                    unsafe {
+                        sums =
+                            L::add(sums, self.pairs::<STEADY>(k, taps, piece, group), self.weight::<ROWS>(k))
+                    }
                 }
             }
             // SAFETY: as above.
@@ -257,20 +296,26 @@ impl<'a, L: Lanes> Source<'a, L> {
     }
 
     #[inline(always)]
-    fn two<const ROWS: usize, const DEPTH: usize>(&self, group: usize) -> [[i32; OUTPUTS]; 2] {
+    fn two<const ROWS: usize, const DEPTH: usize, const STEADY: bool>(
+        &self,
+        group: usize,
+    ) -> [[i32; OUTPUTS]; 2] {
         self.fetch::<ROWS, DEPTH>(group);
         let mut numbers = [[0; OUTPUTS]; 2];
         for taps in self.taps::<DEPTH>() {
             // SAFETY: the processor has the set, as required by `new`.
             let mut sums = unsafe { [L::nothing(); 2] };
-            for piece in self.pieces::<DEPTH>(taps, group) {
+            for piece in self.pieces::<DEPTH, STEADY>(taps, group) {
                 let count = self.count::<ROWS>();
                 for k in (0..count).step_by(2) {
                     // SAFETY: as above; and `k` is one of the rows, as is `second`.
                     unsafe {
                         let second = if k + 1 < count { k + 1 } else { k };
                         let weight = if second > k { self.weight::<ROWS>(second) } else { 0 };
-                        let rows = [self.pairs(k, taps, piece), self.pairs(second, taps, piece)];
+                        let rows = [
+                            self.pairs::<STEADY>(k, taps, piece, group),
+                            self.pairs::<STEADY>(second, taps, piece, group),
+                        ];
                         sums = L::add_two(sums, rows, [self.weight::<ROWS>(k), weight]);
                     }
                 }
@@ -283,14 +328,24 @@ impl<'a, L: Lanes> Source<'a, L> {
     }
 
     /// # Safety
-    /// `k` is one of the rows.
+    /// `k` is one of the rows, and the group of the piece one of the steady ones if `STEADY`.
     #[inline(always)]
-    unsafe fn pairs(&self, k: usize, taps: &Taps, piece: &Piece) -> L::Pairs {
-        let (left, right) = (piece.offsets[0] as usize, piece.offsets[1] as usize);
+    unsafe fn pairs<const STEADY: bool>(
+        &self,
+        k: usize,
+        taps: &Taps,
+        piece: &Piece,
+        group: usize,
+    ) -> L::Pairs {
         // SAFETY: the processor has the set, as required by `new`, which has seen, too, that each row has the bytes up to
         // `reach`, where all loads end.
         unsafe {
             let row = self.rows.bytes.as_ptr().add(k * self.rows.stride);
+            if STEADY {
+                let at = row.wrapping_add(self.steady_at).wrapping_add(group * self.steady.step);
+                return L::pairs(L::load::<true>(at, at.wrapping_add(LANE)), &self.steady.shape);
+            }
+            let (left, right) = (piece.offsets[0] as usize, piece.offsets[1] as usize);
             let bytes = if piece.is_joined() {
                 L::load::<true>(row.add(left), row.add(right))
             } else {
@@ -314,8 +369,8 @@ impl<'a, L: Lanes> Source<'a, L> {
     }
 
     #[inline(always)]
-    fn pieces<const DEPTH: usize>(&self, taps: &'a Taps, group: usize) -> &'a [Piece] {
-        debug_assert!(group < self.groups);
+    fn pieces<const DEPTH: usize, const STEADY: bool>(&self, taps: &'a Taps, group: usize) -> &'a [Piece] {
+        debug_assert!(group < self.groups && (!STEADY || self.steady.groups.contains(&group)));
         // SAFETY: `Sums::row` asks for no more groups than there are.
         unsafe { taps.pieces::<DEPTH>(group) }
     }
@@ -335,6 +390,13 @@ impl<'a, L: Lanes> Source<'a, L> {
             L::fetch(next.wrapping_add(line * LINE));
         }
     }
+}
+
+/// Groups that are steady in all.
+fn common<L, const N: usize>(sources: [&Source<'_, L>; N]) -> Range<usize> {
+    let start = sources.iter().map(|source| source.steady.groups.start).max().unwrap_or(0);
+    let end = sources.iter().map(|source| source.steady.groups.end).min().unwrap_or(0);
+    start..end.max(start)
 }
 
 /// Sums of finer weights: those so far are the upper bits.

@@ -18,6 +18,7 @@ mod neon;
 mod taps;
 #[cfg(test)]
 mod tests;
+mod values;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -29,6 +30,7 @@ use self::axis::Axis;
 use self::color::Converter;
 use self::kernels::{Loops, Rows, Scalar, Scratch};
 use self::taps::Taps;
+use self::values::Values;
 use super::manifest::Input;
 use crate::frame::{FrameFormat, PixelFormat, View};
 use crate::geometry::{PixelRect, Rect};
@@ -76,7 +78,7 @@ pub(crate) struct Letterbox {
     scratch: Scratch,
     /// A block of rows that do not lie in the tensor as they are, before they are turned.
     turned: [Vec<f32>; 3],
-    values: Vec<f32>,
+    values: Values,
     set: InstructionSet,
 }
 
@@ -95,8 +97,8 @@ impl Letterbox {
         let content = (content.0.max(1), content.1.max(1));
         let tensor = (content.0.next_multiple_of(input.multiple), content.1.next_multiple_of(input.multiple));
         let area = (tensor.0 * tensor.1) as usize;
-        let mut values = vec![0.0; 3 * area];
-        for (i, plane) in values.chunks_exact_mut(area).enumerate() {
+        let mut values = Values::new(3 * area);
+        for (i, plane) in values.as_mut_slice().chunks_exact_mut(area).enumerate() {
             plane.fill((f32::from(input.pad) - input.mean[i]) * input.scale[i]);
         }
         let layers = layers(format, part_to_stored(format, part), content);
@@ -127,7 +129,7 @@ impl Letterbox {
     /// The tensor as left by [`Letterbox::load`]: 1, 3, height, width.
     pub fn tensor(&self) -> Option<ArrayView4<'_, f32>> {
         let (w, h) = self.tensor;
-        ArrayView4::from_shape((1, 3, h as usize, w as usize), &self.values).ok()
+        ArrayView4::from_shape((1, 3, h as usize, w as usize), self.values.as_slice()).ok()
     }
 
     /// Pixels of the frame per pixel of the tensor.
@@ -177,7 +179,7 @@ impl Letterbox {
             let (start, step) = place(&self.format, self.content, self.tensor.0, y);
             let row = y as usize % BLOCK;
             let to = if step == 1 {
-                let (red, rest) = self.values.split_at_mut(area);
+                let (red, rest) = self.values.as_mut_slice().split_at_mut(area);
                 let (green, blue) = rest.split_at_mut(area);
                 [red, green, blue].map(|channel| &mut channel[start..][..width])
             } else {
@@ -189,7 +191,7 @@ impl Letterbox {
                 continue;
             }
             let full = row + 1 == BLOCK || y + 1 == height;
-            for (rows, channel) in self.turned.iter().zip(self.values.chunks_exact_mut(area)) {
+            for (rows, channel) in self.turned.iter().zip(self.values.as_mut_slice().chunks_exact_mut(area)) {
                 if step == -1 {
                     let to = &mut channel[start + 1 - width..][..width];
                     to.iter_mut().rev().zip(&rows[row * width..]).for_each(|(to, value)| *to = *value);

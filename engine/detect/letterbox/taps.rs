@@ -1,6 +1,8 @@
 //! An axis along the rows laid out for registers: which bytes of a row are loaded, where a shuffle puts them, and what
 //! they are multiplied by.
 
+use std::ops::Range;
+
 use super::axis::{Axis, FINE_BITS};
 
 /// Bytes that one load takes.
@@ -43,6 +45,48 @@ pub(super) struct Taps {
     shapes: Vec<Shape>,
     /// How long a row must be: no load reaches beyond.
     reach: usize,
+    /// Most groups, where all are alike.
+    pub steady: Steady,
+}
+
+/// Groups of one joined piece of the same shape, each as far from the last: nothing about them has to be looked up.
+#[derive(Clone)]
+pub(super) struct Steady {
+    pub groups: Range<usize>,
+    pub shape: Shape,
+    /// Where the first one's load starts, and how far it is from each to the next.
+    pub offset: usize,
+    pub step: usize,
+}
+
+impl Steady {
+    pub const NONE: Steady = Steady {
+        groups: 0..0,
+        shape: Shape { shuffle: [[128; LANE]; 2], weights: [[0; LANE]; 2] },
+        offset: 0,
+        step: 0,
+    };
+
+    /// The first such groups among the pieces, of which each group has one.
+    fn new(pieces: &[Piece], shapes: &[Shape]) -> Steady {
+        let (alike, far) = (
+            |a: &Piece, b: &Piece| a.is_joined() && b.is_joined() && a.shape == b.shape,
+            |a: &Piece, b: &Piece| b.offsets[0].wrapping_sub(a.offsets[0]),
+        );
+        let Some(start) = pieces.windows(2).position(|two| alike(&two[0], &two[1])) else {
+            return Steady::NONE;
+        };
+        let step = far(&pieces[start], &pieces[start + 1]);
+        let same = pieces[start..]
+            .windows(2)
+            .take_while(|two| alike(&two[0], &two[1]) && far(&two[0], &two[1]) == step);
+        Steady {
+            groups: start..start + same.count() + 1,
+            shape: shapes[pieces[start].shape as usize],
+            offset: pieces[start].offsets[0] as usize,
+            step: step as usize,
+        }
+    }
 }
 
 impl Taps {
@@ -104,7 +148,8 @@ impl Taps {
         }
         let ends = groups.iter().flatten().flatten().map(|load| load.offset + LANE);
         let reach = ends.max().unwrap_or(LANE);
-        Taps { depth, pieces, shapes, reach }
+        let steady = if depth == 1 { Steady::new(&pieces, &shapes) } else { Steady::NONE };
+        Taps { depth, pieces, shapes, reach, steady }
     }
 
     /// How many times [`OUTPUTS`] outputs there are.

@@ -130,7 +130,7 @@ proptest! {
         let mut oracle = Letterbox::new(&format, long_side, &input);
         oracle.set_instructions(InstructionSet::Scalar);
         oracle.load(&job.view(), &input);
-        let bits = |l: &Letterbox| l.values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        let bits = |l: &Letterbox| l.values.as_slice().iter().map(|v| v.to_bits()).collect::<Vec<_>>();
         for set in InstructionSet::available() {
             let mut letterbox = Letterbox::new(&format, long_side, &input);
             letterbox.set_instructions(set);
@@ -320,7 +320,7 @@ fn every_width_is_the_same_in_every_set() {
                 let mut letterbox = Letterbox::new(&format, to, &input);
                 letterbox.set_instructions(set);
                 letterbox.load(&job.view(), &input);
-                letterbox.values
+                letterbox.values.as_slice().to_vec()
             });
             let tensors: Vec<_> = tensors.collect();
             assert!(tensors.iter().all(|tensor| *tensor == tensors[0]), "{format:?} to {to}");
