@@ -325,9 +325,15 @@ fn the_device_remembers_its_owner_and_takes_no_older_file() {
     let foreign = Lock::sign(OWNERS, &bound(99), &secret(2)).unwrap();
     let foreign = Lock::parse(&foreign, "l", None).unwrap();
     assert!(refused(&foreign).contains("not this device's owner"));
+    // What is only asked about is not remembered, and answered as it would be.
+    let anchor = anchor();
+    anchor.check(&lock(8), lock(8).policy(), &format()).unwrap();
+    anchor.check(&lock(6), lock(6).policy(), &format()).unwrap();
+    assert!(anchor.check(&lock(5), lock(5).policy(), &format()).is_err());
+    admit(&lock(7)).unwrap();
     // A memory that is damaged is no memory that is empty.
     fs::write(folder.path().join("owner.toml"), "rubbish").unwrap();
-    assert!(refused(&lock(7)).contains("damaged"));
+    assert!(refused(&lock(8)).contains("damaged"));
 }
 
 #[test]
