@@ -229,6 +229,32 @@ fn the_log_tells_what_the_stream_did() {
     assert!(short.findings.iter().any(|f| matches!(f.kind, Tampering::Truncated(_))), "{short:?}");
 }
 
+/// Zones need no model, so that this runs in every build; the zone is the left half.
+#[test]
+fn the_example_with_a_lock_redacts_and_keeps_evidence() {
+    const ZONE: &str =
+        "faces = 'off'\n[[zone]]\nname = 'left'\narea = [[0, 0], [0.5, 0], [0.5, 1], [0, 1]]\n";
+    let device = Device::new();
+    let lock = device.lock("camera.lock", ZONE, 1, &secret(1));
+    let mut program = Command::new(build("examples/firmware.c", "asan", Link::Shared, SANITIZED));
+    program.args([&lock, &secret(1).public().to_string()]).arg(device.path("data"));
+    let done = output(&mut program, &vec![200; 640 * 360 * 3 / 2 * 8]);
+    let said = String::from_utf8(done.stderr).unwrap();
+    assert!(done.status.success(), "{said}");
+    assert!(done.stdout.len() >= 640 * 360 * 3 / 2, "no frame came out: {said}");
+    for row in done.stdout.chunks_exact(640 * 360 * 3 / 2).flat_map(|f| f[..640 * 360].chunks_exact(640)) {
+        assert!(row[..320].iter().all(|v| *v == 16) && row[320..].iter().all(|v| *v == 200));
+    }
+    let log = read_folder(&device.path("data/evidence")).unwrap();
+    let report = verify(&log, None, Some(&said)).unwrap();
+    assert!(report.findings.is_empty() && report.frames.covered >= 1, "{report:?}");
+    // Another owner's number in the firmware.
+    let mut program = Command::new(build("examples/firmware.c", "other", Link::Shared, &[]));
+    program.args([&lock, &secret(2).public().to_string()]).arg(device.path("data"));
+    let refused = output(&mut program, b"");
+    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("owner"));
+}
+
 #[test]
 fn a_log_that_cannot_be_had_is_refused_and_one_that_breaks_stops_no_frame() {
     let device = Device::new();
