@@ -86,7 +86,8 @@ pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
         fps,
     })?;
     control.start(pipeline)?;
-    let evidence = evidence.map(|log| Evidence::start(log, Arc::clone(&control)));
+    remember_lock(&hiding, &anchor, &stream)?;
+    let evidence = evidence.map(|log| Evidence::start(log, Arc::clone(&control))).transpose()?;
     started.store(true, Ordering::SeqCst);
     notify(&[NotifyState::Ready]);
 
@@ -199,9 +200,15 @@ fn hold_to_lock(hiding: &Hiding, anchor: &Anchor, stream: &Stream) -> Result<(),
             false => Ok(()),
         };
     };
-    anchor.admit(lock, &hiding.file, &stream.format)?;
+    anchor.check(lock, &hiding.file, &stream.format)?;
     log::info!("the policy is locked by {}, number {}", lock.owner(), lock.bound().serial);
     Ok(())
+}
+
+/// Once it is in force, and not before: nobody could go back from a policy that the detector turns out to be too slow for.
+fn remember_lock(hiding: &Hiding, anchor: &Anchor, stream: &Stream) -> Result<(), Failure> {
+    let Some(lock) = hiding.lock() else { return Ok(()) };
+    Ok(anchor.admit(lock, &hiding.file, &stream.format)?)
 }
 
 /// Reads the policy file again. What is loaded at the start (models, thresholds, the ladder) cannot be exchanged.
@@ -230,6 +237,9 @@ fn reload(args: &LiveArgs, before: &Hiding, anchor: &Anchor, control: &Control) 
     }
     hold_to_lock(&now, anchor, control.stream())?;
     control.set_policy(now.live_policy()?)?;
+    if let Err(e) = remember_lock(&now, anchor, control.stream()) {
+        log::error!("the new policy is in force, but would be forgotten by a restart: {e}");
+    }
     let exposure = control.status().exposure.as_millis();
     log::info!("the policy was read again and is in force: worst-case exposure {exposure} ms");
     Ok(now)
