@@ -223,7 +223,11 @@ impl Record {
         let record: Record = serde_json::from_str(&format!("{signed}}}")).map_err(|_| altered)?;
         let own = DevicePublic::parse(&record.key).ok_or(altered)?;
         let message = [PURPOSE, signed.as_bytes()].concat();
-        own.0.verify_strict(&message, &Signature::from_bytes(&signature)).map_err(|_| altered)?;
+        let verified = own.0.verify_strict(&message, &Signature::from_bytes(&signature));
+        // A fuzzer cannot sign; what lies behind a good signature is what it is to look at.
+        if verified.is_err() && !cfg!(fuzzing) {
+            return Err(altered);
+        }
         if key.is_some_and(|key| *key != own) { Err(NoRecord::Foreign) } else { Ok(record) }
     }
 }
