@@ -10,8 +10,8 @@ mod support;
 use std::collections::HashMap;
 
 use milkglass::{
-    Class, Detection, Engine, Error, FrameFormat, FramePool, OnDeadline, Outcome, PixelFormat, Policy, Polygon,
-    Style, Zone,
+    Class, Detection, Engine, Error, FrameFormat, FramePool, OnDeadline, Outcome, PixelFormat, Policy,
+    Polygon, Style, Zone,
 };
 use play::*;
 use proptest::prelude::*;

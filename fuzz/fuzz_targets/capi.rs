@@ -244,22 +244,25 @@ impl Run {
             Call::Layout(which, mistake) => {
                 let mut layout: milkglass_layout = zeroed();
                 layout.size = size_of::<milkglass_layout>();
-                let at = (&raw mut layout).cast();
                 // SAFETY: NULL, or a structure with room for what its size says.
-                let status = unsafe { milkglass_read_layout(self.number(*which), sized(&mut layout.size, at, *mistake)) };
+                let status =
+                    unsafe { milkglass_read_layout(self.number(*which), sized(&mut layout, *mistake)) };
                 self.expect(*which, *mistake, size_of::<milkglass_layout>(), status);
             }
             Call::Stats(which, mistake) => {
                 let mut stats = milkglass_stats { size: size_of::<milkglass_stats>(), ..Default::default() };
-                let at = (&raw mut stats).cast();
                 // SAFETY: as above.
-                let status = unsafe { milkglass_read_stats(self.number(*which), sized(&mut stats.size, at, *mistake)) };
+                let status =
+                    unsafe { milkglass_read_stats(self.number(*which), sized(&mut stats, *mistake)) };
                 self.expect(*which, *mistake, size_of::<milkglass_stats>(), status);
             }
             Call::Push(which, how) => self.push(*which, how),
             Call::Play(which, frames) => {
                 for _ in 0..frames % 6 + 1 {
-                    self.push(*which, &Pushing { mistake: Mistake::None, plane: None, wrong_format: false, captured: None });
+                    self.push(
+                        *which,
+                        &Pushing { mistake: Mistake::None, plane: None, wrong_format: false, captured: None },
+                    );
                 }
             }
             Call::Take(which, how) => self.take(*which, how),
@@ -288,7 +291,10 @@ impl Run {
                 {
                     let number = known.number;
                     let hides = text.hides_faces();
-                    self.streams.iter_mut().filter(|s| s.number == number).for_each(|s| s.hides_faces &= hides);
+                    self.streams
+                        .iter_mut()
+                        .filter(|s| s.number == number)
+                        .for_each(|s| s.hides_faces &= hides);
                 }
             }
             Call::Close(which) => {
@@ -300,14 +306,14 @@ impl Run {
             }
             Call::Log(level, some) => {
                 // SAFETY: a function that is good for ever.
-                let status = unsafe { milkglass_set_log(some.then_some(log), null_mut(), c_int::from(*level % 8)) };
+                let status =
+                    unsafe { milkglass_set_log(some.then_some(log), null_mut(), c_int::from(*level % 8)) };
                 assert_eq!(status == milkglass_status::OK, !*some || (1..=5).contains(&(*level % 8)));
             }
             Call::Version => {
                 // SAFETY: both are texts that end, good until the next call.
-                let (version, error) = unsafe {
-                    (CStr::from_ptr(milkglass_version()), CStr::from_ptr(milkglass_last_error()))
-                };
+                let (version, error) =
+                    unsafe { (CStr::from_ptr(milkglass_version()), CStr::from_ptr(milkglass_last_error())) };
                 assert!(version.to_str().is_ok() && error.to_str().is_ok());
             }
             Call::Detector(mood) => MOOD.store(*mood, Ordering::Relaxed),
@@ -327,7 +333,8 @@ impl Run {
         config.size = size_of::<milkglass_config>();
         config.policy = address(&policy);
         config.policy_file = address(&file);
-        config.fourcc = [MILKGLASS_NV12, MILKGLASS_YU12, MILKGLASS_YUYV, MILKGLASS_RGB3][usize::from(how.fourcc) % 4];
+        config.fourcc =
+            [MILKGLASS_NV12, MILKGLASS_YU12, MILKGLASS_YUYV, MILKGLASS_RGB3][usize::from(how.fourcc) % 4];
         config.width = 2 * (u32::from(how.size.0) % 12 + 4);
         config.height = 2 * (u32::from(how.size.1) % 12 + 4);
         config.orientation = u32::from(how.orientation) % 10;
@@ -351,9 +358,8 @@ impl Run {
         }
         let mut number = 77;
         let to = if how.no_place { null_mut() } else { &raw mut number };
-        let at: *mut milkglass_config = &raw mut config;
         // SAFETY: NULL, or a structure with room for what its size says; texts end; the function is good for ever.
-        let status = unsafe { milkglass_open(sized(&mut config.size, at.cast(), how.mistake).cast_const(), to) };
+        let status = unsafe { milkglass_open(sized(&mut config, how.mistake).cast_const(), to) };
         let wrong = how.no_place || how.mistake.refuses(size_of::<milkglass_config>());
         assert!(status != milkglass_status::OK || !wrong, "opened in spite of a mistake");
         assert_ne!(status, milkglass_status::BUG);
@@ -367,7 +373,13 @@ impl Run {
         // SAFETY: as large as it says.
         assert_eq!(unsafe { milkglass_read_layout(number, &raw mut layout) }, milkglass_status::OK);
         assert!(self.streams.iter().all(|s| s.number != number), "a number twice");
-        self.streams.push(Opened { number, layout, hides_faces: how.policy.hides_faces(), closed: false, next: 0 });
+        self.streams.push(Opened {
+            number,
+            layout,
+            hides_faces: how.policy.hides_faces(),
+            closed: false,
+            next: 0,
+        });
     }
 
     fn push(&mut self, which: Which, how: &Pushing) {
@@ -393,25 +405,31 @@ impl Run {
             length: [0; 3],
         };
         for (n, plane) in planes.iter().enumerate() {
-            (picture.data[n], picture.stride[n], picture.length[n]) = (plane.as_ptr(), layout.row_bytes[n], plane.len());
+            (picture.data[n], picture.stride[n], picture.length[n]) =
+                (plane.as_ptr(), layout.row_bytes[n], plane.len());
         }
         let mut wrong = how.wrong_format || how.mistake.refuses(size_of::<milkglass_picture>());
         if let Some((n, mistake)) = &how.plane {
             let n = usize::from(*n) % 3;
-            wrong |= n < planes.len() && mistake.make(&layout, n, &mut picture.stride[n], &mut picture.length[n]);
+            wrong |=
+                n < planes.len() && mistake.make(&layout, n, &mut picture.stride[n], &mut picture.length[n]);
             if *mistake == PlaneMistake::Null {
                 picture.data[n] = null();
             }
         }
-        let at: *mut milkglass_picture = &raw mut picture;
         // SAFETY: NULL, or a structure with room for what its size says; no plane is shorter than it says.
-        let status = unsafe { milkglass_push(number, sized(&mut picture.size, at.cast(), how.mistake).cast_const()) };
+        let status = unsafe { milkglass_push(number, sized(&mut picture, how.mistake).cast_const()) };
         match (open, wrong) {
             (false, _) => assert_eq!(status, milkglass_status::NO_STREAM),
             (true, true) => assert_eq!(status, milkglass_status::ARGUMENT),
             _ => assert!(
-                [milkglass_status::OK, milkglass_status::SKIPPED, milkglass_status::END, milkglass_status::STOPPED]
-                    .contains(&status)
+                [
+                    milkglass_status::OK,
+                    milkglass_status::SKIPPED,
+                    milkglass_status::END,
+                    milkglass_status::STOPPED
+                ]
+                .contains(&status)
                     || how.mistake != Mistake::None,
                 "{status:?}"
             ),
@@ -426,7 +444,8 @@ impl Run {
             assert_eq!(unsafe { milkglass_take(number, null_mut(), 0) }, milkglass_status::NO_STREAM);
             return;
         };
-        let status = take(number, &stream.layout, stream.hides_faces, Some(how), c_int::from(how.patience % 32));
+        let status =
+            take(number, &stream.layout, stream.hides_faces, Some(how), c_int::from(how.patience % 32));
         if !open {
             assert_eq!(status, milkglass_status::NO_STREAM);
         }
@@ -487,7 +506,8 @@ fn take(
     let mut frame: milkglass_frame = zeroed();
     frame.size = size_of::<milkglass_frame>();
     for (n, plane) in planes.iter_mut().enumerate() {
-        (frame.data[n], frame.stride[n], frame.length[n]) = (plane.as_mut_ptr(), layout.row_bytes[n], plane.len());
+        (frame.data[n], frame.stride[n], frame.length[n]) =
+            (plane.as_mut_ptr(), layout.row_bytes[n], plane.len());
     }
     let mut wrong = false;
     let mut mistake = Mistake::None;
@@ -502,9 +522,8 @@ fn take(
             }
         }
     }
-    let at: *mut milkglass_frame = &raw mut frame;
     // SAFETY: NULL, or a structure with room for what its size says; no plane is shorter than it says.
-    let status = unsafe { milkglass_take(number, sized(&mut frame.size, at.cast(), mistake), patience) };
+    let status = unsafe { milkglass_take(number, sized(&mut frame, mistake), patience) };
     assert_ne!(status, milkglass_status::BUG);
     if wrong {
         assert!([milkglass_status::ARGUMENT, milkglass_status::NO_STREAM].contains(&status), "{status:?}");
@@ -523,9 +542,15 @@ fn take(
             MILKGLASS_YUYV => 2,
             _ => 1,
         };
-        for (y, row) in luma.chunks_exact(layout.row_bytes[0]).enumerate().filter(|(y, _)| (y0..y1).contains(y)) {
+        for (y, row) in
+            luma.chunks_exact(layout.row_bytes[0]).enumerate().filter(|(y, _)| (y0..y1).contains(y))
+        {
             for (x, pixel) in row.chunks_exact(per_pixel).enumerate().filter(|(x, _)| (x0..x1).contains(x)) {
-                assert!(!pixel.contains(&RAW), "raw at {x}, {y}, {}", if obscured { "obscured" } else { "covered" });
+                assert!(
+                    !pixel.contains(&RAW),
+                    "raw at {x}, {y}, {}",
+                    if obscured { "obscured" } else { "covered" }
+                );
             }
         }
     }
@@ -577,17 +602,17 @@ impl Mistake {
 
 /// Makes a mistake with a structure's size, or its address. A size that is too large would be a lie about memory, which no
 /// library can notice, unless it is beyond every structure.
-fn sized<T>(size: &mut usize, at: *mut T, mistake: Mistake) -> *mut T {
+fn sized<T>(value: &mut T, mistake: Mistake) -> *mut T {
+    let at: *mut T = value;
     match mistake {
-        Mistake::None => at,
-        Mistake::Null => null_mut(),
-        Mistake::Size(wrong) => {
-            if mistake.refuses(*size) {
-                *size = usize::from(wrong);
-            }
-            at
-        }
+        Mistake::Null => return null_mut(),
+        // SAFETY: every structure of the interface begins with its size.
+        Mistake::Size(wrong) if mistake.refuses(size_of::<T>()) => unsafe {
+            at.cast::<usize>().write(usize::from(wrong));
+        },
+        _ => {}
     }
+    at
 }
 
 /// A structure of the interface, as `= {0}` leaves it.

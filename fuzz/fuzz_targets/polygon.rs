@@ -59,17 +59,20 @@ fuzz_target!(|drawing: Drawing| {
     }
     let hidden = hidden(&format, zones);
     let all = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
-    let touched: Vec<(bool, bool)> = all.map(|(x, y)| {
-        let at = upright((x, y), (width, height), exif);
-        let touched = drawn.iter().map(|(c, inverted)| (touch(c, *inverted, at, format.upright_size()), *inverted));
-        let touched: Vec<(Touch, bool)> = touched.collect();
-        // A pixel is seen if it lies wholly in at least one of the inverted zones, and in no other zone.
-        let hides = |least: Touch| {
-            let of = |inverted| touched.iter().filter(move |t| t.1 == inverted).map(|t| t.0 >= least);
-            of(false).any(|t| t) || (of(true).count() > 0 && of(true).all(|t| t))
-        };
-        (hides(Touch::Inside), hides(Touch::Border))
-    }).collect();
+    let touched: Vec<(bool, bool)> = all
+        .map(|(x, y)| {
+            let at = upright((x, y), (width, height), exif);
+            let touched =
+                drawn.iter().map(|(c, inverted)| (touch(c, *inverted, at, format.upright_size()), *inverted));
+            let touched: Vec<(Touch, bool)> = touched.collect();
+            // A pixel is seen if it lies wholly in at least one of the inverted zones, and in no other zone.
+            let hides = |least: Touch| {
+                let of = |inverted| touched.iter().filter(move |t| t.1 == inverted).map(|t| t.0 >= least);
+                of(false).any(|t| t) || (of(true).count() > 0 && of(true).all(|t| t))
+            };
+            (hides(Touch::Inside), hides(Touch::Border))
+        })
+        .collect();
     // YUYV shares a sample between two pixels.
     let shared = 1 << format.planes()[0].shift.0;
     for (at, is) in hidden.iter().enumerate() {
@@ -78,7 +81,10 @@ fuzz_target!(|drawing: Drawing| {
         let under = &touched[first..(first + shared).min((y + 1) * width as usize)];
         let (must, may) = (touched[at].0, under.iter().any(|t| t.1));
         assert!(*is || !must, "pixel {x}, {y} of {width}x{height} is seen, orientation {exif}: {drawn:?}");
-        assert!(!*is || may, "pixel {x}, {y} of {width}x{height} is hidden for nothing, orientation {exif}: {drawn:?}");
+        assert!(
+            !*is || may,
+            "pixel {x}, {y} of {width}x{height} is hidden for nothing, orientation {exif}: {drawn:?}"
+        );
     }
 });
 
@@ -105,8 +111,9 @@ fn hidden(format: &FrameFormat, zones: Vec<Zone>) -> Vec<bool> {
             for (x, sample) in (0..).zip(view.row(n, y).chunks_exact(plane.channels)) {
                 let raw = sample.iter().filter(|v| **v == RAW).count();
                 assert!(raw == 0 || raw == sample.len(), "half a sample is hidden");
-                let under = (y << sy..((y + 1) << sy).min(height))
-                    .flat_map(|y| (x << sx..((x + 1) << sx).min(width)).map(move |x| (y * width + x) as usize));
+                let under = (y << sy..((y + 1) << sy).min(height)).flat_map(|y| {
+                    (x << sx..((x + 1) << sx).min(width)).map(move |x| (y * width + x) as usize)
+                });
                 if n == 0 {
                     under.for_each(|i| hidden[i] = raw == 0);
                 } else {
@@ -158,9 +165,8 @@ fn touch(corners: &[Point], inverted: bool, (x, y): Point, (w, h): (u32, u32)) -
     }
     // No edge within, so all of it is on one side.
     let middle = (low.0 + STEPS / 2, low.1 + STEPS / 2);
-    let crossed = edges().filter(|&(a, b)| {
-        (a.1 > middle.1) != (b.1 > middle.1) && (side(a, b, middle) > 0) == (b.1 > a.1)
-    });
+    let crossed = edges()
+        .filter(|&(a, b)| (a.1 > middle.1) != (b.1 > middle.1) && (side(a, b, middle) > 0) == (b.1 > a.1));
     if (crossed.count() % 2 == 1) != inverted {
         return Touch::Inside;
     }

@@ -87,7 +87,13 @@ fuzz_target!(|three: Three| {
     }
     if weaker(b, a).is_empty() && weaker(c, b).is_empty() {
         let weaker = weaker(c, a);
-        assert!(weaker.is_empty(), "in two steps {weaker:?}\n{}\n\n{}\n\n{}", a.to_toml(), b.to_toml(), c.to_toml());
+        assert!(
+            weaker.is_empty(),
+            "in two steps {weaker:?}\n{}\n\n{}\n\n{}",
+            a.to_toml(),
+            b.to_toml(),
+            c.to_toml()
+        );
     }
 });
 
@@ -120,7 +126,8 @@ impl Change {
                     .map(|(x, y)| format!("{},{}", f64::from(x % 9) / 8.0, f64::from(y % 9) / 8.0))
                     .collect();
                 let style = ["fill", "pixelate", "blur"][usize::from(drawn.style) % 3];
-                let Ok(mut zone) = format!("{name}:{}:{style}", corners.join(";")).parse::<ZoneEntry>() else {
+                let Ok(mut zone) = format!("{name}:{}:{style}", corners.join(";")).parse::<ZoneEntry>()
+                else {
                     return;
                 };
                 zone.cells = [None, Some(2), Some(6)][usize::from(drawn.cells) % 3];
@@ -157,7 +164,9 @@ fn compare(base: &PolicyFile, new: &PolicyFile, format: &FrameFormat) {
     for class in Class::ALL {
         match (was.style(class), is.style(class)) {
             (None, _) => {}
-            (Some(was), Some(is)) => assert!(is.weakness() <= was.weakness(), "{class}: {was:?}, {is:?}{why}"),
+            (Some(was), Some(is)) => {
+                assert!(is.weakness() <= was.weakness(), "{class}: {was:?}, {is:?}{why}")
+            }
             (Some(_), None) => panic!("{class} is seen{why}"),
         }
     }
@@ -165,10 +174,17 @@ fn compare(base: &PolicyFile, new: &PolicyFile, format: &FrameFormat) {
     let both_open = base.min_score.is_none() && new.min_score.is_none();
     assert!(both_open || is_score.1 <= was_score.0, "scores {was_score:?}, {is_score:?}{why}");
     assert!(new.preset.unwrap_or_default() >= base.preset.unwrap_or_default(), "{why}");
-    assert!(is.hold() >= was.hold() && is.speed() >= was.speed() && is.look_ahead() >= was.look_ahead(), "{why}");
+    assert!(
+        is.hold() >= was.hold() && is.speed() >= was.speed() && is.look_ahead() >= was.look_ahead(),
+        "{why}"
+    );
     assert!(is.max_gap() <= was.max_gap(), "{why}");
     assert!(is.motion_cover() || !was.motion_cover(), "{why}");
-    assert_eq!((is.deadline(), is.on_deadline(), is.self_test()), (was.deadline(), was.on_deadline(), was.self_test()), "{why}");
+    assert_eq!(
+        (is.deadline(), is.on_deadline(), is.self_test()),
+        (was.deadline(), was.on_deadline(), was.self_test()),
+        "{why}"
+    );
     assert_eq!(is.obscure_color(), was.obscure_color(), "{why}");
     let (before, after) = (zoned(&was, format), zoned(&is, format));
     assert!(before.iter().zip(&after).all(|(before, after)| *after || !before), "a zone shrank{why}");
