@@ -13,6 +13,8 @@ use milkglass_capi::*;
 
 #[derive(Arbitrary, Debug)]
 struct Program {
+    /// Begins with a stream that is as it should be, so that more than openings are tried.
+    begun: bool,
     calls: Vec<Call>,
 }
 
@@ -21,7 +23,7 @@ enum Call {
     Open(Opening),
     Layout(Which, Mistake),
     Push(Which, Pushing),
-    /// Pushes a few frames as a camera would.
+    /// Pushes a few frames as a camera would, and takes them.
     Play(Which, u8),
     Take(Which, Taking),
     Finish(Which),
@@ -116,6 +118,33 @@ enum PlaneMistake {
     Stride(u8),
     HugeStride,
     Short(u8),
+}
+
+impl Opening {
+    fn good() -> Opening {
+        Opening {
+            mistake: Mistake::None,
+            no_place: false,
+            policy: Text::Empty,
+            policy_file: Text::Null,
+            fourcc: 0,
+            size: (4, 4),
+            orientation: 1,
+            matrix: 0,
+            fps: Fps::Usual,
+            privacy: false,
+            buffers: 0,
+            detects: 0,
+            no_detector: false,
+            odd: None,
+        }
+    }
+}
+
+impl Pushing {
+    fn good() -> Pushing {
+        Pushing { mistake: Mistake::None, plane: None, wrong_format: false, captured: None }
+    }
 }
 
 const POLICIES: [&str; 8] = [
@@ -225,6 +254,10 @@ fuzz_target!(|program: Program| {
     MOOD.store(0, Ordering::Relaxed);
     STREAM.store(0, Ordering::Relaxed);
     let mut run = Run::default();
+    if program.begun {
+        run.open(&Opening::good());
+        assert_eq!(run.streams.len(), 1, "{}", last_error());
+    }
     std::thread::scope(|scope| {
         for call in program.calls.iter().take(24) {
             run.call(call, scope);
@@ -259,10 +292,8 @@ impl Run {
             Call::Push(which, how) => self.push(*which, how),
             Call::Play(which, frames) => {
                 for _ in 0..frames % 6 + 1 {
-                    self.push(
-                        *which,
-                        &Pushing { mistake: Mistake::None, plane: None, wrong_format: false, captured: None },
-                    );
+                    self.push(*which, &Pushing::good());
+                    self.take(*which, &Taking { mistake: Mistake::None, plane: None, patience: 20 });
                 }
             }
             Call::Take(which, how) => self.take(*which, how),
