@@ -42,7 +42,7 @@ env -u CARGO_ENCODED_RUSTFLAGS RUSTFLAGS="${flags[*]}" ${CARGO:-cargo} build --r
 
 run() { # TARGET
   local target=$1 corpus=target/fuzz/corpus/$1 artifacts=target/fuzz/artifacts/$1 log=target/fuzz/$1.log
-  local options=(-max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 -verbosity=1
+  local options=(-max_total_time="$seconds" -timeout=30 -rss_limit_mb=1024 -print_final_stats=1 -verbosity=1
     -artifact_prefix="$artifacts/")
   [ ! -f "fuzz/dictionaries/$target.txt" ] || options+=(-dict="fuzz/dictionaries/$target.txt")
   mkdir -p "$corpus" "$artifacts"
