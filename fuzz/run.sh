@@ -46,11 +46,13 @@ run() { # TARGET
     -artifact_prefix="$artifacts/")
   [ ! -f "fuzz/dictionaries/$target.txt" ] || options+=(-dict="fuzz/dictionaries/$target.txt")
   mkdir -p "$corpus" "$artifacts"
-  if "$out/$host/release/$target" "${options[@]}" "$corpus" "fuzz/corpus/$target" >"$log" 2>&1; then
+  local TIMEFORMAT="cpu: %U %S" # Written to the log, below libFuzzer's own figures.
+  if { time "$out/$host/release/$target" "${options[@]}" "$corpus" "fuzz/corpus/$target"; } >"$log" 2>&1; then
     awk -v t="$target" '
       / cov: / { for (i = 1; i < NF; i++) if ($i == "cov:") cov = $(i + 1) }
       /number_of_executed_units/ { n = $2 }
-      END { printf "fuzz: %s: nothing found in %d executions, %d edges covered\n", t, n, cov }' "$log"
+      /^cpu: / { cpu = $2 + $3 }
+      END { printf "fuzz: %s: nothing found in %d executions, %d s of CPU, %d edges covered\n", t, n, cpu, cov }' "$log"
   else
     tail -n 40 "$log" >&2
     local found
