@@ -129,6 +129,8 @@ pub struct Status {
     pub level: usize,
     /// The worst-case exposure: the longest gap between detections whose frames may leave covered.
     pub exposure: Duration,
+    /// The longest that a frame waits before it leaves, obscured if need be; zero for zones alone, which wait for nothing.
+    pub deadline: Duration,
     /// How long the detector took last.
     pub detection: Duration,
     /// Time from arrival to release of the last frame.
@@ -198,11 +200,12 @@ impl Pipeline {
         let first = detectors.first().map(|d| d.classes().to_vec()).unwrap_or_default();
         let offers: Vec<Class> =
             first.into_iter().filter(|c| detectors.iter().all(|d| d.classes().contains(c))).collect();
-        let status = Arc::new(Mutex::new(Status { exposure: policy.max_gap(), ..Status::default() }));
+        let (exposure, deadline) = (policy.max_gap(), policy.deadline().unwrap_or_default());
+        let status = Arc::new(Mutex::new(Status { exposure, deadline, ..Status::default() }));
         log::info!(
             "worst-case exposure {} ms, deadline {} ms, detection {} ms",
-            policy.max_gap().as_millis(),
-            policy.deadline().unwrap_or_default().as_millis(),
+            exposure.as_millis(),
+            deadline.as_millis(),
             ladder.first().copied().unwrap_or_default().as_millis()
         );
         let detection = ladder.first().copied().unwrap_or_default();
