@@ -14,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use milkglass::PolicyFile;
+use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
 mod common;
@@ -183,14 +184,14 @@ impl Machine {
 struct Running(Child);
 
 impl Running {
-    fn signal(&self, name: &str) {
-        let group = format!("-{}", self.0.id());
-        let _ = Command::new("kill").args([name, "--", &group]).stderr(Stdio::null()).status();
+    /// To its whole group, which it leads; none is left when all have ended.
+    fn signal(&self, signal: Signal) {
+        let _ = kill_process_group(Pid::from_child(&self.0), signal);
     }
 
     /// Ends it as its user would, and returns what it said.
     fn end(mut self) -> String {
-        self.signal("-TERM");
+        self.signal(Signal::TERM);
         let mut said = String::new();
         self.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
         said
@@ -199,7 +200,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.signal("-KILL");
+        self.signal(Signal::KILL);
         let _ = self.0.wait();
     }
 }
