@@ -18,6 +18,8 @@ const PURPOSE: &[u8] = b"milkglass evidence, version 1\n";
 const SIGNED: &str = ",\"sig\":\"";
 /// The longest line that is looked at.
 pub(super) const MAX_LINE: usize = 16 << 10;
+/// The greatest number of a record. No log comes near it, and whoever checks one can count on from it.
+const MOST: u64 = u64::MAX / 2;
 /// What the first record of a log names as the hash of the one before.
 pub(super) const NO_HASH: [u8; 32] = [0; 32];
 
@@ -236,9 +238,16 @@ impl Record {
         let (signed, rest) = text.rsplit_once(SIGNED).ok_or(altered)?;
         let signature = rest.strip_suffix("\"}").and_then(unhex::<64>).ok_or(altered)?;
         let record: Record = serde_json::from_str(&format!("{signed}}}")).map_err(|_| altered)?;
+        if record.n > MOST {
+            return Err(altered);
+        }
         let own = DevicePublic::parse(&record.key).ok_or(altered)?;
         let message = [PURPOSE, signed.as_bytes()].concat();
-        own.0.verify_strict(&message, &Signature::from_bytes(&signature)).map_err(|_| altered)?;
+        let verified = own.0.verify_strict(&message, &Signature::from_bytes(&signature));
+        // A fuzzer cannot sign; what lies behind a good signature is what it is to look at.
+        if verified.is_err() && !cfg!(fuzzing) {
+            return Err(altered);
+        }
         if key.is_some_and(|key| *key != own) { Err(NoRecord::Foreign) } else { Ok(record) }
     }
 }
