@@ -65,7 +65,7 @@ pub use sink::{FrameSink, Y4mSink, Yuv420};
 pub use sink::{V4l2Output, V4l2OutputCounters};
 #[cfg(feature = "v4l2")]
 pub use source::v4l2;
-pub use source::{Captured, FrameSource, Y4mSource};
+pub use source::{Captured, FrameSource, Inlet, Pushed, Y4mSource};
 pub use stats::Stats;
 pub use time::Timestamp;
 

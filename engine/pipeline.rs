@@ -129,6 +129,8 @@ pub struct Status {
     pub level: usize,
     /// The worst-case exposure: the longest gap between detections whose frames may leave covered.
     pub exposure: Duration,
+    /// The longest that a frame waits before it leaves, obscured if need be; zero for zones alone, which wait for nothing.
+    pub deadline: Duration,
     /// How long the detector took last.
     pub detection: Duration,
     /// Time from arrival to release of the last frame.
@@ -198,11 +200,12 @@ impl Pipeline {
         let first = detectors.first().map(|d| d.classes().to_vec()).unwrap_or_default();
         let offers: Vec<Class> =
             first.into_iter().filter(|c| detectors.iter().all(|d| d.classes().contains(c))).collect();
-        let status = Arc::new(Mutex::new(Status { exposure: policy.max_gap(), ..Status::default() }));
+        let (exposure, deadline) = (policy.max_gap(), policy.deadline().unwrap_or_default());
+        let status = Arc::new(Mutex::new(Status { exposure, deadline, ..Status::default() }));
         log::info!(
             "worst-case exposure {} ms, deadline {} ms, detection {} ms",
-            policy.max_gap().as_millis(),
-            policy.deadline().unwrap_or_default().as_millis(),
+            exposure.as_millis(),
+            deadline.as_millis(),
             ladder.first().copied().unwrap_or_default().as_millis()
         );
         let detection = ladder.first().copied().unwrap_or_default();
@@ -220,7 +223,7 @@ impl Pipeline {
         for (name, sink) in sinks {
             let outbox = Arc::new(Outbox::new(2 + burst));
             outboxes.push(Arc::clone(&outbox));
-            threads.push(spawn("target", &events, move |events| run_target(name, sink, &outbox, events)));
+            threads.push(spawn("target", &events, move |events| run_target(name, sink, &outbox, events))?);
         }
         let targets = threads.len();
         let (jobs, job_queue) = sync_channel(1);
@@ -236,9 +239,9 @@ impl Pipeline {
             };
             let changed = Arc::clone(&changed);
             let detect = move |events: &_| run_detect(rungs, test, &changed, &job_queue, events);
-            threads.push(spawn("detect", &events, detect));
+            threads.push(spawn("detect", &events, detect)?);
         }
-        threads.push(spawn("capture", &events, move |events| run_capture(source, &pool, clock, events)));
+        threads.push(spawn("capture", &events, move |events| run_capture(source, &pool, clock, events))?);
         let mut redact = Redact {
             engine,
             privacy,
@@ -370,13 +373,18 @@ fn spawn(
     name: &'static str,
     events: &SyncSender<Event>,
     run: impl FnOnce(&SyncSender<Event>) + Send + 'static,
-) -> JoinHandle<()> {
+) -> Result<JoinHandle<()>> {
     let events = events.clone();
-    std::thread::spawn(move || {
+    let guarded = move || {
         if catch_unwind(AssertUnwindSafe(|| run(&events))).is_err() {
             let _ = events.send(Event::Panicked(name));
         }
-    })
+    };
+    // The name is what `top -H` and a debugger show.
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(guarded)
+        .map_err(|e| Error::io("starting a thread", e))
 }
 
 fn run_capture(mut source: Box<dyn FrameSource>, pool: &FramePool, clock: Clock, events: &SyncSender<Event>) {

@@ -10,6 +10,8 @@ use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::policy::Zone;
+
 /// What the signature is over begins with this, so that it can never be taken for one of something else.
 const PURPOSE: &[u8] = b"milkglass evidence, version 1\n";
 /// Between what is signed and the signature.
@@ -97,6 +99,19 @@ pub struct Identity {
     pub models: BTreeMap<String, String>,
     /// Hash of the inference runtime's library, or the runtime's name where it is part of the program.
     pub runtime: String,
+}
+
+impl Identity {
+    /// Of a program (name and version), all that decides what is hidden, as text, and the zones among it. Models and runtime
+    /// are for whoever loaded them to add.
+    pub fn new(program: &str, rules: &str, zones: &[Zone]) -> Identity {
+        Identity {
+            program: program.into(),
+            policy: hex(&hash(rules.as_bytes())),
+            zones: hex(&hash(format!("{zones:?}").as_bytes())),
+            ..Identity::default()
+        }
+    }
 }
 
 /// How a file of the log begins.

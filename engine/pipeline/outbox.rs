@@ -10,7 +10,6 @@ use super::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 pub(super) struct Outbox<F> {
     state: Mutex<Waiting<F>>,
     changed: Condvar,
-    capacity: usize,
 }
 
 struct Waiting<F> {
@@ -18,6 +17,7 @@ struct Waiting<F> {
     forget: bool,
     closed: bool,
     dropped: u64,
+    capacity: usize,
 }
 
 /// What a target has to do next: forget what it keeps, then show a frame.
@@ -30,8 +30,8 @@ impl<F: Clone> Outbox<F> {
     /// A queue for `capacity` frames.
     pub fn new(capacity: usize) -> Outbox<F> {
         let frames = VecDeque::with_capacity(capacity);
-        let state = Waiting { frames, forget: false, closed: false, dropped: 0 };
-        Outbox { state: Mutex::new(state), changed: Condvar::new(), capacity }
+        let state = Waiting { frames, forget: false, closed: false, dropped: 0, capacity };
+        Outbox { state: Mutex::new(state), changed: Condvar::new() }
     }
 
     /// Adds a frame; the oldest makes room.
@@ -40,7 +40,7 @@ impl<F: Clone> Outbox<F> {
         if state.closed {
             return;
         }
-        if state.frames.len() == self.capacity {
+        if state.frames.len() >= state.capacity {
             state.frames.pop_front();
             state.dropped += 1;
         }
@@ -54,6 +54,11 @@ impl<F: Clone> Outbox<F> {
         state.frames.clear();
         state.forget = true;
         self.changed.notify_one();
+    }
+
+    /// The source has ended: the frames that it left, no more than the pool holds, all wait for the target together.
+    pub fn keep_all(&self) {
+        self.lock().capacity = usize::MAX;
     }
 
     /// No more frames; what waits is still taken.

@@ -196,6 +196,7 @@ impl Redact {
             Event::Panicked(thread) => return Err(panicked(thread)),
             Event::SourceEnded(result) => {
                 result?;
+                self.outboxes.iter().for_each(|o| o.keep_all());
                 self.engine.finish();
                 return Ok(false);
             }
@@ -210,7 +211,8 @@ impl Redact {
     fn exchange(&mut self, policy: Policy) -> Result<(), PolicyError> {
         check_parts(&policy, self.in_parts)?;
         let policy = with_budget(policy, self.detection, self.fps)?;
-        let (exposure, budget) = (policy.max_gap(), budget(&policy, self.fps));
+        let (exposure, deadline) = (policy.max_gap(), policy.deadline().unwrap_or_default());
+        let budget = budget(&policy, self.fps);
         self.engine.set_policy(policy.clone())?;
         if !wants_test(&policy) {
             self.distrust = false;
@@ -218,7 +220,8 @@ impl Redact {
         }
         *lock(&self.changed) = Some(policy);
         self.budget.store(budget, Ordering::Relaxed);
-        lock(&self.status).exposure = exposure;
+        let mut status = lock(&self.status);
+        (status.exposure, status.deadline) = (exposure, deadline);
         Ok(())
     }
 

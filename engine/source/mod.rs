@@ -1,9 +1,11 @@
 //! Where frames come from. An integrator's own camera implements [`FrameSource`].
 
+mod inlet;
 #[cfg(feature = "v4l2")]
 pub mod v4l2;
 mod y4m;
 
+pub use inlet::{Inlet, Pushed};
 pub use y4m::Y4mSource;
 
 use crate::error::Result;

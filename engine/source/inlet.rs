@@ -1,0 +1,98 @@
+//! Frames that somebody pushes: copied into the pipeline's own buffers on the caller's thread, then handed to its capture
+//! thread.
+
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::{Captured, FrameSource};
+use crate::error::Result;
+use crate::frame::{FrameMeta, FramePool, RawFrame, ViewMut};
+use crate::time::Timestamp;
+
+/// How long the pipeline's thread may take to ask for its first frame.
+const START: Duration = Duration::from_secs(10);
+
+/// The caller's end of a source that is pushed into.
+pub struct Inlet {
+    /// Held while a frame is copied, so that frames keep the order of the calls.
+    open: Mutex<Open>,
+}
+
+struct Open {
+    /// `None` when nothing may be pushed any more.
+    frames: Option<Sender<RawFrame>>,
+    /// The pipeline makes its pool itself, and tells it at its first capture.
+    pool: Option<FramePool>,
+    told: Receiver<FramePool>,
+    next: u64,
+}
+
+/// What became of a frame that was pushed. Complete on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It was taken in under this number.
+    Taken(u64),
+    /// No buffer was free: the frame was discarded. Its number stays unused.
+    Skipped,
+    /// The inlet is shut.
+    Shut,
+    /// The pipeline has ended by itself; [`Pipeline::join`](crate::Pipeline::join) says why.
+    Ended,
+}
+
+struct Outlet {
+    frames: Receiver<RawFrame>,
+    tell: Option<SyncSender<FramePool>>,
+}
+
+impl Inlet {
+    /// An inlet, and the source behind it for a [`Setup`](crate::Setup). Frames are numbered from `first` on. Shut the inlet
+    /// before the pipeline is waited for.
+    pub fn new(first: u64) -> (Inlet, Box<dyn FrameSource>) {
+        let (sender, frames) = channel();
+        let (tell, told) = sync_channel(1);
+        let open = Open { frames: Some(sender), pool: None, told, next: first };
+        (Inlet { open: Mutex::new(open) }, Box::new(Outlet { frames, tell: Some(tell) }))
+    }
+
+    /// Copies a picture into a free buffer and hands it on. Never waits for a detection or for a buffer.
+    ///
+    /// # Errors
+    /// Whatever `write` returns; the half-written buffer is scrubbed.
+    pub fn push(
+        &self,
+        captured: Timestamp,
+        write: impl FnOnce(&mut ViewMut<'_>) -> Result<()>,
+    ) -> Result<Pushed> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let Open { frames: Some(frames), pool, told, next } = &mut *open else { return Ok(Pushed::Shut) };
+        if pool.is_none() {
+            *pool = told.recv_timeout(START).ok();
+        }
+        let Some(pool) = pool else { return Ok(Pushed::Ended) };
+        let meta = FrameMeta { sequence: *next, captured };
+        *next += 1;
+        match pool.fill(meta, write)?.map(|frame| frames.send(frame)) {
+            Some(Ok(())) => Ok(Pushed::Taken(meta.sequence)),
+            Some(Err(_)) => Ok(Pushed::Ended),
+            None => Ok(Pushed::Skipped),
+        }
+    }
+
+    /// No more frames: the source ends after those that were pushed.
+    pub fn shut(&self) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).frames = None;
+    }
+}
+
+impl FrameSource for Outlet {
+    fn capture(&mut self, pool: &FramePool) -> Result<Captured> {
+        if let Some(tell) = self.tell.take() {
+            // Nobody listens when the inlet is gone.
+            let _ = tell.send(pool.clone());
+        }
+        // Without a limit: the inlet is always shut, or dropped, before the pipeline is waited for.
+        Ok(self.frames.recv().map_or(Captured::End, Captured::Frame))
+    }
+}

@@ -1,0 +1,172 @@
+//! From the element's properties to policies and detectors.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use milkglass::detect::backend::Backend;
+use milkglass::detect::{Ensemble, ModelStore, Settings};
+use milkglass::{
+    BackendChoice, Class, Detector, FrameFormat, Lock, OwnerKey, PixelFormat, Policy, PolicyDefaults,
+    PolicyError, PolicyFile, Preset, Result,
+};
+
+/// Makes an integrator's own detectors: the best one first, then weaker ones for when it is too slow.
+pub type MakeDetectors = dyn Fn() -> Result<Vec<Box<dyn Detector>>> + Send + Sync;
+
+/// What the properties say; `None` where nothing was set.
+#[derive(Clone, Default)]
+pub(crate) struct Asked {
+    pub policy: Option<String>,
+    pub policy_file: Option<String>,
+    pub lock: Option<String>,
+    pub owner_key: Option<String>,
+    pub preset: Option<Preset>,
+    pub backend: Option<BackendChoice>,
+    pub threads: Option<u32>,
+    pub models: Option<String>,
+    pub detectors: Option<Arc<MakeDetectors>>,
+}
+
+/// What was asked for, read and checked.
+pub(crate) struct Hiding {
+    asked: Asked,
+    file: PolicyFile,
+    lock: Option<Lock>,
+    still: Policy,
+}
+
+/// The picture in which zones are compared with the owner's.
+const COMPARED: (u32, u32) = (3840, 2160);
+/// Frames of a file that may wait for the look-ahead.
+const MAX_LOOK_AHEAD: f64 = 64.0;
+
+impl Hiding {
+    pub fn read(asked: &Asked) -> Result<Hiding> {
+        let lock = read_lock(asked)?;
+        let mut file = match (&asked.policy, &asked.policy_file, &lock) {
+            (Some(_), Some(_), _) => {
+                return Err(PolicyError::File("policy and policy-file are both set: set one".into()).into());
+            }
+            (Some(text), None, _) => PolicyFile::parse(text, "policy")?,
+            (None, Some(path), _) => PolicyFile::read(Path::new(path))?,
+            (None, None, Some(lock)) => lock.policy().clone(),
+            (None, None, None) => PolicyFile::default(),
+        };
+        file.preset = asked.preset.or(file.preset);
+        file.backend = asked.backend.or(file.backend);
+        file.threads = asked.threads.or(file.threads);
+        file.check()?;
+        if let Some(lock) = &lock {
+            let (width, height) = COMPARED;
+            lock.admit(&file, &FrameFormat::new(PixelFormat::Nv12, width, height)?)?;
+        }
+        let preset = file.preset.unwrap_or_default().settings(&[]);
+        let defaults = PolicyDefaults {
+            face_grow: preset.face_grow,
+            person_grow: preset.person_grow,
+            ..PolicyDefaults::default()
+        };
+        let still = file.builder(&defaults)?.build()?;
+        Ok(Hiding { asked: asked.clone(), file, lock, still })
+    }
+
+    /// The policy for a live source.
+    pub fn live(&self) -> Result<Policy, PolicyError> {
+        self.file.live(self.still.to_builder()).build()
+    }
+
+    /// The policy for a source that waits: it looks ahead as far as it holds, as long as that fits into the pool.
+    pub fn clip(&self, fps: f64) -> Result<Policy, PolicyError> {
+        let frames = (self.still.hold().as_secs_f64() * fps).ceil().min(MAX_LOOK_AHEAD) as usize;
+        let every = self.detect_every();
+        let gap = Duration::from_secs_f64(f64::from(every) * 2.0 / fps.max(0.1));
+        let builder = self.still.to_builder().look_ahead(self.still.hold());
+        builder
+            .max_waiting(frames + every as usize)
+            .max_gap(gap.clamp(Duration::from_millis(500), Duration::from_secs(10)))
+            .build()
+    }
+
+    /// Frames from one detection to the next in a file.
+    pub fn detect_every(&self) -> u32 {
+        let preset = self.file.preset.unwrap_or_default();
+        self.file.detect_every.unwrap_or(preset.settings(&[]).detect_every)
+    }
+
+    /// Whether a policy of these settings may follow one of `before` without new detectors. Says which key forbids it.
+    pub fn follows(&self, before: &Hiding) -> Result<(), PolicyError> {
+        let (old, new) = (&before.file, &self.file);
+        let loaded = [
+            ("preset", old.preset != new.preset),
+            ("tiles", old.tiles != new.tiles),
+            ("min_score", old.min_score != new.min_score),
+            ("ladder", old.ladder != new.ladder),
+            ("backend", old.backend != new.backend),
+            ("threads", old.threads != new.threads),
+            ("detect_every", old.detect_every != new.detect_every),
+        ];
+        match loaded.iter().find(|(_, differs)| *differs) {
+            Some((key, _)) => Err(PolicyError::File(format!(
+                "{key} is read at the start alone: set the element to READY first"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Loads the models that the policy needs, with the ladder below them; none when zones alone are hidden.
+    pub fn detectors(&self) -> Result<Vec<Box<dyn Detector>>> {
+        if let Some(make) = &self.asked.detectors {
+            return make();
+        }
+        let classes: Vec<Class> = self.still.classes().collect();
+        if classes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = self.file.threads.map_or_else(cores, |n| n as usize);
+        let backend = Backend::choose(self.file.backend.unwrap_or_default(), threads)?;
+        let store =
+            self.asked.models.as_ref().map_or_else(ModelStore::locate, |dir| Ok(ModelStore::new(dir)))?;
+        let first = self.file.preset.unwrap_or_default();
+        let rungs = [first].into_iter().chain(self.file.ladder.iter().flatten().copied());
+        let mut detectors: Vec<Box<dyn Detector>> = Vec::new();
+        for preset in rungs {
+            let detector = Ensemble::load(&store, &backend, &self.looking(preset, &classes))?;
+            if let Some(lock) = &self.lock {
+                let models = detector.models().map(|m| (m.name.as_str(), m.sha256.as_str()));
+                lock.admit_detector(models, backend.library().map(|(_, hash)| hash).as_deref())?;
+            }
+            detectors.push(Box::new(detector));
+        }
+        Ok(detectors)
+    }
+
+    fn looking(&self, preset: Preset, classes: &[Class]) -> Settings {
+        let mut settings = preset.settings(classes);
+        if self.file.tiles == Some(true) {
+            settings = settings.in_tiles();
+        }
+        if let Some(score) = self.file.min_score {
+            settings.passes.iter_mut().filter(|p| p.class == Class::Face).for_each(|p| p.score = score);
+        }
+        settings
+    }
+}
+
+fn read_lock(asked: &Asked) -> Result<Option<Lock>> {
+    let Some(path) = &asked.lock else {
+        return match &asked.owner_key {
+            Some(_) => Err(PolicyError::File("owner-key is set, but lock is not: set both".into()).into()),
+            None => Ok(None),
+        };
+    };
+    let owner = match &asked.owner_key {
+        Some(path) => Some(OwnerKey::parse(
+            &std::fs::read_to_string(path)
+                .map_err(|e| PolicyError::File(format!("{path}: the owner's key cannot be read: {e}")))?,
+        )?),
+        None => None,
+    };
+    Ok(Some(Lock::read(Path::new(path), owner.as_ref())?))
+}

@@ -1,0 +1,160 @@
+//! A live source: frames are pushed into a [`Pipeline`], whose one target is the line. Nothing waits; what is late leaves
+//! obscured, and what finds no buffer is skipped.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use milkglass::{
+    Detector, Error, FrameSink, Inlet, Pipeline, Policy, Pushed, RedactedFrame, Result, Setup, State, Status,
+    Timestamp, ViewMut,
+};
+
+use crate::line::Line;
+use crate::picture::{Stream, Writer};
+
+/// Frames that the line has room for beyond those of a deadline, and the most in all.
+const SPARE_FRAMES: usize = 4;
+const MOST_FRAMES: usize = 64;
+
+pub(crate) struct Live {
+    pipeline: Mutex<Running>,
+    inlet: Inlet,
+    ended: Arc<Ended>,
+}
+
+enum Running {
+    Yes(Pipeline),
+    Ended(Box<Status>, Option<String>),
+}
+
+/// Told when the pipeline has handed over its last frame.
+#[derive(Default)]
+struct Ended {
+    over: Mutex<bool>,
+    changed: Condvar,
+}
+
+/// The pipeline's target.
+struct Exit {
+    line: Arc<Line>,
+    source: u64,
+    writer: Writer,
+    ended: Arc<Ended>,
+}
+
+impl Live {
+    /// Measures the detectors, and starts.
+    pub fn start(
+        policy: Policy,
+        detectors: Vec<Box<dyn Detector>>,
+        stream: &Stream,
+        fps: f64,
+        privacy: bool,
+        line: &Arc<Line>,
+    ) -> Result<Live> {
+        let writer = Writer::new(stream)?;
+        let (source, first) = line.open(MOST_FRAMES, false);
+        let (inlet, frames) = Inlet::new(first);
+        let ended = Arc::new(Ended::default());
+        let exit = Exit { line: Arc::clone(line), source, writer, ended: Arc::clone(&ended) };
+        let pipeline = Pipeline::spawn(Setup {
+            policy,
+            format: stream.format,
+            buffers: None,
+            privacy,
+            source: frames,
+            detectors,
+            sinks: vec![("source pad".into(), Box::new(exit))],
+            fps,
+        })?;
+        // A sink that keeps to the clock takes a frame only when its deadline has come.
+        let waiting = (pipeline.status().deadline.as_secs_f64() * fps).ceil() as usize;
+        line.bound((waiting + SPARE_FRAMES).min(MOST_FRAMES));
+        Ok(Live { pipeline: Mutex::new(Running::Yes(pipeline)), inlet, ended })
+    }
+
+    pub fn push(
+        &self,
+        captured: Timestamp,
+        write: impl FnOnce(&mut ViewMut<'_>) -> Result<()>,
+    ) -> Result<Pushed> {
+        self.inlet.push(captured, write)
+    }
+
+    /// No more frames: waits until all have reached the line, or `stop` says that nobody wants them.
+    pub fn finish(&self, stop: impl Fn() -> bool) {
+        self.inlet.shut();
+        let mut over = self.ended.over.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*over && !stop() {
+            let waited = self.ended.changed.wait_timeout(over, Duration::from_millis(50));
+            over = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    pub fn set_policy(&self, policy: Policy) -> Result<()> {
+        match &*self.running() {
+            Running::Yes(pipeline) => pipeline.set_policy(policy),
+            Running::Ended(..) => Err(Error::Sink("the stream has ended".into())),
+        }
+    }
+
+    /// Returns when it holds. Nothing leaves a pipeline that has ended.
+    pub fn set_privacy(&self, on: bool) {
+        if let Running::Yes(pipeline) = &*self.running() {
+            let _ = pipeline.set_privacy(on);
+        }
+    }
+
+    pub fn status(&self) -> Status {
+        match &*self.running() {
+            Running::Yes(pipeline) => pipeline.status(),
+            Running::Ended(status, _) => **status,
+        }
+    }
+
+    /// Ends it, and says by what fault it had ended before, if it had.
+    pub fn end(&self) -> Option<String> {
+        self.inlet.shut();
+        let nothing = Running::Ended(Box::default(), None);
+        let before = std::mem::replace(&mut *self.running(), nothing);
+        let (status, fault) = match before {
+            Running::Ended(status, fault) => (status, fault),
+            Running::Yes(pipeline) => {
+                pipeline.stop();
+                let mut status = pipeline.status();
+                let fault = match pipeline.join() {
+                    Ok(stats) => {
+                        status.stats = stats;
+                        None
+                    }
+                    Err(e) => Some(e.to_string()),
+                };
+                status.state = State::Stopped;
+                (Box::new(status), fault)
+            }
+        };
+        *self.running() = Running::Ended(status, fault.clone());
+        fault
+    }
+
+    fn running(&self) -> MutexGuard<'_, Running> {
+        self.pipeline.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl FrameSink for Exit {
+    fn send(&mut self, frame: &RedactedFrame) -> Result<()> {
+        self.line.put(self.source, frame, &self.writer)
+    }
+
+    fn forget(&mut self) {
+        self.line.forget();
+    }
+}
+
+impl Drop for Exit {
+    fn drop(&mut self) {
+        *self.ended.over.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.ended.changed.notify_all();
+    }
+}
