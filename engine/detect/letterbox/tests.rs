@@ -320,7 +320,7 @@ fn every_width_is_the_same_in_every_set() {
                 let mut letterbox = Letterbox::new(&format, to, &input);
                 letterbox.set = set;
                 letterbox.load(&job.view(), &input);
-                letterbox.values
+                std::mem::take(&mut letterbox.values)
             });
             let tensors: Vec<_> = tensors.collect();
             assert!(tensors.iter().all(|tensor| *tensor == tensors[0]), "{format:?} to {to}");
