@@ -564,7 +564,8 @@ impl MilkGlass {
                 status
             }
         };
-        properties::structure(&totals, self.line.missed(), &status)
+        totals.missed += self.line.missed();
+        properties::structure(&totals, &status)
     }
 
     /// READY to PAUSED: everything that can be wrong with the settings is found here.
@@ -573,6 +574,7 @@ impl MilkGlass {
         *lock(&self.detectors) = Some(hiding.detectors()?);
         *lock(&self.hiding) = Some(Arc::new(hiding));
         *lock(&self.incoming) = Incoming::default();
+        self.line.reset_counts();
         *lock(&self.past) = Totals::default();
         *lock(&self.seen) = State::Starting;
         self.failed.store(false, Ordering::SeqCst);
