@@ -11,7 +11,7 @@ RESULT := target/demo/people.redacted.mp4
 PREFIX ?= /usr/local
 CAPI_FEATURES ?=
 
-.PHONY: help demo test lint unit features test-v4l2 test-arm build-arm deny setup setup-tests runtime models capi install
+.PHONY: help demo test lint unit features fuzz test-v4l2 test-arm build-arm deny setup setup-tests runtime models capi install
 
 help:
 	@echo "make demo    install what is missing, build, redact examples/people.mp4"
@@ -19,6 +19,7 @@ help:
 	@echo "make test-v4l2  the tests with a V4L2 driver alone, in emulated machines"
 	@echo "make test-arm   the tests for 64-bit ARM alone, under emulation, and instruction counts"
 	@echo "make build-arm  stripped programs and libraries for 64-bit ARM in target/arm, and their sizes"
+	@echo "make fuzz       every fuzz target for a minute (fuzz/README.md)"
 	@echo "make install PREFIX=/usr/local  the C library, its header and pkg-config file, and the models (DESTDIR too)"
 	@echo "make models  make the model files again from their public packages and compare"
 
@@ -29,7 +30,7 @@ demo: setup runtime
 	@echo
 	@echo "The redacted clip is $(RESULT). The same for your own: target/release/milkglass redact CLIP -o RESULT.mp4"
 
-test: setup setup-tests runtime lint unit features test-v4l2 test-arm build-arm deny
+test: setup setup-tests runtime lint unit features fuzz test-v4l2 test-arm build-arm deny
 
 # Tools and libraries from Debian; asks before it uses sudo.
 setup:
@@ -45,6 +46,7 @@ runtime:
 
 lint:
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy $(ALL) --all-targets -- -D warnings
 
 unit:
@@ -59,6 +61,10 @@ features:
 	$(CARGO) clippy --package milkglass --no-default-features --features v4l2,ring --all-targets -- -D warnings
 	$(CARGO) test --package milkglass --no-default-features --features v4l2,ring
 	$(CARGO) clippy --package milkglass-capi --no-default-features --all-targets -- -D warnings
+
+# A minute for each target, two at a time; fails on whatever is found, and says how to see it again.
+fuzz: setup setup-tests
+	CARGO=$(CARGO) fuzz/run.sh --seconds 60 --jobs 2
 
 # A real V4L2 driver, vivid, and the real command in emulated machines of both architectures.
 test-v4l2: setup setup-tests
@@ -78,6 +84,7 @@ build-arm: setup setup-tests
 
 deny: $(DENY)
 	$(DENY) --log-level error --all-features check licenses bans sources
+	$(DENY) --log-level error --manifest-path fuzz/Cargo.toml --config deny.toml check licenses bans sources
 
 $(DENY):
 	@.ci/cargo-deny.sh $@

@@ -3,7 +3,7 @@
 use std::ffi::{c_int, c_void};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use milkglass::{Class, Detection, Detector, Error, Rect, Result, View};
+use milkglass::{Class, DetectJob, Detection, Detector, Error, Rect, Result, View};
 
 use crate::fault::{Calling, calling};
 use crate::picture::lend;
@@ -139,7 +139,31 @@ impl Detector for Gated {
         let open = self.gate.0.lock().unwrap_or_else(PoisonError::into_inner);
         match *open {
             true => self.detector.detect(view),
-            false => Err(Error::Detector("the stream was closed".into())),
+            false => closed(),
         }
     }
+
+    fn look(&mut self, job: &mut DetectJob) -> Result<Vec<Detection>> {
+        let open = self.gate.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match *open {
+            true => self.detector.look(job),
+            false => closed(),
+        }
+    }
+
+    fn looks_in_parts(&self) -> bool {
+        self.detector.looks_in_parts()
+    }
+
+    fn reuse(&mut self, list: Vec<Detection>) {
+        self.detector.reuse(list);
+    }
+
+    fn start(&mut self) {
+        self.detector.start();
+    }
+}
+
+fn closed() -> Result<Vec<Detection>> {
+    Err(Error::Detector("the stream was closed".into()))
 }

@@ -38,7 +38,7 @@ impl From<Error> for Fault {
         let status = match &e {
             Error::Policy(_) => milkglass_status::POLICY,
             Error::Detector(_) | Error::Model(_) => milkglass_status::DETECTOR,
-            Error::Camera(_) | Error::Io { .. } => milkglass_status::CAMERA,
+            Error::Camera(_) | Error::Io { .. } | Error::Evidence(_) => milkglass_status::CAMERA,
             Error::Sink(_) => milkglass_status::STOPPED,
             _ => milkglass_status::ARGUMENT,
         };

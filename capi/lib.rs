@@ -15,11 +15,13 @@
 #![deny(clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
 
 mod detector;
+mod evidence;
 mod fault;
 mod hatch;
 mod inlet;
 mod logging;
 mod opening;
+mod owner;
 mod picture;
 mod stream;
 mod table;
@@ -177,10 +179,14 @@ pub extern "C" fn milkglass_set_privacy(stream: milkglass_stream, on: c_int) -> 
 }
 
 /// Exchanges the policy: a text or a file, the other one NULL. When it returns, the new one is in force. Frames that wait
-/// are hidden by both. When it fails, the old one stays. `preset`, `min_score`, `ladder`, `backend` and `threads` are
-/// read at the start alone; a policy that changes them is refused.
+/// are hidden by both. When it fails, the old one stays. `preset`, `tiles`, `min_score`, `ladder`, `backend` and `threads`
+/// are read at the start alone; a policy that changes them is refused.
 ///
-/// MILKGLASS_STATUS_OK, _ARGUMENT, _POLICY, _NO_STREAM, _STOPPED.
+/// With a lock, its file is read again, and a policy that protects less than it, or than any that was in force under it, is
+/// refused; milkglass_last_error names what is weaker. Both NULL: the lock's own policy.
+///
+/// MILKGLASS_STATUS_OK; _ARGUMENT; _POLICY: refused, or (the text says so) in force but not to be remembered; _NO_STREAM;
+/// _STOPPED.
 ///
 /// # Safety
 /// The texts must be NULL or end with a zero byte.
@@ -194,7 +200,7 @@ pub unsafe extern "C" fn milkglass_set_policy(
         let stream = table::find(stream)?;
         // SAFETY: the caller's promise.
         let (text, file) = unsafe { (optional(policy, "policy")?, optional(policy_file, "policy_file")?) };
-        stream.set_policy(&opening::read_policy(text, file)?)
+        stream.set_policy(text, file)
     })
 }
 
@@ -216,9 +222,36 @@ pub unsafe extern "C" fn milkglass_read_stats(
     })
 }
 
+/// Writes a checkpoint to the evidence log and its text to `line`, ended by a zero: send it off the device, now and then.
+/// With it, milkglass log verify finds what was taken off the log's end before. Waits for the disk, at most two seconds.
+///
+/// MILKGLASS_STATUS_OK; _ARGUMENT: no room, or the stream keeps no log; _CAMERA: it cannot be written; _NO_STREAM.
+///
+/// # Safety
+/// `line` must be NULL or point to `capacity` writable bytes; MILKGLASS_CHECKPOINT_BYTES are always enough.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn milkglass_checkpoint(
+    stream: milkglass_stream,
+    line: *mut c_char,
+    capacity: usize,
+) -> milkglass_status {
+    answer(|| {
+        outside_callbacks("milkglass_checkpoint")?;
+        let stream = table::find(stream)?;
+        if capacity < MILKGLASS_CHECKPOINT_BYTES {
+            return Err(Fault::argument(format!("capacity is {capacity}: MILKGLASS_CHECKPOINT_BYTES")));
+        }
+        // SAFETY: the caller's promise: NULL or `capacity` writable bytes.
+        unsafe { text::tell(line, capacity, &stream.checkpoint()?, "line") }
+    })
+}
+
 /// Ends a stream at once: threads that wait in it return, a detection that runs is waited for. When it returns, no
 /// callback runs any more, and its context may be freed. What was not taken is gone; call milkglass_finish and take the
 /// rest first if you want it. The number is never used again, so closing twice is an error and nothing worse.
+///
+/// An evidence log gets its last records, unless its disk does not answer within two seconds. One without them, of a program
+/// that was killed or a device that lost its power, reads "power cut or truncated".
 ///
 /// A callback that never returns makes this wait without end. Not to be called from a callback.
 ///

@@ -5,8 +5,8 @@
 // docs/THREAT-MODEL.md says what is promised and what is not.
 //
 // Threads: every function may be called from every thread at any time. What waits for others says so.
-// Callbacks: none may throw, longjmp out, or hang. From a detector's callback milkglass_open, _take, _close and _set_log are
-// refused; from a log callback everything about a stream is.
+// Callbacks: none may throw, longjmp out, or hang. From a detector's callback milkglass_open, _take, _checkpoint, _close and
+// _set_log are refused; from a log callback everything about a stream is.
 // Errors: a status below 0, and milkglass_last_error. A stream that is closed, or that never was, is an error and nothing
 // worse. Structures begin with their size, so that a program and a library of different versions fit together.
 // fork: a child may use no stream that was opened before.
@@ -37,6 +37,9 @@
 
 // A bit of `detects`: the callback finds whole persons.
 #define MILKGLASS_PERSONS 2
+
+// Room for the line of a milkglass_checkpoint.
+#define MILKGLASS_CHECKPOINT_BYTES 1024
 
 // What came of a call. Below 0 it failed, and milkglass_last_error says why.
 enum milkglass_status
@@ -221,6 +224,22 @@ typedef struct {
     // A unix socket for other programs, which take redacted frames from shared memory beside milkglass_take, or instead
     // (docs/INTEGRATING.md, "Frames for another program"). NULL: none.
     const char *ring;
+    // A lock file, from `milkglass policy lock`: the policy, here and in milkglass_set_policy, may protect more than its
+    // owner signed, never less. Without a policy, that of the lock. Needs `state_dir`.
+    const char *lock;
+    // The owner's public key, 64 hexadecimal digits: no other lock is taken. NULL: that of the first lock that comes.
+    const char *owner_key;
+    // A folder of this stream alone, in which the device remembers its owner, the newest lock and the strongest policy that
+    // was in force. From then on it opens with a lock of that owner alone.
+    const char *state_dir;
+    // The folder of an evidence log (docs/INTEGRATING.md, "What to show an auditor"). NULL: none is kept.
+    const char *evidence;
+    // The file of the device's secret key, made if it is not there. NULL: `device.key` in the log's folder.
+    const char *device_key;
+    // The most that the log takes, in MiB; 0 for 64. The oldest records go.
+    uint32_t evidence_max_mb;
+    // Zero.
+    uint32_t reserved_too;
 } milkglass_config;
 
 // An open stream: a number, never 0 and never used twice. It may be used from every thread.
@@ -301,6 +320,16 @@ typedef struct {
     uint64_t latency;
     // Grows at least once a second while the stream lives.
     uint64_t heartbeat;
+    // Self-tests of the detector that it passed.
+    uint64_t self_tests_passed;
+    // Self-tests that it failed; everything is obscured after one, until it passes the next.
+    uint64_t self_tests_failed;
+    // Attempts to write the evidence log that failed. Redaction goes on without it.
+    uint64_t evidence_errors;
+    // Not 0: the evidence log cannot be written now.
+    uint32_t evidence_trouble;
+    // Zero.
+    uint32_t reserved;
 } milkglass_stats;
 
 // Is told a line: its level, 1 (error) to 5 (trace), and its text, good until it returns. May be called from several
@@ -381,10 +410,14 @@ milkglass_status milkglass_set_privacy(milkglass_stream stream,
                                        int on);
 
 // Exchanges the policy: a text or a file, the other one NULL. When it returns, the new one is in force. Frames that wait
-// are hidden by both. When it fails, the old one stays. `preset`, `min_score`, `ladder`, `backend` and `threads` are
-// read at the start alone; a policy that changes them is refused.
+// are hidden by both. When it fails, the old one stays. `preset`, `tiles`, `min_score`, `ladder`, `backend` and `threads`
+// are read at the start alone; a policy that changes them is refused.
 //
-// MILKGLASS_STATUS_OK, _ARGUMENT, _POLICY, _NO_STREAM, _STOPPED.
+// With a lock, its file is read again, and a policy that protects less than it, or than any that was in force under it, is
+// refused; milkglass_last_error names what is weaker. Both NULL: the lock's own policy.
+//
+// MILKGLASS_STATUS_OK; _ARGUMENT; _POLICY: refused, or (the text says so) in force but not to be remembered; _NO_STREAM;
+// _STOPPED.
 //
 // # Safety
 // The texts must be NULL or end with a zero byte.
@@ -400,9 +433,23 @@ milkglass_status milkglass_set_policy(milkglass_stream stream,
 // `stats` must be NULL or point to `stats->size` writable bytes.
 milkglass_status milkglass_read_stats(milkglass_stream stream, milkglass_stats *stats);
 
+// Writes a checkpoint to the evidence log and its text to `line`, ended by a zero: send it off the device, now and then.
+// With it, milkglass log verify finds what was taken off the log's end before. Waits for the disk, at most two seconds.
+//
+// MILKGLASS_STATUS_OK; _ARGUMENT: no room, or the stream keeps no log; _CAMERA: it cannot be written; _NO_STREAM.
+//
+// # Safety
+// `line` must be NULL or point to `capacity` writable bytes; MILKGLASS_CHECKPOINT_BYTES are always enough.
+milkglass_status milkglass_checkpoint(milkglass_stream stream,
+                                      char *line,
+                                      size_t capacity);
+
 // Ends a stream at once: threads that wait in it return, a detection that runs is waited for. When it returns, no
 // callback runs any more, and its context may be freed. What was not taken is gone; call milkglass_finish and take the
 // rest first if you want it. The number is never used again, so closing twice is an error and nothing worse.
+//
+// An evidence log gets its last records, unless its disk does not answer within two seconds. One without them, of a program
+// that was killed or a device that lost its power, reads "power cut or truncated".
 //
 // A callback that never returns makes this wait without end. Not to be called from a callback.
 //

@@ -1,26 +1,27 @@
 //! From a configuration of C to a running stream.
 
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 #[cfg(feature = "models")]
 use milkglass::detect::backend::Backend;
 #[cfg(feature = "models")]
-use milkglass::detect::{Ensemble, ModelStore};
+use milkglass::detect::{Ensemble, ModelStore, Settings};
 use milkglass::{
     Class, ColorMatrix, ColorRange, Detector, FrameFormat, FramePool, FrameSink, FrameSource, Orientation,
     Pipeline, Policy, PolicyDefaults, PolicyFile, Setup,
 };
 
 use crate::detector::{Callback, Gate};
+use crate::evidence::Opened;
 use crate::fault::Fault;
 use crate::hatch::{Hatch, Server};
 use crate::inlet::{self, Inlet};
+use crate::owner::{self, Lock, Owner};
 use crate::picture::pixel_format;
-use crate::stream::{Running, Stream, Watched};
+use crate::stream::{Life, Stream, Watched};
 use crate::text::optional;
 use crate::types::*;
 
@@ -38,6 +39,29 @@ const USUAL_FPS: f64 = 30.0;
 pub(crate) struct Hiding {
     file: PolicyFile,
     defaults: PolicyDefaults,
+    pub loaded: Loaded,
+}
+
+/// The detectors, as far as an owner and an auditor want to know.
+#[derive(Default)]
+#[cfg_attr(not(any(feature = "lock", feature = "evidence")), allow(dead_code, reason = "nobody asks"))]
+pub(crate) struct Loaded {
+    /// It is the program's own.
+    pub foreign: bool,
+    /// SHA-256 of each model, by name.
+    pub models: Vec<(String, String)>,
+    /// What runs them.
+    pub runtime: String,
+    /// SHA-256 of its library, if it is one.
+    pub library: Option<String>,
+}
+
+impl Loaded {
+    /// Whether there are models of ours.
+    #[cfg_attr(not(feature = "lock"), allow(dead_code, reason = "nobody asks"))]
+    pub fn ours(&self) -> bool {
+        !self.models.is_empty()
+    }
 }
 
 impl Hiding {
@@ -53,7 +77,7 @@ impl Hiding {
         };
         #[cfg(not(feature = "models"))]
         let defaults = PolicyDefaults::default();
-        Hiding { file, defaults }
+        Hiding { file, defaults, loaded: Loaded::default() }
     }
 
     fn policy(&self, file: &PolicyFile) -> Result<Policy, Fault> {
@@ -61,11 +85,24 @@ impl Hiding {
         Ok(file.live(still).build()?)
     }
 
+    /// Everything that decides what is hidden, as text; for a policy without a detector of ours its keys alone.
+    pub fn rules(&self, file: &PolicyFile, policy: &Policy) -> String {
+        #[cfg(feature = "models")]
+        if !self.loaded.foreign {
+            let classes: Vec<Class> = policy.classes().collect();
+            let settings = Settings::of(file, file.preset.unwrap_or_default(), &classes);
+            return format!("{file:?}|{settings:?}");
+        }
+        let _ = policy;
+        format!("{file:?}")
+    }
+
     /// The policy of another file, if only what can be exchanged differs.
     pub fn exchanged(&self, file: &PolicyFile) -> Result<Policy, Fault> {
         let (old, new) = (&self.file, file);
         let loaded = [
             ("preset", old.preset != new.preset),
+            ("tiles", old.tiles != new.tiles),
             ("min_score", old.min_score != new.min_score),
             ("ladder", old.ladder != new.ladder),
             ("backend", old.backend != new.backend),
@@ -81,13 +118,17 @@ impl Hiding {
     }
 }
 
-/// A policy from a text or a file; neither is the default policy.
-pub(crate) fn read_policy(text: Option<&str>, file: Option<&str>) -> Result<PolicyFile, Fault> {
+/// A policy from a text or a file; neither is that of the lock, or the default policy.
+pub(crate) fn read_policy(
+    text: Option<&str>,
+    file: Option<&str>,
+    lock: Option<&Lock>,
+) -> Result<PolicyFile, Fault> {
     let file = match (text, file) {
         (Some(_), Some(_)) => return Err(Fault::argument("policy and policy_file are both set: set one")),
         (Some(text), None) => PolicyFile::parse(text, "policy")?,
         (None, Some(name)) => PolicyFile::read(Path::new(name))?,
-        (None, None) => PolicyFile::default(),
+        (None, None) => lock.map(owner::policy_of).cloned().unwrap_or_default(),
     };
     file.check()?;
     Ok(file)
@@ -106,7 +147,7 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
         unsafe { (optional(config.camera, "camera")?, optional(config.models, "models")?) };
     // SAFETY: the caller's promise.
     let ring = unsafe { optional(config.ring, "ring") }?;
-    if config.reserved != 0 {
+    if config.reserved != 0 || config.reserved_too != 0 {
         return Err(Fault::argument("config.reserved is not zero: set the whole structure to zero first"));
     }
     if config.buffers != 0 && !BUFFERS.contains(&config.buffers) {
@@ -115,11 +156,21 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
     let orientation = Orientation::from_exif(config.orientation.max(1).try_into().unwrap_or(0));
     let orientation = orientation
         .ok_or_else(|| Fault::argument(format!("orientation is {}: 1 to 8", config.orientation)))?;
-    let hiding = Hiding::new(read_policy(text, file)?);
+    // SAFETY: the caller's promise.
+    let owner = unsafe { Owner::open(config) }?;
+    let lock = owner.lock()?;
+    let mut hiding = Hiding::new(read_policy(text, file, lock.as_ref())?);
     let policy = hiding.policy(&hiding.file)?;
     // Before the camera: a mistake in it is told sooner, and the camera is not switched on for nothing.
     // SAFETY: the caller's promise.
-    let detectors = unsafe { detectors(config, &hiding.file, &policy, models) }?;
+    let (detectors, loaded) = unsafe { detectors(config, &hiding.file, &policy, models) }?;
+    hiding.loaded = loaded;
+    if let Some(lock) = &lock {
+        owner::admit(lock, &hiding.loaded)?;
+    }
+    let rules = hiding.rules(&hiding.file, &policy);
+    // SAFETY: the caller's promise.
+    let evidence = unsafe { Opened::open(config, &hiding.loaded, &rules, policy.zones()) }?;
 
     let gate = Gate::new();
     let detectors = detectors.into_iter().map(|d| gate.guard(d)).collect();
@@ -135,6 +186,7 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
             (format, rate(config.fps)?, Box::new(outlet) as Box<dyn FrameSource>, Some(frames))
         }
     };
+    owner.check(lock.as_ref(), &hiding.file, &format)?;
     let alive = Arc::new(());
     let watched = Arc::downgrade(&alive);
     let hatch = Arc::new(Hatch::default());
@@ -153,19 +205,24 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
         sinks,
         fps,
     })?;
+    // Once it is in force, and not before: nobody could go back from a policy that the detector is too slow for.
+    owner.remember(lock.as_ref(), &hiding.file, &format)?;
     let inlet = match frames {
         Some(frames) => Some(Inlet::new(first(&pool)?, frames)),
         None => None,
     };
+    let life = Arc::new(Life::new(pipeline));
+    let evidence = evidence.start(&life)?;
     Ok(Stream {
         format,
         fps,
         hiding,
+        owner,
+        evidence,
         hatch,
         gate,
         inlet,
-        skipped: AtomicU64::new(0),
-        pipeline: RwLock::new(Running::Yes(pipeline)),
+        life,
         exchange: Mutex::new(()),
         source: watched,
     })
@@ -207,10 +264,10 @@ fn pushed(config: &milkglass_config) -> Result<FrameFormat, Fault> {
     Ok(format.with_color(range, matrix))
 }
 
-type Opened = (Box<dyn FrameSource>, FrameFormat, f64);
+type Captured = (Box<dyn FrameSource>, FrameFormat, f64);
 
 #[cfg(feature = "v4l2")]
-fn capture(config: &milkglass_config, device: &str, orientation: Orientation) -> Result<Opened, Fault> {
+fn capture(config: &milkglass_config, device: &str, orientation: Orientation) -> Result<Captured, Fault> {
     use milkglass::v4l2::{CameraFormat, V4l2Config, V4l2Source};
     let mut wanted = V4l2Config::new(device);
     wanted.orientation = orientation;
@@ -232,9 +289,11 @@ fn capture(config: &milkglass_config, device: &str, orientation: Orientation) ->
 }
 
 #[cfg(not(feature = "v4l2"))]
-fn capture(_: &milkglass_config, _: &str, _: Orientation) -> Result<Opened, Fault> {
+fn capture(_: &milkglass_config, _: &str, _: Orientation) -> Result<Captured, Fault> {
     Err(Fault::argument("this build of the library has no cameras (feature `v4l2`): push frames instead"))
 }
+
+type Detectors = Vec<Box<dyn Detector>>;
 
 /// The program's detector, or our own with its ladder; none when zones alone are hidden.
 ///
@@ -245,13 +304,16 @@ unsafe fn detectors(
     file: &PolicyFile,
     policy: &Policy,
     models: Option<&str>,
-) -> Result<Vec<Box<dyn Detector>>, Fault> {
+) -> Result<(Detectors, Loaded), Fault> {
     if config.detect.is_none() {
         if config.detects != 0 || !config.context.is_null() {
             return Err(Fault::argument("detects or context is set, but detect is NULL"));
         }
         let classes: Vec<Class> = policy.classes().collect();
-        return if classes.is_empty() { Ok(Vec::new()) } else { ours(file, &classes, models) };
+        return match classes.is_empty() {
+            true => Ok(Default::default()),
+            false => ours(file, &classes, models),
+        };
     }
     if config.detects == 0 || config.detects & !(MILKGLASS_FACES | MILKGLASS_PERSONS) != 0 {
         let why = "it needs MILKGLASS_FACES, MILKGLASS_PERSONS or both";
@@ -259,24 +321,28 @@ unsafe fn detectors(
     }
     // SAFETY: the caller's promise.
     let callback = unsafe { Callback::new(config.detect, config.context, config.detects) };
-    Ok(vec![Box::new(callback)])
+    let loaded = Loaded { foreign: true, runtime: "callback".into(), ..Loaded::default() };
+    Ok((vec![Box::new(callback)], loaded))
 }
 
 #[cfg(feature = "models")]
-fn ours(file: &PolicyFile, classes: &[Class], models: Option<&str>) -> Result<Vec<Box<dyn Detector>>, Fault> {
+fn ours(file: &PolicyFile, classes: &[Class], models: Option<&str>) -> Result<(Detectors, Loaded), Fault> {
     let threads = file.threads.map_or_else(cores, |n| n as usize);
     let backend = Backend::choose(file.backend.unwrap_or_default(), threads)?;
     let store = models.map_or_else(ModelStore::locate, |dir| Ok(ModelStore::new(dir)))?;
     let rungs = [file.preset.unwrap_or_default()].into_iter().chain(file.ladder.iter().flatten().copied());
-    let mut detectors: Vec<Box<dyn Detector>> = Vec::new();
+    let mut loaded = Loaded {
+        runtime: backend.name().into(),
+        library: backend.library().map(|(_, sha256)| sha256),
+        ..Loaded::default()
+    };
+    let mut detectors: Detectors = Vec::new();
     for preset in rungs {
-        let mut settings = preset.settings(classes);
-        if let Some(score) = file.min_score {
-            settings.passes.iter_mut().filter(|p| p.class == Class::Face).for_each(|p| p.score = score);
-        }
-        detectors.push(Box::new(Ensemble::load(&store, &backend, &settings)?));
+        let detector = Ensemble::load(&store, &backend, &Settings::of(file, preset, classes))?;
+        loaded.models.extend(detector.models().map(|m| (m.name.clone(), m.sha256.clone())));
+        detectors.push(Box::new(detector));
     }
-    Ok(detectors)
+    Ok((detectors, loaded))
 }
 
 #[cfg(feature = "models")]
@@ -285,6 +351,6 @@ fn cores() -> usize {
 }
 
 #[cfg(not(feature = "models"))]
-fn ours(_: &PolicyFile, _: &[Class], _: Option<&str>) -> Result<Vec<Box<dyn Detector>>, Fault> {
+fn ours(_: &PolicyFile, _: &[Class], _: Option<&str>) -> Result<(Detectors, Loaded), Fault> {
     Err(Fault::argument("this build of the library has no models (feature `rten` or `ort`): set detect"))
 }

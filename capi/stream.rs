@@ -1,19 +1,20 @@
 //! An open stream: a pipeline, its inlet, its hatch, and how they end.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::time::{Duration, Instant};
 
 use milkglass::{
-    Captured, FrameFormat, FramePool, FrameSource, Outcome, Pipeline, PolicyFile, Result, State, Status,
-    Timestamp,
+    Captured, FrameFormat, FramePool, FrameSource, Outcome, Pipeline, Result, State, Status, Timestamp,
 };
 
 use crate::detector::Gate;
+use crate::evidence::Evidence;
 use crate::fault::Fault;
 use crate::hatch::{Asked, Hatch};
 use crate::inlet::Inlet;
-use crate::opening::Hiding;
+use crate::opening::{Hiding, read_policy};
+use crate::owner::{self, Owner};
 use crate::picture::{self, Source, Target};
 use crate::types::*;
 
@@ -25,12 +26,13 @@ pub struct Stream {
     pub(crate) format: FrameFormat,
     pub(crate) fps: f64,
     pub(crate) hiding: Hiding,
+    pub(crate) owner: Owner,
+    pub(crate) evidence: Evidence,
     pub(crate) hatch: Arc<Hatch>,
     pub(crate) gate: Gate,
     /// `None`: the library captures.
     pub(crate) inlet: Option<Inlet>,
-    pub(crate) skipped: AtomicU64,
-    pub(crate) pipeline: RwLock<Running>,
+    pub(crate) life: Arc<Life>,
     /// One exchange of the policy, or of privacy mode, at a time.
     pub(crate) exchange: Mutex<()>,
     /// Dead when the source is gone.
@@ -38,9 +40,57 @@ pub struct Stream {
 }
 
 /// A pipeline, or what it left behind.
-pub(crate) enum Running {
+enum Running {
     Yes(Pipeline),
     Ended(Box<Status>, Option<Fault>),
+}
+
+/// A stream's pipeline as its figures see it: shared with the evidence log.
+pub(crate) struct Life {
+    pipeline: RwLock<Running>,
+    /// Frames that could not be pushed.
+    skipped: AtomicU64,
+}
+
+impl Life {
+    pub fn new(pipeline: Pipeline) -> Life {
+        Life { pipeline: RwLock::new(Running::Yes(pipeline)), skipped: AtomicU64::new(0) }
+    }
+
+    /// Figures of this moment.
+    pub fn status(&self) -> Status {
+        let mut status = match &*self.running() {
+            Running::Yes(pipeline) => pipeline.status(),
+            Running::Ended(status, _) => **status,
+        };
+        status.skipped += self.skipped.load(Ordering::Relaxed);
+        status
+    }
+
+    fn running(&self) -> RwLockReadGuard<'_, Running> {
+        self.pipeline.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a pipeline that ends, and keeps what it leaves: its last figures, and its fault if it had one.
+    fn settle(&self) -> Option<Fault> {
+        let mut running = self.pipeline.write().unwrap_or_else(PoisonError::into_inner);
+        if let Running::Ended(_, fault) = &*running {
+            return fault.clone();
+        }
+        let nothing = Running::Ended(Box::default(), None);
+        let Running::Yes(pipeline) = std::mem::replace(&mut *running, nothing) else { return None };
+        let mut status = pipeline.status();
+        let fault = match pipeline.join() {
+            Ok(stats) => {
+                status.stats = stats;
+                None
+            }
+            Err(e) => Some(Fault::new(milkglass_status::STOPPED, e.to_string())),
+        };
+        status.state = State::Stopped;
+        *running = Running::Ended(Box::new(status), fault.clone());
+        fault
+    }
 }
 
 impl Stream {
@@ -54,7 +104,7 @@ impl Stream {
         // SAFETY: the caller's promise.
         match unsafe { inlet.push(&planes, Timestamp::from_nanos(picture.captured)) }? {
             milkglass_status::SKIPPED => {
-                self.skipped.fetch_add(1, Ordering::Relaxed);
+                self.life.skipped.fetch_add(1, Ordering::Relaxed);
                 Ok(milkglass_status::SKIPPED)
             }
             milkglass_status::STOPPED => Err(self.stopped()),
@@ -84,7 +134,7 @@ impl Stream {
             }
             Asked::Timeout => Ok(milkglass_status::TIMEOUT),
             Asked::Closed => Err(Fault::new(milkglass_status::NO_STREAM, "the stream was closed meanwhile")),
-            Asked::Ended => match self.settle() {
+            Asked::Ended => match self.life.settle() {
                 Some(fault) => Err(fault),
                 None => Ok(milkglass_status::END),
             },
@@ -96,7 +146,7 @@ impl Stream {
             // Its source ends after what was pushed before.
             Some(inlet) => inlet.shut(),
             None => {
-                if let Running::Yes(pipeline) = &*self.running() {
+                if let Running::Yes(pipeline) = &*self.life.running() {
                     pipeline.stop();
                 }
             }
@@ -108,7 +158,7 @@ impl Stream {
         if on {
             self.hatch.hold();
         }
-        let told = match &*self.running() {
+        let told = match &*self.life.running() {
             Running::Yes(pipeline) => pipeline.set_privacy(on).is_ok(),
             Running::Ended(..) => false,
         };
@@ -121,13 +171,30 @@ impl Stream {
         if told { Ok(()) } else { Err(self.stopped()) }
     }
 
-    pub(crate) fn set_policy(&self, file: &PolicyFile) -> Result<(), Fault> {
+    /// The lock file is read again too: a newer one of its owner may allow what the one before did not.
+    pub(crate) fn set_policy(&self, text: Option<&str>, file: Option<&str>) -> Result<(), Fault> {
         let _one = self.exchange.lock().unwrap_or_else(PoisonError::into_inner);
-        let policy = self.hiding.exchanged(file)?;
-        if let Running::Yes(pipeline) = &*self.running() {
-            return Ok(pipeline.set_policy(policy)?);
+        let lock = self.owner.lock()?;
+        let file = read_policy(text, file, lock.as_ref())?;
+        self.owner.check(lock.as_ref(), &file, &self.format)?;
+        let policy = self.hiding.exchanged(&file)?;
+        if let Some(lock) = &lock {
+            owner::admit(lock, &self.hiding.loaded)?;
         }
-        Err(self.stopped())
+        let rules = self.hiding.rules(&file, &policy);
+        let zones = policy.zones().to_vec();
+        match &*self.life.running() {
+            Running::Yes(pipeline) => pipeline.set_policy(policy)?,
+            Running::Ended(..) => return Err(self.stopped()),
+        }
+        self.evidence.changed(&self.hiding.loaded, &rules, &zones);
+        self.owner.remember(lock.as_ref(), &file, &self.format).map_err(|e| {
+            Fault::new(e.status, format!("the policy is in force, but a restart would forget it: {}", e.text))
+        })
+    }
+
+    pub(crate) fn checkpoint(&self) -> Result<String, Fault> {
+        self.evidence.checkpoint()
     }
 
     pub(crate) fn layout(&self) -> milkglass_layout {
@@ -149,10 +216,8 @@ impl Stream {
     }
 
     pub(crate) fn stats(&self) -> milkglass_stats {
-        let status = match &*self.running() {
-            Running::Yes(pipeline) => pipeline.status(),
-            Running::Ended(status, _) => **status,
-        };
+        let status = self.life.status();
+        let (evidence_errors, evidence_trouble) = self.evidence.figures();
         let nanos = |d: Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
         milkglass_stats {
             size: size_of::<milkglass_stats>(),
@@ -170,7 +235,7 @@ impl Stream {
             covered: status.stats.covered,
             obscured: status.stats.obscured,
             dropped: status.stats.dropped,
-            skipped: status.skipped + self.skipped.load(Ordering::Relaxed),
+            skipped: status.skipped,
             missed: status.target_drops,
             observations: status.stats.observations,
             detector_errors: status.stats.detector_errors + status.stats.lost_jobs,
@@ -179,6 +244,11 @@ impl Stream {
             detecting: nanos(status.detecting),
             latency: nanos(status.latency),
             heartbeat: status.heartbeat,
+            self_tests_passed: status.self_tests_passed,
+            self_tests_failed: status.self_tests_failed,
+            evidence_errors,
+            evidence_trouble: evidence_trouble.into(),
+            reserved: 0,
         }
     }
 
@@ -188,48 +258,24 @@ impl Stream {
         if let Some(inlet) = &self.inlet {
             inlet.shut();
         }
-        if let Running::Yes(pipeline) = &*self.running() {
+        if let Running::Yes(pipeline) = &*self.life.running() {
             pipeline.stop();
         }
         self.gate.close();
-        self.settle();
+        self.life.settle();
+        self.evidence.end();
         let start = Instant::now();
         while self.source.strong_count() > 0 && start.elapsed() < PARTING {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
 
-    /// Waits for a pipeline that ends, and keeps what it leaves: its last figures, and its fault if it had one.
-    fn settle(&self) -> Option<Fault> {
-        let mut running = self.pipeline.write().unwrap_or_else(PoisonError::into_inner);
-        if let Running::Ended(_, fault) = &*running {
-            return fault.clone();
-        }
-        let nothing = Running::Ended(Box::default(), None);
-        let Running::Yes(pipeline) = std::mem::replace(&mut *running, nothing) else { return None };
-        let mut status = pipeline.status();
-        let fault = match pipeline.join() {
-            Ok(stats) => {
-                status.stats = stats;
-                None
-            }
-            Err(e) => Some(Fault::new(milkglass_status::STOPPED, e.to_string())),
-        };
-        status.state = State::Stopped;
-        *running = Running::Ended(Box::new(status), fault.clone());
-        fault
-    }
-
     fn stopped(&self) -> Fault {
-        let why = match &*self.running() {
+        let why = match &*self.life.running() {
             Running::Ended(_, Some(fault)) => fault.text.clone(),
             _ => "the stream has ended; nothing leaves it any more".into(),
         };
         Fault::new(milkglass_status::STOPPED, why)
-    }
-
-    fn running(&self) -> std::sync::RwLockReadGuard<'_, Running> {
-        self.pipeline.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -79,6 +79,25 @@ pub(crate) unsafe fn write(to: *mut u64, value: u64, name: &str) -> Result<(), F
     Ok(())
 }
 
+/// Writes a text and a zero.
+///
+/// # Safety
+/// `to` is NULL or points to `capacity` writable bytes.
+pub(crate) unsafe fn tell(to: *mut c_char, capacity: usize, text: &str, name: &str) -> Result<(), Fault> {
+    if to.is_null() {
+        return Err(Fault::argument(format!("{name} is NULL")));
+    }
+    if text.len() >= capacity {
+        return Err(Fault::argument(format!("{name} has {} bytes, {capacity} are too few", text.len())));
+    }
+    // SAFETY: text and zero fit into `capacity`, and a text just made is not the caller's memory.
+    unsafe {
+        std::ptr::copy_nonoverlapping(text.as_ptr(), to.cast::<u8>(), text.len());
+        to.add(text.len()).write(0);
+    }
+    Ok(())
+}
+
 /// A text, or nothing. One that goes on beyond the size of the largest policy is refused.
 ///
 /// # Safety

@@ -23,6 +23,9 @@ pub const MILKGLASS_FACES: u32 = 1;
 /// A bit of `detects`: the callback finds whole persons.
 pub const MILKGLASS_PERSONS: u32 = 2;
 
+/// Room for the line of a milkglass_checkpoint.
+pub const MILKGLASS_CHECKPOINT_BYTES: usize = 1024;
+
 /// What came of a call. Below 0 it failed, and milkglass_last_error says why.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +127,22 @@ pub struct milkglass_config {
     /// A unix socket for other programs, which take redacted frames from shared memory beside milkglass_take, or instead
     /// (docs/INTEGRATING.md, "Frames for another program"). NULL: none.
     pub ring: *const c_char,
+    /// A lock file, from `milkglass policy lock`: the policy, here and in milkglass_set_policy, may protect more than its
+    /// owner signed, never less. Without a policy, that of the lock. Needs `state_dir`.
+    pub lock: *const c_char,
+    /// The owner's public key, 64 hexadecimal digits: no other lock is taken. NULL: that of the first lock that comes.
+    pub owner_key: *const c_char,
+    /// A folder of this stream alone, in which the device remembers its owner, the newest lock and the strongest policy that
+    /// was in force. From then on it opens with a lock of that owner alone.
+    pub state_dir: *const c_char,
+    /// The folder of an evidence log (docs/INTEGRATING.md, "What to show an auditor"). NULL: none is kept.
+    pub evidence: *const c_char,
+    /// The file of the device's secret key, made if it is not there. NULL: `device.key` in the log's folder.
+    pub device_key: *const c_char,
+    /// The most that the log takes, in MiB; 0 for 64. The oldest records go.
+    pub evidence_max_mb: u32,
+    /// Zero.
+    pub reserved_too: u32,
 }
 
 /// A raw frame: yours on the way in; on loan in a detector's callback.
@@ -253,6 +272,16 @@ pub struct milkglass_stats {
     pub latency: u64,
     /// Grows at least once a second while the stream lives.
     pub heartbeat: u64,
+    /// Self-tests of the detector that it passed.
+    pub self_tests_passed: u64,
+    /// Self-tests that it failed; everything is obscured after one, until it passes the next.
+    pub self_tests_failed: u64,
+    /// Attempts to write the evidence log that failed. Redaction goes on without it.
+    pub evidence_errors: u64,
+    /// Not 0: the evidence log cannot be written now.
+    pub evidence_trouble: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 macro_rules! versioned {
@@ -265,9 +294,9 @@ macro_rules! versioned {
 }
 // Bytes of the first version. When a structure grows, its entry becomes the offset of the first new field.
 versioned! {
-    milkglass_config size_of::<milkglass_config>();
+    milkglass_config std::mem::offset_of!(milkglass_config, lock);
     milkglass_picture size_of::<milkglass_picture>();
     milkglass_frame size_of::<milkglass_frame>();
     milkglass_layout size_of::<milkglass_layout>();
-    milkglass_stats size_of::<milkglass_stats>();
+    milkglass_stats std::mem::offset_of!(milkglass_stats, self_tests_passed);
 }

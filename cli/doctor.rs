@@ -6,7 +6,10 @@ use milkglass::detect::Ensemble;
 use milkglass::detect::backend::Backend;
 use milkglass::{BackendChoice, Class, Preset};
 
+use rustix::process::{Resource, getrlimit};
+
 use crate::args::DoctorArgs;
+use crate::cage::Support;
 use crate::outcome::{Exit, Failure};
 use crate::{clips, hiding};
 
@@ -22,6 +25,7 @@ pub fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
     };
     line(true, "milkglass", format!("{} for {}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH))?;
     line(true, "cpu", cpu())?;
+    line(true, "kernel", kernel())?;
     match clips::tools(hiding::threads(args.runtime.threads)) {
         Ok(tools) => line(true, "ffmpeg", format!("{} at {}", tools.version, tools.ffmpeg.display()))?,
         Err(e) => line(false, "ffmpeg", e.to_string())?,
@@ -67,6 +71,22 @@ pub fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
         }
     }
     Ok(if missing { Exit::Failed } else { Exit::Done })
+}
+
+/// What the kernel can hold this program and its children to, and how much memory may be locked.
+fn kernel() -> String {
+    let support = Support::ask();
+    let landlock = match support.landlock {
+        0 => "no file sandbox".into(),
+        version => format!("Landlock {version}"),
+    };
+    let seccomp = if support.seccomp { "seccomp" } else { "no filter of system calls" };
+    let lock = match getrlimit(Resource::Memlock).current {
+        None => "all memory may be locked".into(),
+        Some(bytes) => format!("{} KiB of memory may be locked", bytes >> 10),
+    };
+    let missing = support.missing().map(|missing| format!("; {missing}")).unwrap_or_default();
+    format!("{landlock}, {seccomp}, {lock}{missing}")
 }
 
 /// Name and features of the processor that the kernels and runtimes can use.

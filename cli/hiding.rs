@@ -99,7 +99,7 @@ impl Hiding {
             lock,
         };
         let classes: Vec<Class> = hiding.still_policy()?.classes().collect();
-        hiding.settings = hiding.looking(preset, &classes);
+        hiding.settings = Settings::of(&hiding.file, preset, &classes);
         Ok(hiding)
     }
 
@@ -130,22 +130,6 @@ impl Hiding {
         Ok(self.file.live(self.still_policy()?.to_builder()).build()?)
     }
 
-    /// How a preset looks for these classes, with the flags laid over it.
-    fn looking(&self, preset: Preset, classes: &[Class]) -> Settings {
-        let mut settings = preset.settings(classes);
-        if self.file.tiles == Some(true) {
-            settings = settings.in_tiles();
-        }
-        if let Some(score) = self.file.min_score {
-            let faces = settings.passes.iter_mut().filter(|p| p.class == Class::Face);
-            faces.for_each(|p| p.score = score);
-        }
-        if let Some(n) = self.file.detect_every {
-            settings.detect_every = n;
-        }
-        settings
-    }
-
     /// Loads the models; each network uses `threads` threads.
     pub fn detector(&self, threads: usize) -> Result<(Ensemble, Backend), Failure> {
         self.load(&self.settings, threads)
@@ -155,7 +139,7 @@ impl Hiding {
     pub fn ladder(&self, threads: usize) -> Result<Vec<Ensemble>, Failure> {
         let classes: Vec<Class> = self.still_policy()?.classes().collect();
         let rungs = self.file.ladder.iter().flatten();
-        rungs.map(|preset| Ok(self.load(&self.looking(*preset, &classes), threads)?.0)).collect()
+        rungs.map(|preset| Ok(self.load(&Settings::of(&self.file, *preset, &classes), threads)?.0)).collect()
     }
 
     fn load(&self, settings: &Settings, threads: usize) -> Result<(Ensemble, Backend), Failure> {
@@ -181,14 +165,18 @@ impl Hiding {
 
     /// What the evidence log says of these settings; models and runtime stay as they are.
     pub fn identify(&self, before: Identity) -> Result<Identity, Failure> {
-        let zones = hex(&Sha256::digest(format!("{:?}", self.live_policy()?.zones())));
-        let program = concat!("milkglass ", env!("CARGO_PKG_VERSION")).to_owned();
-        Ok(Identity { program, policy: self.hash(), zones, ..before })
+        let program = concat!("milkglass ", env!("CARGO_PKG_VERSION"));
+        let identity = Identity::new(program, &self.rules(), self.live_policy()?.zones());
+        Ok(Identity { models: before.models, runtime: before.runtime, ..identity })
     }
 
     /// SHA-256 of everything that decides what is hidden: two reports with the same hash hid by the same rules.
     pub fn hash(&self) -> String {
-        hex(&Sha256::digest(format!("{:?}|{:?}", self.file, self.settings)))
+        hex(&Sha256::digest(self.rules()))
+    }
+
+    fn rules(&self) -> String {
+        format!("{:?}|{:?}", self.file, self.settings)
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod args;
 mod bench;
+mod cage;
 pub mod clip;
 mod clips;
 mod detect;
@@ -46,7 +47,12 @@ pub fn run() -> ExitCode {
     }
     // A camera runs unwatched: its log says what it does.
     let verbose = cli.verbose + u8::from(matches!(cli.command, Command::Live(_)));
-    let ran = progress::start(cli.quiet, verbose).and_then(|()| match &cli.command {
+    let closed = cage::close_memory().map_err(outcome::Failure::new);
+    // A camera's command gives the network up when it has opened its targets.
+    if !matches!(cli.command, Command::Live(_)) {
+        let _ = cage::for_this_thread();
+    }
+    let ran = closed.and_then(|()| progress::start(cli.quiet, verbose)).and_then(|()| match &cli.command {
         Command::Redact(args) => redact::run(args),
         Command::Detect(args) => detect::run(args),
         Command::Eval(args) => eval::run(args),

@@ -223,7 +223,7 @@ impl Pipeline {
         for (name, sink) in sinks {
             let outbox = Arc::new(Outbox::new(2 + burst));
             outboxes.push(Arc::clone(&outbox));
-            threads.push(spawn("target", &events, move |events| run_target(name, sink, &outbox, events)));
+            threads.push(spawn("target", &events, move |events| run_target(name, sink, &outbox, events))?);
         }
         let targets = threads.len();
         let (jobs, job_queue) = sync_channel(1);
@@ -239,9 +239,9 @@ impl Pipeline {
             };
             let changed = Arc::clone(&changed);
             let detect = move |events: &_| run_detect(rungs, test, &changed, &job_queue, events);
-            threads.push(spawn("detect", &events, detect));
+            threads.push(spawn("detect", &events, detect)?);
         }
-        threads.push(spawn("capture", &events, move |events| run_capture(source, &pool, clock, events)));
+        threads.push(spawn("capture", &events, move |events| run_capture(source, &pool, clock, events))?);
         let mut redact = Redact {
             engine,
             privacy,
@@ -373,13 +373,18 @@ fn spawn(
     name: &'static str,
     events: &SyncSender<Event>,
     run: impl FnOnce(&SyncSender<Event>) + Send + 'static,
-) -> JoinHandle<()> {
+) -> Result<JoinHandle<()>> {
     let events = events.clone();
-    std::thread::spawn(move || {
+    let guarded = move || {
         if catch_unwind(AssertUnwindSafe(|| run(&events))).is_err() {
             let _ = events.send(Event::Panicked(name));
         }
-    })
+    };
+    // The name is what `top -H` and a debugger show.
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(guarded)
+        .map_err(|e| Error::io("starting a thread", e))
 }
 
 fn run_capture(mut source: Box<dyn FrameSource>, pool: &FramePool, clock: Clock, events: &SyncSender<Event>) {

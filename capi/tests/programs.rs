@@ -7,102 +7,11 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
-const HERE: &str = env!("CARGO_MANIFEST_DIR");
-
-/// A folder with the libraries under the names that `make install` gives them.
-fn libraries() -> &'static Path {
-    static DIR: OnceLock<PathBuf> = OnceLock::new();
-    DIR.get_or_init(|| {
-        let built = std::env::current_exe().unwrap().parent().unwrap().to_path_buf();
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("capi");
-        let _ = fs::remove_dir_all(&dir);
-        fs::create_dir_all(&dir).unwrap();
-        let newest = |suffix: &str| {
-            let mut found: Vec<_> = [built.clone(), built.parent().unwrap().to_path_buf()]
-                .iter()
-                .flat_map(|dir| fs::read_dir(dir).unwrap().flatten())
-                .filter(|entry| {
-                    let name = entry.file_name().into_string().unwrap_or_default();
-                    name.starts_with("libmilkglass_capi") && name.ends_with(suffix)
-                })
-                .map(|entry| (entry.metadata().unwrap().modified().unwrap(), entry.path()))
-                .collect();
-            found.sort();
-            found.pop().unwrap_or_else(|| panic!("no {suffix} in {}", built.display())).1
-        };
-        let link = |from: &Path, to: &str| std::os::unix::fs::symlink(from, dir.join(to)).unwrap();
-        let shared = newest(".so");
-        link(&shared, "libmilkglass.so.0");
-        link(&shared, "libmilkglass.so");
-        fs::create_dir(dir.join("static")).unwrap();
-        link(&newest(".a"), "static/libmilkglass.a");
-        dir
-    })
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Link {
-    Shared,
-    Static,
-}
-
-fn build(source: &str, variant: &str, link: Link, flags: &[&str]) -> PathBuf {
-    let (dir, name) = (libraries(), Path::new(source).file_stem().unwrap().to_str().unwrap());
-    let program = dir.join(format!("{name}-{variant}"));
-    let (compiler, standard) =
-        if source.ends_with(".cpp") { ("g++", "-std=c++17") } else { ("gcc", "-std=gnu11") };
-    let mut command = Command::new(compiler);
-    command.arg(standard).args(["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-g", "-O1", "-I", HERE]);
-    // C++ of the day has no designated initialisers, and those of C need not name every field.
-    command.args(["-Wno-missing-field-initializers"]).args(flags);
-    command.arg(Path::new(HERE).join(source)).arg("-o").arg(&program);
-    match link {
-        Link::Shared => {
-            command.arg("-L").arg(dir).arg(format!("-Wl,-rpath,{}", dir.display())).arg("-lmilkglass")
-        }
-        Link::Static => command.arg(dir.join("static/libmilkglass.a")),
-    };
-    run(command.args(["-lpthread", "-ldl", "-lm"]), b"");
-    program
-}
-
-fn output(command: &mut Command, input: &[u8]) -> Output {
-    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let mut child =
-        child.unwrap_or_else(|e| panic!("{command:?}: {e} (.ci/setup.sh tests installs what is missing)"));
-    let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_vec());
-    // It may end before it has read all.
-    let writer = std::thread::spawn(move || stdin.write_all(&input));
-    let output = child.wait_with_output().unwrap();
-    let _ = writer.join();
-    output
-}
-
-fn run(command: &mut Command, input: &[u8]) -> String {
-    let output = output(command, input);
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{command:?}: {}\n{out}\n{err}", output.status);
-    out.into_owned()
-}
-
-const SANITIZED: &[&str] = &["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
-
-fn valgrind(program: &Path) -> Command {
-    let mut command = Command::new("valgrind");
-    command.args([
-        "--quiet",
-        "--error-exitcode=99",
-        "--leak-check=full",
-        "--show-leak-kinds=definite,indirect",
-    ]);
-    command.args(["--errors-for-leak-kinds=definite,indirect", "--fair-sched=yes"]);
-    command.arg(program);
-    command
-}
+mod support;
+use support::{HERE, Link, SANITIZED, build, libraries, output, run, valgrind};
 
 #[test]
 fn whatever_a_program_does_wrong_is_an_error() {
@@ -177,7 +86,7 @@ fn what_is_installed_is_found_and_exports_nothing_else() {
         run(Command::new("nm").args(["-D", "--defined-only"]).arg(lib.join("libmilkglass.so.0")), b"");
     let names: Vec<&str> = symbols.lines().filter_map(|line| line.split_whitespace().last()).collect();
     let header = fs::read_to_string(Path::new(HERE).join("milkglass.h")).unwrap();
-    assert_eq!(names.len(), 12, "{names:?}");
+    assert_eq!(names.len(), 13, "{names:?}");
     assert!(names.iter().all(|name| header.contains(&format!("{name}("))), "{names:?}");
 }
 

@@ -8,9 +8,9 @@ use super::child::Running;
 use super::decode::{clock, decimal};
 use super::encode::Container;
 use super::probe::ClipInfo;
-use super::sandbox::Access;
 use super::tools::{Tools, file_url, reading};
 use super::{ClipError, Limits};
+use crate::cage::Access;
 
 /// The sound file's clock is this much ahead. Coded sound often starts a little before zero, which the file's
 /// container could not hold; the encoder takes it back.
@@ -58,7 +58,10 @@ pub fn copy_sound(
     args.extend(["-fflags", "+bitexact", "-flags:a", "+bitexact", "-f", "nut"].map(OsString::from));
     args.push(file_url(sound));
 
-    let mut child = Running::spawn(tools.ffmpeg(Access::WritesFiles).args(args), "sound reader", limits)?;
+    // The cage lets it write into this file alone, so it has to be there.
+    std::fs::File::create(sound).map_err(|source| ClipError::Io { path: sound.to_owned(), source })?;
+    let access = Access::nothing().reads(input).writes(sound);
+    let mut child = Running::spawn(tools.ffmpeg(access).args(args), "sound reader", limits)?;
     // A copy shows no progress that could be watched, so its patience is that of many silent reads.
     let end = child.wait(limits.stall * 20)?;
     if let Some(reason) = end.killed() {

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::sandbox::NO_NAMESPACE;
+use super::sandbox::{NO_FILTER, NO_NAMESPACE};
 use super::{ClipError, Limits};
+use crate::cage;
 
 /// Longest wait between two looks at the cancel flag.
 const SLICE: Duration = Duration::from_millis(200);
@@ -39,8 +40,8 @@ impl Running {
     /// Starts the child. `name` is what messages call it.
     pub fn spawn(command: &mut Command, name: &'static str, limits: &Limits) -> Result<Self, ClipError> {
         command.stderr(Stdio::piped());
-        let mut child =
-            command.spawn().map_err(|source| ClipError::Io { path: command.get_program().into(), source })?;
+        let path = command.get_program().into();
+        let mut child = cage::start(command).map_err(|source| ClipError::Io { path, source })?;
         let stderr = child.stderr.take().map(|pipe| std::thread::spawn(move || Log::drain(pipe)));
         Ok(Running { child, name, limits: limits.clone(), stderr })
     }
@@ -190,6 +191,8 @@ impl Log {
         if line.starts_with(NO_NAMESPACE) {
             static ONCE: Once = Once::new();
             ONCE.call_once(|| log::debug!("the kernel grants no network namespace to the ffmpeg children"));
+        } else if line.starts_with(NO_FILTER) {
+            log::debug!("{line}");
         } else if let Some(size) = filter_input(&line) {
             if self.sizes.last() != Some(&size) && self.sizes.len() < LINES {
                 self.sizes.push(size);

@@ -12,9 +12,9 @@ use std::time::Duration;
 use super::child::{End, Log, Running, TimedPipe};
 use super::nut::{NutError, Reader};
 use super::probe::ClipInfo;
-use super::sandbox::Access;
 use super::tools::{Tools, reading};
 use super::{ClipError, Limits};
+use crate::cage::Access;
 
 const NAME: &str = "decoder";
 
@@ -72,7 +72,7 @@ pub struct DecodeEnd {
 impl Decoder {
     /// Starts decoding `input`, which `info` describes. Fails when not even the first frame can be had.
     pub fn open(tools: &Tools, input: &Path, info: &ClipInfo, limits: &Limits) -> Result<Self, ClipError> {
-        let mut command = tools.ffmpeg(Access::Reads);
+        let mut command = tools.ffmpeg(Access::nothing().reads(input));
         command.args(arguments(input, info, limits)).stdout(Stdio::piped());
         let mut child = Running::spawn(&mut command, NAME, limits)?;
         let opened = child

@@ -13,9 +13,9 @@ use super::child::{End, Running, TimedPipe};
 use super::decode::range;
 use super::nut::{NutError, VideoStream, Writer};
 use super::probe::ClipInfo;
-use super::sandbox::Access;
 use super::tools::{Tools, file_url};
 use super::{ClipError, Limits};
+use crate::cage::Access;
 
 const NAME: &str = "encoder";
 
@@ -179,7 +179,9 @@ impl Encoder {
             fourcc: *b"I420",
         };
 
-        let mut command = tools.ffmpeg(Access::WritesFiles);
+        let access = Access::nothing().writes(partial).for_encoder(&codec.name);
+        let access = sound.iter().fold(access, |access, sound| access.reads(&sound.path));
+        let mut command = tools.ffmpeg(access);
         command
             .args(arguments(partial, container, info, &codec, &clock, sound, limits))
             .stdin(Stdio::piped());

@@ -6,7 +6,8 @@
 //!
 //! The reader takes its bytes from a decoder that may have been taken over by the clip it decodes. Every length is
 //! checked against a bound before it is used, nothing is allocated from a size in the stream, and whatever does not
-//! fit is an error that says what it was.
+//! fit is an error that says what it was. A fuzzer cannot guess checksums, so they alone are not compared when it is at
+//! work (`--cfg fuzzing`).
 
 use std::io::{self, Read, Write};
 
@@ -588,7 +589,7 @@ impl<R: Read> Summed<'_, R> {
         let wanted = self.crc;
         let mut sum = [0; 4];
         self.input.read_exact(&mut sum)?;
-        if u32::from_be_bytes(sum) == wanted {
+        if u32::from_be_bytes(sum) == wanted || cfg!(fuzzing) {
             Ok(())
         } else {
             invalid(format!("{what} has a wrong checksum"))
@@ -683,7 +684,7 @@ fn read_body(input: &mut impl Read, len: u64) -> Result<Vec<u8>> {
     let mut body = vec![0; len as usize];
     input.read_exact(&mut body)?;
     // The checksum of a body that ends in its own checksum is zero.
-    if crc(0, &body) != 0 {
+    if crc(0, &body) != 0 && !cfg!(fuzzing) {
         return invalid("a header has a wrong checksum");
     }
     body.truncate(len as usize - 4);

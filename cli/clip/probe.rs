@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::tools::{Tools, reading};
 use super::{ClipError, child};
+use crate::cage::Access;
 
 /// Larger pictures are refused before anything is reserved for them.
 const MAX_SIDE: u32 = 16384;
@@ -179,7 +180,7 @@ impl Orientation {
 /// Reads what `input` holds, without decoding more than a few frames.
 pub fn probe(tools: &Tools, input: &Path) -> Result<ClipInfo, ClipError> {
     check_file(input)?;
-    let mut command = tools.ffprobe();
+    let mut command = tools.ffprobe(Access::nothing().reads(input));
     command.args(["-hide_banner", "-v", "level+warning", "-of", "json", "-show_entries"]);
     command.arg(
         "stream=index,codec_type,codec_name,width,height,pix_fmt,color_range,color_space,color_transfer,\
@@ -198,7 +199,7 @@ pub fn probe(tools: &Tools, input: &Path) -> Result<ClipInfo, ClipError> {
 
 /// Counts the frames that a finished file holds, without decoding them.
 pub fn count_frames(tools: &Tools, file: &Path) -> Result<u64, ClipError> {
-    let mut command = tools.ffprobe();
+    let mut command = tools.ffprobe(Access::nothing().reads(file));
     command.args(["-hide_banner", "-v", "level+error", "-of", "default=nk=1:nw=1", "-select_streams", "V:0"]);
     command.args(["-count_packets", "-show_entries", "stream=nb_read_packets"]);
     let (text, end) = tools.output(command.args(reading(file)), "ffprobe")?;

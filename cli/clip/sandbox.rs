@@ -1,5 +1,5 @@
 //! The cage around `ffmpeg`: our own executable is started again as a small launcher that gives up what the child
-//! does not need and then becomes the child.
+//! does not need (`cage/`, limits, a network of its own) and then becomes the child.
 //!
 //! A second start of ourselves, instead of code between fork and exec, needs no unsafe code and has no locks or
 //! threads to fear.
@@ -13,38 +13,19 @@ use std::process::Command;
 use rustix::process::{Resource, Rlimit, Signal, getppid, set_parent_process_death_signal, setrlimit};
 use rustix::thread::{UnshareFlags, set_no_new_privs};
 
+use crate::cage::{self, Access, Network};
+
 /// First argument of the launcher.
 pub const SUBCOMMAND: &str = "__child";
 
 /// What the launcher writes to stderr when the kernel grants no network namespace.
 pub(super) const NO_NAMESPACE: &str = "[sandbox] no network namespace";
 
-/// What a child may reach beside its pipes; never more than one thing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Access {
-    /// Files, to read them.
-    Reads,
-    /// Files, to read and write them.
-    WritesFiles,
-    /// The network, and files to read them.
-    Network,
-}
-
-impl Access {
-    const ALL: [Access; 3] = [Access::Reads, Access::WritesFiles, Access::Network];
-
-    /// The word for it in the launcher's arguments.
-    fn word(self) -> &'static str {
-        match self {
-            Access::Reads => "reads",
-            Access::WritesFiles => "writes",
-            Access::Network => "network",
-        }
-    }
-}
+/// What the launcher writes to stderr when the kernel filters no system calls. Once for all it is a warning of ours.
+pub(super) const NO_FILTER: &str = "[sandbox] no filter";
 
 /// What a child may still do.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Cage {
     /// Bytes of address space.
     pub address_space: u64,
@@ -64,7 +45,7 @@ pub(crate) fn command(launcher: Option<&Path>, cage: Cage, program: &Path) -> Co
             command.arg(SUBCOMMAND);
             command.arg(std::process::id().to_string());
             command.arg(cage.address_space.to_string());
-            command.arg(cage.access.word());
+            command.args(words(&cage.access));
             command.arg(program);
             command
         }
@@ -81,22 +62,67 @@ pub(crate) fn command(launcher: Option<&Path>, cage: Cage, program: &Path) -> Co
 
 /// The launcher: `args` are what follows [`SUBCOMMAND`]. Returns only when it failed, with the exit code.
 pub fn child_main(args: &[OsString]) -> u8 {
-    let [parent, address_space, access, program, rest @ ..] = args else {
+    let [parent, address_space, rest @ ..] = args else {
         return fail("this subcommand is for milkglass itself");
     };
-    let access = Access::ALL.into_iter().find(|known| access == known.word());
-    let (Some(parent), Some(address_space), Some(access)) = (number(parent), number(address_space), access)
+    let (Some(parent), Some(address_space), Some((access, [program, rest @ ..]))) =
+        (number(parent), number(address_space), understood(rest))
     else {
         return fail("unreadable limits");
     };
-    if let Err(error) = enter(parent, address_space, access) {
+    let program = Path::new(program);
+    if let Err(error) = enter(parent, address_space, &access, program) {
         return fail(&error);
     }
     let error = Command::new(program).args(rest).exec();
-    fail(&format!("{}: {error}", Path::new(program).display()))
+    fail(&format!("{}: {error}", program.display()))
 }
 
-fn enter(parent: u64, address_space: u64, access: Access) -> Result<(), String> {
+/// What ends the launcher's own arguments.
+const END: &str = "--";
+
+/// The launcher's arguments for this access.
+fn words(access: &Access) -> Vec<OsString> {
+    let mut words: Vec<OsString> = Vec::new();
+    match access.network {
+        Network::None => {}
+        Network::Connects => words.push("connects".into()),
+        Network::Serves(port) => words.extend(["serves".into(), port.to_string().into()]),
+    }
+    if access.devices {
+        words.push("devices".into());
+    }
+    access.reads.iter().for_each(|path| words.extend(["reads".into(), path.into()]));
+    access.writes.iter().for_each(|path| words.extend(["writes".into(), path.into()]));
+    words.push(END.into());
+    words
+}
+
+/// The reverse of [`words`], and what follows them.
+fn understood(mut words: &[OsString]) -> Option<(Access, &[OsString])> {
+    let mut access = Access::nothing();
+    loop {
+        let (word, rest) = words.split_first()?;
+        words = rest;
+        match word.to_str()? {
+            END => return Some((access, words)),
+            "connects" => access.network = Network::Connects,
+            "devices" => access.devices = true,
+            with_value => {
+                let (value, rest) = words.split_first()?;
+                words = rest;
+                match with_value {
+                    "serves" => access.network = Network::Serves(value.to_str()?.parse().ok()?),
+                    "reads" => access.reads.push(value.into()),
+                    "writes" => access.writes.push(value.into()),
+                    _ => return None,
+                }
+            }
+        }
+    }
+}
+
+fn enter(parent: u64, address_space: u64, access: &Access, program: &Path) -> Result<(), String> {
     let step =
         |what: &str, result: rustix::io::Result<()>| result.map_err(|error| format!("{what}: {error}"));
     step("death signal", set_parent_process_death_signal(Some(Signal::KILL)))?;
@@ -105,18 +131,23 @@ fn enter(parent: u64, address_space: u64, access: Access) -> Result<(), String> 
         return Err("the parent is gone".to_owned());
     }
     step("no_new_privs", set_no_new_privs(true))?;
-    if access != Access::Network && !unshare_network() {
-        // Not fatal: the protocol list of the command line opens no network either.
+    if access.network == Network::None && !unshare_network() {
+        // Not fatal: the protocol list of the command line opens no network either, nor does the filter below.
         write_line(NO_NAMESPACE);
     }
     let limit = |resource, most: u64| {
         let result = setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) });
         step("limit", result)
     };
-    limit(Resource::Core, 0)?;
+    step("core dumps", cage::forbid_core_dumps())?;
     limit(Resource::As, address_space)?;
-    if access != Access::WritesFiles {
+    if access.writes.is_empty() {
         limit(Resource::Fsize, 0)?;
+    }
+    cage::cage_child(access, program)?;
+    if let Err(why) = cage::for_child(access.network) {
+        // Not fatal: some kernels have none, and the parent has said what that means.
+        write_line(&format!("{NO_FILTER}: {why}"));
     }
     Ok(())
 }
@@ -143,4 +174,23 @@ fn fail(what: &str) -> u8 {
 fn write_line(line: &str) {
     // Nobody is left to tell when stderr is gone.
     let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_launcher_understands_what_it_is_told_and_nothing_else() {
+        let access = Access::nothing().reads("/a b").reads("reads").writes("--").for_encoder("h264_v4l2m2m");
+        let mut told = words(&access);
+        told.push("--".into());
+        assert_eq!(understood(&told), Some((access, &["--".into()][..])));
+        let serves = Access::network(Network::Serves(8554));
+        assert_eq!(understood(&words(&serves)), Some((serves, &[][..])));
+        for wrong in [&["reads"][..], &["serves", "x", "--"], &["runs", "x", "--"], &["/bin/true"]] {
+            let wrong: Vec<OsString> = wrong.iter().map(Into::into).collect();
+            assert_eq!(understood(&wrong), None, "{wrong:?}");
+        }
+    }
 }

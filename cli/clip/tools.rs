@@ -8,8 +8,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::child::{End, Running};
-use super::sandbox::{self, Access, Cage, OURSELVES};
+use super::sandbox::{self, Cage, OURSELVES};
 use super::{ClipError, Limits};
+use crate::cage::{self, Access};
 
 /// Oldest version that is supported: Debian bookworm's.
 const OLDEST: (u32, u32) = (5, 1);
@@ -39,6 +40,7 @@ impl Tools {
     /// version. Children are started through this very executable, which must hand
     /// [`sandbox::SUBCOMMAND`] to [`sandbox::child_main`].
     pub fn find(limits: Limits) -> Result<Self, ClipError> {
+        cage::announce();
         let folder = std::env::var_os("MILKGLASS_FFMPEG").map(PathBuf::from);
         Self::find_in(folder.as_deref(), Some(PathBuf::from(OURSELVES)), limits)
     }
@@ -63,7 +65,7 @@ impl Tools {
         let list = match self.encoders.get() {
             Some(list) => list,
             None => {
-                let mut command = self.ffmpeg(Access::Reads);
+                let mut command = self.ffmpeg(Access::nothing().for_encoder(name));
                 command.args(["-hide_banner", "-encoders"]);
                 let (text, _) = self.output(&mut command, "ffmpeg")?;
                 self.encoders.get_or_init(|| String::from_utf8_lossy(&text).into_owned())
@@ -78,8 +80,8 @@ impl Tools {
     }
 
     /// `ffprobe` in its cage, without arguments.
-    pub(super) fn ffprobe(&self) -> Command {
-        self.caged(&self.ffprobe, Access::Reads)
+    pub(super) fn ffprobe(&self, access: Access) -> Command {
+        self.caged(&self.ffprobe, access)
     }
 
     fn caged(&self, program: &Path, access: Access) -> Command {
@@ -108,7 +110,10 @@ impl Tools {
     }
 
     fn checked_version(&self, tool: &'static str) -> Result<String, ClipError> {
-        let mut command = if tool == "ffmpeg" { self.ffmpeg(Access::Reads) } else { self.ffprobe() };
+        let mut command = match tool {
+            "ffmpeg" => self.ffmpeg(Access::nothing()),
+            _ => self.ffprobe(Access::nothing()),
+        };
         let mut short = self.clone();
         short.limits.stall = Duration::from_secs(20);
         let (text, end) = short.output(command.arg("-version"), tool)?;

@@ -4,10 +4,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use milkglass::evidence::Figures;
 use milkglass::v4l2::V4l2Counters;
 use milkglass::{Pipeline, Policy, State, Stats, Status};
 
-use super::evidence::Figures;
 use super::privacy::Remembered;
 use super::target::Stream;
 use crate::outcome::Failure;
@@ -69,9 +69,9 @@ impl Control {
         self.camera.as_ref()
     }
 
-    /// Where the evidence log tells how it fares.
-    pub fn evidence(&self) -> Arc<Figures> {
-        Arc::clone(self.evidence.get_or_init(Arc::default))
+    /// Where the evidence log tells how it fares; told once.
+    pub fn set_evidence(&self, figures: Arc<Figures>) {
+        let _ = self.evidence.set(figures);
     }
 
     /// Failed attempts to write the evidence log, and whether it cannot be written now; `None` without one.

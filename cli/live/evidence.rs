@@ -1,15 +1,11 @@
-//! The evidence log of the running pipeline: on a thread of its own, so that a slow disk keeps nobody waiting.
+//! The evidence log of the running pipeline.
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
-use milkglass::evidence::{EvidenceLog, EvidenceSettings, Identity, Moment, device_key};
+use milkglass::evidence::{EvidenceLog, EvidenceSettings, Identity, Keeper, device_key};
 
-use super::BEAT;
 use super::control::Control;
 use crate::args::LiveArgs;
 use crate::outcome::Failure;
@@ -17,25 +13,8 @@ use crate::outcome::Failure;
 /// How long the end of the program waits for the log's last records.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-enum Told {
-    Identity(Box<Identity>),
-    End,
-}
-
-/// How the log fares, for the metrics.
-#[derive(Default)]
-pub struct Figures {
-    /// Attempts to write that failed.
-    pub errors: AtomicU64,
-    /// Whether nothing can be written now.
-    pub trouble: AtomicBool,
-}
-
 /// The log and its thread.
-pub struct Evidence {
-    told: SyncSender<Told>,
-    thread: JoinHandle<()>,
-}
+pub struct Evidence(Keeper);
 
 /// Opens the log that the flags ask for, or none.
 ///
@@ -62,44 +41,22 @@ fn say(dir: &Path, settings: &EvidenceSettings) {
 
 impl Evidence {
     /// Lets the log follow the running pipeline.
-    pub fn start(mut log: EvidenceLog, control: Arc<Control>) -> Evidence {
-        let (told, news) = sync_channel(8);
-        let figures = control.evidence();
-        let thread = std::thread::spawn(move || {
-            let start = Instant::now();
-            loop {
-                let news = news.recv_timeout(BEAT);
-                let now = Moment { wall: SystemTime::now(), up: start.elapsed() };
-                match news {
-                    Ok(Told::Identity(identity)) => log.set_identity(*identity),
-                    Err(RecvTimeoutError::Timeout) => log.record(&control.status(), now),
-                    Ok(Told::End) | Err(RecvTimeoutError::Disconnected) => {
-                        if let Some(line) = log.end(&control.status(), now) {
-                            log::info!("evidence: last checkpoint {line}");
-                        }
-                        return;
-                    }
-                }
-                figures.errors.store(log.errors(), Ordering::Relaxed);
-                figures.trouble.store(log.trouble().is_some(), Ordering::Relaxed);
-            }
-        });
-        Evidence { told, thread }
+    pub fn start(log: EvidenceLog, control: Arc<Control>) -> Result<Evidence, Failure> {
+        let followed = Arc::clone(&control);
+        let keeper = Keeper::start(log, move || followed.status())?;
+        control.set_evidence(keeper.figures());
+        Ok(Evidence(keeper))
     }
 
     /// Another policy is in force.
     pub fn changed(&self, identity: Identity) {
-        if self.told.try_send(Told::Identity(Box::new(identity))).is_err() {
-            log::error!("evidence: the log hangs and was not told of the new policy");
-        }
+        self.0.changed(identity);
     }
 
     /// Writes the last records; waits for them no longer than the end of the program can bear.
     pub fn end(self) {
-        let asked = Instant::now();
-        let _ = self.told.try_send(Told::End);
-        while !self.thread.is_finished() && asked.elapsed() < PATIENCE {
-            std::thread::sleep(Duration::from_millis(2));
+        if let Some(line) = self.0.end(PATIENCE) {
+            log::info!("evidence: last checkpoint {line}");
         }
     }
 }

@@ -9,7 +9,7 @@ use milkglass::{ColorMatrix, ColorRange, Yuv420};
 
 use super::fed_child::{CLOCK, FedChild, Recipe};
 use super::target::{Stream, stream_key, without_secrets};
-use crate::clip::sandbox::Access;
+use crate::cage::{Access, Network};
 use crate::clip::tools::file_url;
 use crate::clip::{Container, Limits, Tools};
 use crate::outcome::Failure;
@@ -129,11 +129,17 @@ struct Ffmpeg {
 
 impl Recipe for Ffmpeg {
     fn command(&mut self) -> Result<Command, Failure> {
-        let access = match self.place {
-            Place::Server { .. } => Access::Network,
-            Place::File { .. } | Place::List { .. } => Access::WritesFiles,
+        // The next file to write, in which it may write and nowhere else.
+        let file = match (&self.place, self.ready.take()) {
+            (Place::File { path, .. }, None) => Some(next_file(path)?),
+            (_, ready) => ready,
         };
-        let mut command = self.tools.ffmpeg(access);
+        let access = match (&self.place, &file) {
+            (Place::File { .. }, Some(file)) => Access::nothing().writes(file),
+            (Place::List { path }, _) => Access::nothing().writes(folder(path)),
+            _ => Access::network(Network::Connects),
+        };
+        let mut command = self.tools.ffmpeg(access.for_encoder(&self.encoder));
         // Everything about the frames is in the stream's headers: none needs to be held back to find it out.
         words(&mut command, "-nostdin -hide_banner -nostats -loglevel level+error -y");
         words(&mut command, "-protocol_whitelist pipe -fflags nobuffer -fpsprobesize 0 -f nut -i pipe:0");
@@ -147,10 +153,6 @@ impl Recipe for Ffmpeg {
                 command.args(["-protocol_whitelist", protocols]).args(*options).args(["-f", format, url]);
             }
             Place::File { path, container } => {
-                let path = match self.ready.take() {
-                    Some(path) => path,
-                    None => next_file(path)?,
-                };
                 words(&mut command, "-protocol_whitelist file");
                 // A power cut leaves a file that plays up to its last seconds.
                 words(
@@ -163,8 +165,8 @@ impl Recipe for Ffmpeg {
                         _ => "-muxdelay 0 -muxpreload 0",
                     },
                 );
-                command.args(["-f", &container.to_string()]).arg(file_url(&path));
-                self.ready = Some(path);
+                let path = file.as_deref().unwrap_or(path);
+                command.args(["-f", &container.to_string()]).arg(file_url(path));
             }
             Place::List { path } => {
                 words(&mut command, "-protocol_whitelist file -f hls -hls_flags delete_segments+temp_file");
@@ -177,6 +179,7 @@ impl Recipe for Ffmpeg {
                 command.arg(file_url(path));
             }
         }
+        self.ready = file;
         Ok(command)
     }
 

@@ -14,6 +14,7 @@ mod raw;
 pub mod rtsp_server;
 mod target;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
@@ -21,12 +22,12 @@ use std::time::{Duration, Instant};
 
 use milkglass::evidence::Identity;
 use milkglass::{Anchor, Detector, Pipeline, Setup, State, Status};
-use rustix::process::DumpableBehavior;
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use crate::args::LiveArgs;
+use crate::cage;
 use crate::hiding::Hiding;
 use crate::outcome::{Exit, Failure};
 use crate::progress;
@@ -50,19 +51,17 @@ const HANGS: Duration = Duration::from_secs(10);
 
 /// Runs the command until the camera's stream or the program is ended.
 pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
-    // Raw frames lie in our memory: no core dump may hold them, and no child of ours may look there.
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
-        .map_err(|e| Failure::new(format!("this program cannot close its memory to others: {e}")))?;
-    progress::detach();
     let targets = args.to.iter().map(|to| to.parse()).collect::<Result<Vec<Target>, _>>()?;
     let targets = Target::check(targets)?;
+    let remembered = Remembered::open(args)?;
+    // Before there are threads: each keeps what it has when it is made.
+    let starter = stay_in(args, &targets, &remembered)?;
+    progress::detach();
+    cage::announce();
     let started = Arc::new(AtomicBool::new(false));
     let signals = signals(Arc::clone(&started))?;
     let hiding = resolve(args)?;
     let policy = hiding.live_policy()?;
-    let remembered = Remembered::open(args)?;
-    let (detectors, identity) = detectors(&hiding)?;
-    let evidence = evidence::open(args, identity.clone())?;
     let camera = Camera::open(args)?;
 
     let stream = Stream { format: camera.format, rate: camera.rate };
@@ -75,6 +74,10 @@ pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
         sinks.push((target.to_string(), target.open(args, &stream, &control)?));
         log::info!("target {target}");
     }
+    // The models and their runtime are loaded without it.
+    cage::leave_network(starter);
+    let (detectors, identity) = detectors(&hiding)?;
+    let evidence = evidence::open(args, identity.clone())?;
     let pipeline = Pipeline::spawn(Setup {
         policy,
         format: stream.format,
@@ -86,7 +89,8 @@ pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
         fps,
     })?;
     control.start(pipeline)?;
-    let evidence = evidence.map(|log| Evidence::start(log, Arc::clone(&control)));
+    remember_lock(&hiding, &anchor, &stream)?;
+    let evidence = evidence.map(|log| Evidence::start(log, Arc::clone(&control))).transpose()?;
     started.store(true, Ordering::SeqCst);
     notify(&[NotifyState::Ready]);
 
@@ -122,6 +126,27 @@ pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
         }
         watch.look(&status);
     }
+}
+
+/// Gives up changing files elsewhere than where we remember and record, and keeps a thread that starts children if some of
+/// them need the network; true if so.
+fn stay_in(args: &LiveArgs, targets: &[Target], remembered: &Remembered) -> Result<bool, Failure> {
+    let mut folders = vec![remembered.folder().to_owned()];
+    if let Some(evidence) = &args.evidence {
+        // Whether that can be done is told when the log is opened.
+        let _ = std::fs::create_dir_all(evidence);
+        folders.push(evidence.clone());
+        folders.extend(args.device_key.as_deref().and_then(Path::parent).map(Path::to_owned));
+    }
+    folders.extend(targets.iter().filter_map(Target::folder));
+    if let Err(why) = cage::write_only_to(&folders) {
+        log::warn!("this program may change any file that its user may: {why}");
+    }
+    let starter = targets.iter().any(Target::has_child_for_network);
+    if starter {
+        cage::keep_a_starter().map_err(|e| Failure::new(format!("no thread can be started: {e}")))?;
+    }
+    Ok(starter)
 }
 
 /// The owner's signals, from a thread that waits for them. Before anything has `started`, those that end the program do so
@@ -199,9 +224,15 @@ fn hold_to_lock(hiding: &Hiding, anchor: &Anchor, stream: &Stream) -> Result<(),
             false => Ok(()),
         };
     };
-    anchor.admit(lock, &hiding.file, &stream.format)?;
+    anchor.check(lock, &hiding.file, &stream.format)?;
     log::info!("the policy is locked by {}, number {}", lock.owner(), lock.bound().serial);
     Ok(())
+}
+
+/// Once it is in force, and not before: nobody could go back from a policy that the detector turns out to be too slow for.
+fn remember_lock(hiding: &Hiding, anchor: &Anchor, stream: &Stream) -> Result<(), Failure> {
+    let Some(lock) = hiding.lock() else { return Ok(()) };
+    Ok(anchor.admit(lock, &hiding.file, &stream.format)?)
 }
 
 /// Reads the policy file again. What is loaded at the start (models, thresholds, the ladder) cannot be exchanged.
@@ -230,6 +261,9 @@ fn reload(args: &LiveArgs, before: &Hiding, anchor: &Anchor, control: &Control) 
     }
     hold_to_lock(&now, anchor, control.stream())?;
     control.set_policy(now.live_policy()?)?;
+    if let Err(e) = remember_lock(&now, anchor, control.stream()) {
+        log::error!("the new policy is in force, but would be forgotten by a restart: {e}");
+    }
     let exposure = control.status().exposure.as_millis();
     log::info!("the policy was read again and is in force: worst-case exposure {exposure} ms");
     Ok(now)

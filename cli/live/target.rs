@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{BufWriter, stdout};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -123,6 +123,26 @@ impl Target {
             return Err(Failure::new(format!("--to {twice} is named twice; name it once")));
         }
         Ok(targets)
+    }
+
+    /// Whether a child of ours reaches the network for it.
+    pub fn has_child_for_network(&self) -> bool {
+        match self {
+            Target::RtspServer(_) => true,
+            Target::Ffmpeg(address) => address.contains("://"),
+            Target::Y4m | Target::Nv12 | Target::V4l2(_) | Target::Ring(_) | Target::Http(_) => false,
+        }
+    }
+
+    /// The folder in which it makes files.
+    pub fn folder(&self) -> Option<PathBuf> {
+        let file = match self {
+            Target::Ring(socket) => socket,
+            Target::Ffmpeg(address) if !self.has_child_for_network() => Path::new(address),
+            _ => return None,
+        };
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+        Some(folder.unwrap_or(Path::new(".")).to_owned())
     }
 
     /// Opens it. A target whose other end is not there yet is none that fails: it keeps trying.

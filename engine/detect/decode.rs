@@ -278,7 +278,7 @@ fn yolox(
     let grids = STRIDES.map(|s| (s, w / s, h / s));
     let anchors: usize = grids.iter().map(|(_, cols, rows)| cols * rows).sum();
     let width = output.shape().get(2).copied().unwrap_or(0);
-    if class_index.iter().any(|c| 5 + c >= width) {
+    if width < 5 || class_index.iter().any(|&c| c >= width - 5) {
         return Err(wrong(format!("{width} numbers per anchor are too few for its classes")));
     }
     let all = numbers(output, &[1, anchors, width])?;
@@ -310,7 +310,8 @@ pub(crate) fn suppress<T>(
     found.sort_unstable_by(|a, b| score(b).total_cmp(&score(a)));
     let mut kept = 0;
     for i in 0..found.len() {
-        if found[..kept].iter().all(|k| overlap(k, &found[i]) <= limit) {
+        // An overlap that is no number suppresses nothing.
+        if !found[..kept].iter().any(|k| overlap(k, &found[i]) > limit) {
             found.swap(kept, i);
             kept += 1;
         }

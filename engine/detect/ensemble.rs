@@ -7,7 +7,7 @@ use super::sight::Sight;
 use super::{Class, Detection, Detector};
 use crate::error::{Error, Result};
 use crate::frame::{DetectJob, FrameFormat, View};
-use crate::policy::Preset;
+use crate::policy::{PolicyFile, Preset};
 
 /// Boxes of different passes that overlap by more are one thing.
 const ACROSS_PASSES_IOU: f32 = 0.7;
@@ -104,6 +104,21 @@ impl Preset {
 }
 
 impl Settings {
+    /// How a policy looks with `preset`, its own or a rung of its ladder.
+    pub fn of(file: &PolicyFile, preset: Preset, classes: &[Class]) -> Settings {
+        let mut settings = preset.settings(classes);
+        if file.tiles == Some(true) {
+            settings = settings.in_tiles();
+        }
+        if let Some(score) = file.min_score {
+            settings.passes.iter_mut().filter(|p| p.class == Class::Face).for_each(|p| p.score = score);
+        }
+        if let Some(n) = file.detect_every {
+            settings.detect_every = n;
+        }
+        settings
+    }
+
     /// Looks for faces at one tile of each picture at full resolution, and at the whole reduced to 320 pixels for those
     /// that are larger than a tile is responsible for. Together a little less work than the whole at 960 pixels.
     pub fn in_tiles(mut self) -> Settings {

@@ -14,6 +14,9 @@ pub(crate) mod bench;
 mod decode;
 #[cfg(feature = "models")]
 mod ensemble;
+#[cfg(all(fuzzing, feature = "models"))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "models")]
 mod letterbox;
 #[cfg(feature = "models")]

@@ -6,10 +6,11 @@
 //! that left the device before. No pixels, no coordinates, no counts of people.
 //!
 //! Like the engine, a log has no threads and no clock. It does write to a disk, and waits for it: call it from a thread that
-//! no frame waits for. When the disk fails, nothing else does: the trouble is told and counted, it is tried again, and a
+//! no frame waits for, or let a [`Keeper`] do so. When the disk fails, nothing else does: the trouble is told and counted, it is tried again, and a
 //! record says what is missing.
 
 mod files;
+mod keeper;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use std::time::{Duration, SystemTime};
 use crate::error::{Error, Result};
 use crate::pipeline::{State, Status};
 use files::{Disk, Folder, Head};
+pub use keeper::{Figures, Keeper};
 pub use record::{DeviceKey, DevicePublic, Frames, Gap, Identity, Opened, Record, What};
 use record::{NO_HASH, hash, hex, utc};
 pub use verify::{Finding, Note, Report, Tampering, read_folder, verify};

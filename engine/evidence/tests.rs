@@ -134,3 +134,26 @@ fn a_key_is_made_once_and_for_its_owner_alone() {
     fs::write(&path, "rubbish").unwrap();
     assert!(device_key(&path).unwrap_err().to_string().contains("is no key"));
 }
+
+/// Whoever has a key, such as one of their own, can sign any number.
+#[test]
+fn counts_and_numbers_at_the_end_of_their_range_break_nothing() {
+    let key = DeviceKey::parse(&"07".repeat(32)).unwrap();
+    let line = |n, what| {
+        let (time, prev) = (String::new(), record::hex(&record::NO_HASH));
+        Record { n, time, what, prev, key: key.public().to_string() }.sign(&key).unwrap()
+    };
+    let frames = |n| Frames { received: n, covered: n, self_tests: [n; 2], ..Frames::default() };
+    let counted = [line(0, What::Frames(frames(u64::MAX))), line(1, What::Frames(frames(9)))].concat();
+    let report = verify(&[("1.log".into(), counted)], None, None).unwrap();
+    assert_eq!((report.frames.received, report.frames.self_tests), (u64::MAX, [u64::MAX; 2]));
+    for n in [u64::MAX, u64::MAX - 1] {
+        for lines in [vec![n], vec![n, 0], vec![0, n], vec![n - 1, n], vec![n, n]] {
+            let bytes = lines.iter().flat_map(|n| line(*n, What::End)).collect();
+            let files = [("1.log".into(), bytes)];
+            assert!(!verify(&files, None, None).unwrap().findings.is_empty(), "{lines:?}");
+            let last = String::from_utf8(line(n, What::Checkpoint)).unwrap();
+            assert!(verify(&files, Some(&key.public()), Some(&last)).is_err());
+        }
+    }
+}

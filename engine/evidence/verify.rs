@@ -355,12 +355,17 @@ impl Check {
             What::Gap(gap) => report.notes.push(Note::Gap(record.n, gap.reason.clone())),
             What::Frames(frames) => {
                 let all = &mut report.frames;
-                all.received += frames.received;
-                all.covered += frames.covered;
-                all.obscured += frames.obscured;
-                all.dropped += frames.dropped;
-                all.skipped += frames.skipped;
-                all.self_tests = [0, 1].map(|i| all.self_tests[i] + frames.self_tests[i]);
+                // Saturating: a key of one's own signs any count.
+                for (sum, more) in [
+                    (&mut all.received, frames.received),
+                    (&mut all.covered, frames.covered),
+                    (&mut all.obscured, frames.obscured),
+                    (&mut all.dropped, frames.dropped),
+                    (&mut all.skipped, frames.skipped),
+                ] {
+                    *sum = sum.saturating_add(more);
+                }
+                all.self_tests = [0, 1].map(|i| all.self_tests[i].saturating_add(frames.self_tests[i]));
             }
             _ => {}
         }

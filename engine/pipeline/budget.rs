@@ -78,3 +78,47 @@ pub(super) fn budget(policy: &Policy, fps: f64) -> u64 {
     let room = deadline.saturating_sub(Duration::from_secs_f64(2.0 / fps.max(0.1)) + policy.look_ahead());
     u64::try_from((room / detections(policy)).min(policy.max_gap()).as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::Class;
+    use crate::frame::{FrameFormat, PixelFormat};
+    use crate::policy::Style;
+
+    /// Every row of the table that integrators choose by is what happens at the start.
+    #[test]
+    fn the_numbers_in_the_guide_are_those_of_the_code() {
+        let guide = include_str!("../../docs/INTEGRATING.md");
+        let table = guide.split("<!-- numbers:begin -->").nth(1).unwrap();
+        let table = table.split("<!-- numbers:end -->").next().unwrap();
+        let millis = |d: Duration| d.as_secs_f64() * 1000.0;
+        let mut rows = 0;
+        for row in table.lines().skip(3) {
+            let cells: Vec<f64> = row.split('|').filter_map(|cell| cell.trim().parse().ok()).collect();
+            let [fps, detection, gap, deadline, chosen, pool, memory] = cells[..] else {
+                panic!("{row} has no seven numbers");
+            };
+            rows += 1;
+            let detection = Duration::from_millis(detection as u64);
+            let ms = |ms: f64| Duration::from_millis(ms as u64);
+            let policy = |gap: f64, deadline: Option<f64>| {
+                let builder = Policy::builder().hide(Class::Face, Style::default()).max_gap(ms(gap));
+                let builder = builder.self_test(Some(Duration::from_secs(300)));
+                let then = crate::policy::OnDeadline::Obscure;
+                deadline.into_iter().fold(builder, |b, d| b.deadline(ms(d), then)).build().unwrap()
+            };
+            let fits = |gap, deadline| with_budget(policy(gap, deadline), detection, fps);
+            assert!(fits(gap, Some(deadline)).is_ok(), "{row}");
+            assert!(fits(gap - 1.0, Some(deadline)).is_err(), "max_gap of {row}");
+            assert!(fits(gap, Some(deadline - 1.0)).is_err(), "deadline of {row}");
+            let picked = fits(gap, None).unwrap();
+            assert_eq!(millis(picked.deadline().unwrap()).ceil(), chosen, "{row}");
+            let buffers = needed(&picked, fps, burst(detection, fps), 1);
+            assert_eq!(buffers as f64, pool, "{row}");
+            let format = FrameFormat::new(PixelFormat::Nv12, 1920, 1080).unwrap();
+            assert_eq!((buffers as f64 * format.buffer_len() as f64 / 1e6).round(), memory, "{row}");
+        }
+        assert_eq!(rows, 9);
+    }
+}

@@ -266,6 +266,27 @@ impl Anchor {
     /// # Errors
     /// [`PolicyError::Locked`]: another owner, an older file, a weaker policy, or the memory cannot be read or written.
     pub fn admit(&self, lock: &Lock, policy: &PolicyFile, format: &FrameFormat) -> Result<(), PolicyError> {
+        let Some(news) = self.news(lock, policy, format)? else { return Ok(()) };
+        let text = toml::to_string(&news).map_err(|e| locked(e.to_string()))?;
+        self.store(&text).map_err(|e| locked(format!("{} cannot be written: {e}", self.shown())))
+    }
+
+    /// Whether [`Anchor::admit`] would; nothing is remembered. For a policy that something else may still refuse: what never
+    /// was in force must not be what nobody can go back from.
+    ///
+    /// # Errors
+    /// As [`Anchor::admit`], but for writing.
+    pub fn check(&self, lock: &Lock, policy: &PolicyFile, format: &FrameFormat) -> Result<(), PolicyError> {
+        self.news(lock, policy, format).map(|_| ())
+    }
+
+    /// What is to be remembered, if it is not yet.
+    fn news(
+        &self,
+        lock: &Lock,
+        policy: &PolicyFile,
+        format: &FrameFormat,
+    ) -> Result<Option<Anchored>, PolicyError> {
         lock.admit(policy, format)?;
         let now = Anchored {
             owner: lock.owner.to_string(),
@@ -273,31 +294,29 @@ impl Anchor {
             hash: lock.hash.clone(),
             policy: policy.to_toml(),
         };
-        if let Some(known) = self.known()? {
-            if known.owner != now.owner {
-                return Err(locked("the lock file is signed by somebody who is not this device's owner"));
-            }
-            if now.serial < known.serial {
+        let Some(known) = self.known()? else { return Ok(Some(now)) };
+        if known.owner != now.owner {
+            return Err(locked("the lock file is signed by somebody who is not this device's owner"));
+        }
+        if now.serial < known.serial {
+            return Err(locked(format!(
+                "the lock file's number is {}, and number {} was in force: an older one is refused",
+                now.serial, known.serial
+            )));
+        }
+        if now.serial == known.serial {
+            if known.hash != now.hash {
                 return Err(locked(format!(
-                    "the lock file's number is {}, and number {} was in force: an older one is refused",
-                    now.serial, known.serial
+                    "another lock file with the number {} was in force; sign it with a larger one",
+                    known.serial
                 )));
             }
-            if now.serial == known.serial {
-                if known.hash != now.hash {
-                    return Err(locked(format!(
-                        "another lock file with the number {} was in force; sign it with a larger one",
-                        known.serial
-                    )));
-                }
-                at_least(policy, &PolicyFile::parse(&known.policy, &self.shown())?, format)?;
-                if known.policy == now.policy {
-                    return Ok(());
-                }
+            at_least(policy, &PolicyFile::parse(&known.policy, &self.shown())?, format)?;
+            if known.policy == now.policy {
+                return Ok(None);
             }
         }
-        let text = toml::to_string(&now).map_err(|e| locked(e.to_string()))?;
-        self.store(&text).map_err(|e| locked(format!("{} cannot be written: {e}", self.shown())))
+        Ok(Some(now))
     }
 
     fn known(&self) -> Result<Option<Anchored>, PolicyError> {

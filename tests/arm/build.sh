@@ -38,6 +38,9 @@ library libmilkglass-bare.so "the library, a detector of your own" ""
 library libmilkglass-ort.so "the library, ONNX Runtime loaded when it runs" ort
 library libmilkglass-rten.so "the library, inference in pure Rust" rten 6
 library libmilkglass.so "the library, pure Rust and cameras" rten,v4l2 6
+library libmilkglass-all.so "the same with lock, evidence and ring" rten,v4l2,lock,evidence,ring 6
+# What the guide tells to type, while most of it is built.
+tests/arm/guide.sh >&2
 if [ $missed = 1 ]; then
   echo "build.sh: something is larger than it may be; see which part with: nm --size-sort -S -C" >&2
   exit 1

@@ -8,6 +8,7 @@
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
 
 mod bars;
+mod capi;
 mod faults;
 mod output;
 mod played;
@@ -43,6 +44,8 @@ const SCENARIOS: &[Scenario] = &[
     ("failing_requests_are_tried_again", faults::failing_requests_are_tried_again),
     ("impossible_times_are_replaced", faults::impossible_times_are_replaced),
     ("another_format_after_replugging_ends", faults::another_format_after_replugging_ends),
+    ("a_program_in_c_survives", capi::a_program_in_c_survives_the_faults_of_live),
+    ("a_program_in_c_ends", capi::a_program_in_c_ends_when_the_format_changes),
     ("people_are_hidden_by_the_real_program", real::people_are_hidden_by_the_real_program),
     ("the_quickstart_runs", real::the_quickstart_runs),
 ];

@@ -46,6 +46,16 @@ static void config_is_checked(void) {
     WRONG(detects, 4, MILKGLASS_STATUS_ARGUMENT);
     WRONG(detect, NULL, MILKGLASS_STATUS_ARGUMENT);
     WRONG(reserved, 1, MILKGLASS_STATUS_ARGUMENT);
+    WRONG(reserved_too, 1, MILKGLASS_STATUS_ARGUMENT);
+    // In a build without locks or logs, asking for one is refused as well.
+    (bad = good, bad.lock = "/nonexistent", CHECK(milkglass_open(&bad, &stream) < 0 && stream == 0));
+    (bad = good, bad.owner_key = "00", CHECK(milkglass_open(&bad, &stream) < 0 && stream == 0));
+    WRONG(lock, "\xff", MILKGLASS_STATUS_ARGUMENT);
+    WRONG(evidence, "\xff", MILKGLASS_STATUS_ARGUMENT);
+    // A program that was built with the first version.
+    bad = good;
+    bad.size = offsetof(milkglass_config, lock);
+    CHECK(milkglass_open(&bad, &stream) == MILKGLASS_STATUS_OK && milkglass_close(stream) == MILKGLASS_STATUS_OK);
     WRONG(camera, "/nonexistent", MILKGLASS_STATUS_CAMERA);
     WRONG(camera, "/dev/null", MILKGLASS_STATUS_CAMERA);
     CHECK(stream == 0);
@@ -88,6 +98,7 @@ static int calls_back(void *context, const milkglass_picture *picture, milkglass
         REFUSED(milkglass_take(stream, &frame, -1), MILKGLASS_STATUS_ARGUMENT);
         REFUSED(milkglass_open(&config, &another), MILKGLASS_STATUS_ARGUMENT);
         REFUSED(milkglass_set_log(NULL, NULL, 1), MILKGLASS_STATUS_ARGUMENT);
+        REFUSED(milkglass_checkpoint(stream, NULL, 0), MILKGLASS_STATUS_ARGUMENT);
         CHECK(milkglass_read_stats(stream, &stats) == MILKGLASS_STATUS_OK && stats.detecting < 60000000000u);
         CHECK(milkglass_set_privacy(stream, 0) == MILKGLASS_STATUS_OK);
     }
@@ -150,6 +161,10 @@ static void pictures_are_checked(void) {
     stats.size = 3;
     REFUSED(milkglass_read_stats(stream, &stats), MILKGLASS_STATUS_ARGUMENT);
     stats.size = sizeof stats;
+    char line[MILKGLASS_CHECKPOINT_BYTES];
+    REFUSED(milkglass_checkpoint(stream, NULL, sizeof line), MILKGLASS_STATUS_ARGUMENT);
+    REFUSED(milkglass_checkpoint(stream, line, sizeof line - 1), MILKGLASS_STATUS_ARGUMENT);
+    REFUSED(milkglass_checkpoint(stream, line, sizeof line), MILKGLASS_STATUS_ARGUMENT);
     milkglass_layout layout;
     REFUSED(milkglass_read_layout(stream, NULL), MILKGLASS_STATUS_ARGUMENT);
     layout.size = sizeof layout;
@@ -188,6 +203,7 @@ static void stale_streams_are_errors(void) {
         milkglass_frame frame = room(redacted);
         milkglass_stats stats = {.size = sizeof stats};
         milkglass_layout layout = {.size = sizeof layout};
+        char line[MILKGLASS_CHECKPOINT_BYTES];
         REFUSED(milkglass_close(s), MILKGLASS_STATUS_NO_STREAM);
         REFUSED(milkglass_finish(s), MILKGLASS_STATUS_NO_STREAM);
         REFUSED(milkglass_push(s, &picture), MILKGLASS_STATUS_NO_STREAM);
@@ -196,6 +212,7 @@ static void stale_streams_are_errors(void) {
         REFUSED(milkglass_set_policy(s, "", NULL), MILKGLASS_STATUS_NO_STREAM);
         REFUSED(milkglass_read_stats(s, &stats), MILKGLASS_STATUS_NO_STREAM);
         REFUSED(milkglass_read_layout(s, &layout), MILKGLASS_STATUS_NO_STREAM);
+        REFUSED(milkglass_checkpoint(s, line, sizeof line), MILKGLASS_STATUS_NO_STREAM);
     }
     CHECK(milkglass_close(second) == MILKGLASS_STATUS_OK);
     config.detect = fails;

@@ -10,7 +10,7 @@ typedef struct {
     unsigned covered, obscured;
 } play;
 
-enum { GOOD, FAILS_OFTEN, LATE, HANGS, TOO_MANY, IMPOSSIBLE, UNKNOWN_KIND, PRIVACY, RELOAD, SCRIPTS };
+enum { GOOD, FAILS_OFTEN, LATE, HANGS, TOO_MANY, IMPOSSIBLE, UNKNOWN_KIND, PRIVACY, RELOAD, BROKEN, SCRIPTS, DEAD, NEVER_BACK };
 
 static int scripted(void *context, const milkglass_picture *picture, milkglass_detection *found, size_t capacity,
                     size_t *count) {
@@ -26,6 +26,12 @@ static int scripted(void *context, const milkglass_picture *picture, milkglass_d
     case TOO_MANY: *count = call % 2 ? capacity + 1 : *count; return failed;
     case IMPOSSIBLE:
         if (call % 2) found[0].width = call % 4 == 1 ? -1.0f : 0.0f / 0.0f;
+        return failed;
+    // From here on it finds nothing, whatever it is shown.
+    case DEAD: *count = 0; return 7;
+    // It does not come back until it is let.
+    case NEVER_BACK:
+        while (__atomic_load_n(&p->running, __ATOMIC_SEQ_CST)) sleep_ms(5);
         return failed;
     case UNKNOWN_KIND:
         if (call % 2) found[0].kind = MILKGLASS_PERSONS;
@@ -113,6 +119,20 @@ static void play_script(int script, int close_early) {
         if (script == RELOAD && n % 4 == 0)
             CHECK(milkglass_set_policy(p.stream, n % 8 ? "max_gap = '1s'\ndeadline = '3s'\nfaces = 'pixelate'\ncells = 2"
                                                        : "max_gap = '1s'\ndeadline = '3s'\ngrow = 2.0", NULL) == 0);
+        // A picture that is cut short, and one of another format: refused, and the stream goes on.
+        if (script == BROKEN) {
+            milkglass_picture bad = picture;
+            bad.length[n % 2] -= 1;
+            CHECK(milkglass_push(p.stream, &bad) == MILKGLASS_STATUS_ARGUMENT);
+            bad = picture, bad.width /= 2, bad.height /= 2;
+            CHECK(milkglass_push(p.stream, &bad) == MILKGLASS_STATUS_ARGUMENT);
+            bad = picture, bad.fourcc = MILKGLASS_YU12;
+            CHECK(milkglass_push(p.stream, &bad) == MILKGLASS_STATUS_ARGUMENT);
+            CHECK(milkglass_set_policy(p.stream, "faces = 'fi", NULL) == MILKGLASS_STATUS_POLICY);
+            CHECK(milkglass_set_policy(p.stream, "faces = 'off'", NULL) == MILKGLASS_STATUS_POLICY);
+            CHECK(milkglass_set_policy(p.stream, "max_gap = '1ms'", NULL) == MILKGLASS_STATUS_POLICY);
+            CHECK(milkglass_set_policy(p.stream, NULL, "/nonexistent") < 0);
+        }
         sleep_ms(PERIOD_MS);
     }
     if (!close_early) {
@@ -128,6 +148,91 @@ static void play_script(int script, int close_early) {
     CHECK(close_early || p.covered > 0);
     int faulty = script == FAILS_OFTEN || script == TOO_MANY || script == IMPOSSIBLE || script == UNKNOWN_KIND;
     CHECK(close_early || !faulty || stats.detector_errors > 0);
+}
+
+// A detector that has died: not one frame is covered any more, and the state says so.
+static void a_dead_detector_shows_nothing(int script) {
+    static uint8_t raw[LENGTH], redacted[LENGTH];
+    play p;
+    memset(&p, 0, sizeof p);
+    p.script = script;
+    p.running = 1;
+    milkglass_config config = config_of(&p);
+    config.policy = "max_gap = '500ms'\ndeadline = '600ms'\nself_test = 'off'";
+    CHECK(milkglass_open(&config, &p.stream) == MILKGLASS_STATUS_OK);
+    milkglass_picture picture = raw_picture(raw);
+    milkglass_frame frame = room(redacted);
+    milkglass_stats stats = {.size = sizeof stats};
+    while (stats.obscured < 30) {
+        picture.captured = now_ns();
+        CHECK(milkglass_push(p.stream, &picture) >= 0);
+        sleep_ms(PERIOD_MS);
+        while (milkglass_take(p.stream, &frame, 0) == MILKGLASS_STATUS_OK) {
+            CHECK(frame.outcome == MILKGLASS_OUTCOME_OBSCURED);
+            for (int i = 0; i < LUMA; i++) CHECK(redacted[i] == 16);
+        }
+        CHECK(milkglass_read_stats(p.stream, &stats) == MILKGLASS_STATUS_OK && stats.covered == 0);
+    }
+    CHECK(stats.state == MILKGLASS_STATE_DEGRADED || stats.state == MILKGLASS_STATE_STARTING);
+    // What a watchdog goes by, and what a log goes by.
+    if (script == NEVER_BACK) CHECK(stats.detecting > 100000000 && stats.detector_errors == 0);
+    else CHECK(stats.detector_errors > 10);
+    __atomic_store_n(&p.running, 0, __ATOMIC_SEQ_CST);
+    CHECK(milkglass_close(p.stream) == MILKGLASS_STATUS_OK);
+}
+
+// Nobody takes: the stream goes on, counts what was missed, holds no more memory than before, and what is taken at last is good.
+static void nobody_takes(void) {
+    static uint8_t raw[LENGTH], redacted[LENGTH];
+    play p;
+    memset(&p, 0, sizeof p);
+    milkglass_config config = config_of(&p);
+    CHECK(milkglass_open(&config, &p.stream) == MILKGLASS_STATUS_OK);
+    milkglass_picture picture = raw_picture(raw);
+    milkglass_stats stats = {.size = sizeof stats};
+    for (int n = 0; stats.missed < 20; n++) {
+        CHECK(n < 5000);
+        picture.captured = now_ns();
+        CHECK(milkglass_push(p.stream, &picture) >= 0);
+        sleep_ms(PERIOD_MS);
+        CHECK(milkglass_read_stats(p.stream, &stats) == MILKGLASS_STATUS_OK);
+    }
+    CHECK(stats.covered >= 20 && stats.state == MILKGLASS_STATE_COVERED);
+    milkglass_frame frame = room(redacted);
+    CHECK(milkglass_take(p.stream, &frame, 5000) == MILKGLASS_STATUS_OK);
+    CHECK(memchr(redacted, MARK, LENGTH) == NULL);
+    CHECK(milkglass_close(p.stream) == MILKGLASS_STATUS_OK);
+}
+
+// A camera that delivers nothing more: the state says so, and the stream goes on when it is back.
+static void a_camera_that_freezes_is_waited_for(void) {
+    static uint8_t raw[LENGTH], redacted[LENGTH];
+    play p;
+    memset(&p, 0, sizeof p);
+    milkglass_config config = config_of(&p);
+    CHECK(milkglass_open(&config, &p.stream) == MILKGLASS_STATUS_OK);
+    milkglass_picture picture = raw_picture(raw);
+    milkglass_frame frame = room(redacted);
+    milkglass_stats stats = {.size = sizeof stats};
+    for (int round = 0; round < 2; round++) {
+        uint64_t covered = stats.covered;
+        for (int n = 0; stats.covered < covered + 3; n++) {
+            CHECK(n < 5000);
+            picture.captured = now_ns();
+            CHECK(milkglass_push(p.stream, &picture) >= 0);
+            sleep_ms(PERIOD_MS);
+            while (milkglass_take(p.stream, &frame, 0) == MILKGLASS_STATUS_OK) CHECK(memchr(redacted, MARK, LENGTH) == NULL);
+            CHECK(milkglass_read_stats(p.stream, &stats) == MILKGLASS_STATUS_OK);
+        }
+        for (int n = 0; stats.state != MILKGLASS_STATE_NO_CAMERA; n++) {
+            CHECK(n < 1000);
+            sleep_ms(20);
+            CHECK(milkglass_read_stats(p.stream, &stats) == MILKGLASS_STATUS_OK);
+        }
+        // Whoever waits meanwhile is not left waiting.
+        while (milkglass_take(p.stream, &frame, 50) == MILKGLASS_STATUS_OK) CHECK(memchr(redacted, MARK, LENGTH) == NULL);
+    }
+    CHECK(milkglass_close(p.stream) == MILKGLASS_STATUS_OK);
 }
 
 // What waits when privacy mode begins is not to be had any more: neither from the queue nor from the hatch.
@@ -316,6 +421,10 @@ int main(void) {
     for (int script = GOOD; script < SCRIPTS; script++) play_script(script, 0);
     play_script(HANGS, 1);
     play_script(GOOD, 1);
+    a_dead_detector_shows_nothing(DEAD);
+    a_dead_detector_shows_nothing(NEVER_BACK);
+    nobody_takes();
+    a_camera_that_freezes_is_waited_for();
     privacy_reaches_what_waits();
     privacy_reaches_what_is_left();
     privacy_holds_at_once();

@@ -13,9 +13,10 @@ use super::fed_child::{FedChild, Recipe};
 use super::ffmpeg::{bit_rate, keyframe_every};
 use super::http::read_secret;
 use super::target::Stream;
+use crate::cage::{Access, Network};
 use crate::clip::Limits;
 use crate::clip::child::Running;
-use crate::clip::sandbox::{self, Access, Cage, OURSELVES};
+use crate::clip::sandbox::{self, Cage, OURSELVES};
 use crate::outcome::Failure;
 
 /// Name of the hidden subcommand that is the child.
@@ -100,7 +101,8 @@ struct RtspServer {
 
 impl RtspServer {
     fn caged(&self) -> Command {
-        let cage = Cage { address_space: Limits::default().address_space, access: Access::Network };
+        let access = Access::network(Network::Serves(self.address.port()));
+        let cage = Cage { address_space: Limits::default().address_space, access };
         let mut command = sandbox::command(Some(Path::new(OURSELVES)), cage, Path::new(OURSELVES));
         // It loads the few plug-ins it needs by name: no registry is read, written, or made by running all of them.
         command.env("GST_REGISTRY_DISABLE", "yes");

@@ -276,3 +276,28 @@ proptest::proptest! {
         }
     }
 }
+
+/// Its area is no number any more, and neither is its overlap: not a reason to leave the other one visible.
+#[test]
+fn boxes_of_boundless_area_suppress_none_that_they_do_not_hold() {
+    let to = |x1: f32, score: f32| Candidate { x0: -1e30, y0: -1e30, x1, y1: 1e30, score, class: 0 };
+    let mut found = vec![to(10.0, 0.9), to(100.0, 0.8)];
+    suppress(&mut found, 0.3, |c| c.score, iou);
+    assert_eq!(found.len(), 2);
+}
+
+/// What asks for no class still has a score to read.
+#[test]
+fn an_output_without_columns_is_refused() {
+    for width in 0..5 {
+        let output =
+            Output::new([1, 8 * 4 + 4 * 2 + 2, width].into_iter(), &[0.0; 42 * 4][..42 * width]).unwrap();
+        let mut found = Vec::new();
+        let got = decode(DecoderKind::Yolox, &[output], SIZE, &[], 0.3, &mut found);
+        refused("too narrow", got.map(|()| found));
+    }
+    let output = Output::new([1, 42, 6].into_iter(), &[0.0; 42 * 6]).unwrap();
+    let mut found = Vec::new();
+    let got = decode(DecoderKind::Yolox, &[output], SIZE, &[usize::MAX], 0.3, &mut found);
+    refused("beyond every class", got.map(|()| found));
+}

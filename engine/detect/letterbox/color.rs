@@ -5,6 +5,7 @@ use crate::frame::{ColorRange, FrameFormat, PixelFormat};
 
 /// Y'CbCr to R'G'B' in 0..=255 (ITU-T H.273), or RGB as it is; then the network's order, mean and scale: all in one
 /// factor for each component and channel, and a number added to each channel.
+#[derive(Clone, Copy)]
 pub(super) struct Converter {
     rgb: bool,
     /// The channel that red, green and blue are, each.
@@ -55,37 +56,54 @@ impl Converter {
         }
     }
 
+    /// Rows of the channels as red, green and blue.
+    #[inline(always)]
+    pub fn ordered<'a>(&self, mut channels: [&'a mut [f32]; 3]) -> [&'a mut [f32]; 3] {
+        if self.order == [2, 1, 0] {
+            channels.reverse();
+        }
+        channels
+    }
+
     /// A row of the three components into rows of the channels.
     #[inline(always)]
-    pub fn row(&self, from: [&[i32]; 3], mut to: [&mut [f32]; 3]) {
-        if self.order == [2, 1, 0] {
-            to.reverse();
-        }
-        let [red, green, blue] = to;
+    pub fn row(&self, [a, b, c]: [&[i32]; 3], to: [&mut [f32]; 3]) {
+        let [red, green, blue] = self.ordered(to);
         let width = red.len();
-        let (a, b, c) = (&from[0][..width], &from[1][..width], &from[2][..width]);
+        let (a, b, c) = (&a[..width], &b[..width], &c[..width]);
         let (green, blue) = (&mut green[..width], &mut blue[..width]);
-        // Copies, which no store into a row can change.
-        let Converter { factors: [r, g, bl], added, limits, .. } = *self;
-        if self.rgb {
-            for x in 0..width {
-                red[x] = a[x] as f32 * r[0] + added[0];
-                green[x] = b[x] as f32 * g[1] + added[1];
-                blue[x] = c[x] as f32 * bl[2] + added[2];
-            }
-            return;
-        }
-        // Compared by hand: `max` and `min` look for NaN, too, for which x86 has no single instruction.
-        let limited = |value: f32, i: usize| {
-            let [least, most] = limits[i];
-            let value = if value > least { value } else { least };
-            if value < most { value } else { most }
-        };
+        // A copy, which no store into a row can change.
+        let convert = *self;
         for x in 0..width {
-            let (y, cb, cr) = (a[x] as f32, b[x] as f32, c[x] as f32);
-            red[x] = limited(y * r[0] + cr * r[2] + added[0], 0);
-            green[x] = limited(y * g[0] + cb * g[1] + cr * g[2] + added[1], 1);
-            blue[x] = limited(y * bl[0] + cb * bl[1] + added[2], 2);
+            let [[r], [g], [bl]] = convert.colors([[a[x]], [b[x]], [c[x]]], convert.rgb);
+            (red[x], green[x], blue[x]) = (r, g, bl);
         }
+    }
+
+    /// Sums of the three components as red, green and blue, which they are themselves if `rgb`.
+    #[inline(always)]
+    pub fn colors<const N: usize>(&self, sums: [[i32; N]; 3], rgb: bool) -> [[f32; N]; 3] {
+        let Converter { factors: [r, g, bl], added, .. } = *self;
+        let [mut red, mut green, mut blue] = [[0.0; N]; 3];
+        for x in 0..N {
+            let (a, b, c) = (sums[0][x] as f32, sums[1][x] as f32, sums[2][x] as f32);
+            if rgb {
+                (red[x], green[x], blue[x]) =
+                    (a * r[0] + added[0], b * g[1] + added[1], c * bl[2] + added[2]);
+            } else {
+                red[x] = self.limited(a * r[0] + c * r[2] + added[0], 0);
+                green[x] = self.limited(a * g[0] + b * g[1] + c * g[2] + added[1], 1);
+                blue[x] = self.limited(a * bl[0] + b * bl[1] + added[2], 2);
+            }
+        }
+        [red, green, blue]
+    }
+
+    /// Compared by hand: `max` and `min` look for NaN, too, for which x86 has no single instruction.
+    #[inline(always)]
+    fn limited(&self, value: f32, channel: usize) -> f32 {
+        let [least, most] = self.limits[channel];
+        let value = if value > least { value } else { least };
+        if value < most { value } else { most }
     }
 }

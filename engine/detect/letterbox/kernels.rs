@@ -1,7 +1,9 @@
-//! The sums of the letterbox. Of whole numbers, so that their order does not matter and every set of instructions gives
-//! the same ones.
+//! A row of the tensor, in plain loops. All sums are of whole numbers, so their order does not matter and every set of
+//! instructions gives the same ones.
 
 use super::Layer;
+use super::color::Converter;
+use crate::frame::View;
 
 /// The rows under one row of the tensor: of `bytes`, `stride` bytes apart, and each one's weight.
 #[derive(Clone, Copy)]
@@ -11,23 +13,66 @@ pub(super) struct Rows<'a> {
     pub weights: &'a [u16],
     /// How many bytes that follow these rows the next row of the tensor needs. A processor foresees one stream of bytes,
     /// but not several that end after a page each.
-    #[cfg_attr(
-        not(target_arch = "x86_64"),
-        expect(dead_code, reason = "only x86 can be asked to fetch in stable Rust")
-    )]
     pub next: usize,
 }
 
-/// The weighted sums under a row of the tensor, for one set of instructions.
-pub(super) trait Sums {
-    /// For each component of the layer, into a row of its own. `line` has room for a row of the plane.
-    fn sum(layer: &Layer, rows: Rows<'_>, line: &mut [i32], to: &mut [Vec<i32>]);
+/// Makes a row of the tensor, with one set of instructions.
+#[allow(unsafe_code)]
+pub(super) trait Loops {
+    /// Row `y` of the stored content, into rows of the three channels.
+    ///
+    /// # Safety
+    /// The processor has the set, and every layer its taps, if this is not [`Scalar`].
+    unsafe fn row(
+        layers: &[Layer],
+        view: &View<'_>,
+        y: usize,
+        scratch: &mut Scratch,
+        convert: &Converter,
+        to: [&mut [f32]; 3],
+    );
 }
 
-/// The oracle: down the rows, then along them.
+/// What the plain loops write down on the way.
+pub(super) struct Scratch {
+    /// A blended row of a plane.
+    line: Vec<i32>,
+    /// Weighted sums for a row of the tensor.
+    sums: [Vec<i32>; 3],
+}
+
+impl Scratch {
+    pub fn new(layers: &[Layer]) -> Scratch {
+        let line = layers.iter().map(|layer| layer.bytes.end).max().unwrap_or(0);
+        let outputs = layers.first().map_or(0, |layer| layer.columns.first.len());
+        Scratch { line: vec![0; line], sums: [(); 3].map(|()| vec![0; outputs]) }
+    }
+}
+
+/// The oracle: down the rows, then along them, then the colours.
 pub(super) struct Scalar;
 
-impl Sums for Scalar {
+#[allow(unsafe_code)]
+impl Loops for Scalar {
+    #[inline(always)]
+    unsafe fn row(
+        layers: &[Layer],
+        view: &View<'_>,
+        y: usize,
+        scratch: &mut Scratch,
+        convert: &Converter,
+        to: [&mut [f32]; 3],
+    ) {
+        let Scratch { line, sums } = scratch;
+        for layer in layers {
+            Scalar::sum(layer, layer.rows(view, y), line, &mut sums[layer.components.clone()]);
+        }
+        convert.row([&sums[0], &sums[1], &sums[2]], to);
+    }
+}
+
+impl Scalar {
+    /// The weighted sums of each of the layer's components, into a row of its own.
     #[inline(always)]
     fn sum(layer: &Layer, rows: Rows<'_>, line: &mut [i32], to: &mut [Vec<i32>]) {
         let (bytes, blended) = (&rows.bytes[layer.bytes.start..], &mut line[layer.bytes.clone()]);

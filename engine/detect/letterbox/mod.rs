@@ -4,18 +4,21 @@
 //! value. Each plane is resampled to the tensor's grid (area filter when shrinking, bilinear when enlarging) before the
 //! colour matrix, so no full-size colour picture ever exists.
 //!
-//! A row of the tensor is made at a time, and everything on the way stays in the first cache: the rows of bytes under it
-//! are blended into 16-bit numbers, taken apart into components, summed up along the row, and converted. All sums are of
-//! whole numbers, so every set of instructions gives the same bits without further care.
+//! A row of the tensor is made at a time: the samples under each of its pixels are summed up, and the sums of the three
+//! components become colours. All sums are of whole numbers, so every set of instructions gives the same bits without
+//! further care.
 
 mod axis;
 mod color;
 mod kernels;
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+mod lanes;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod taps;
 #[cfg(test)]
 mod tests;
+mod values;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -25,8 +28,9 @@ use ndarray::ArrayView4;
 
 use self::axis::Axis;
 use self::color::Converter;
-use self::kernels::{Rows, Sums};
-use self::taps::{OUTPUTS, Taps};
+use self::kernels::{Loops, Rows, Scalar, Scratch};
+use self::taps::Taps;
+use self::values::Values;
 use super::manifest::Input;
 use crate::frame::{FrameFormat, PixelFormat, View};
 use crate::geometry::{PixelRect, Rect};
@@ -71,13 +75,10 @@ pub(crate) struct Letterbox {
     content: (u32, u32),
     tensor: (u32, u32),
     layers: Vec<Layer>,
-    /// A blended row, for the plain loops.
-    line: Vec<i32>,
-    /// Weighted sums for a row of the tensor.
-    sums: [Vec<i32>; 3],
+    scratch: Scratch,
     /// A block of rows that do not lie in the tensor as they are, before they are turned.
     turned: [Vec<f32>; 3],
-    values: Vec<f32>,
+    values: Values,
     set: InstructionSet,
 }
 
@@ -96,17 +97,26 @@ impl Letterbox {
         let content = (content.0.max(1), content.1.max(1));
         let tensor = (content.0.next_multiple_of(input.multiple), content.1.next_multiple_of(input.multiple));
         let area = (tensor.0 * tensor.1) as usize;
-        let mut values = vec![0.0; 3 * area];
-        for (i, plane) in values.chunks_exact_mut(area).enumerate() {
+        let mut values = Values::new(3 * area);
+        for (i, plane) in values.as_mut_slice().chunks_exact_mut(area).enumerate() {
             plane.fill((f32::from(input.pad) - input.mean[i]) * input.scale[i]);
         }
         let layers = layers(format, part_to_stored(format, part), content);
-        let outputs = layers[0].columns.first.len().next_multiple_of(OUTPUTS);
-        let (sums, turned) =
-            ([(); 3].map(|()| vec![0; outputs]), [(); 3].map(|()| vec![0.0; BLOCK * outputs]));
-        let line = vec![0; layers.iter().map(|layer| layer.bytes.end).max().unwrap_or(0)];
-        let (format, set) = (*format, InstructionSet::chosen());
-        Letterbox { format, part, content, tensor, layers, line, sums, turned, values, set }
+        let width = format.orientation().upright_size(content).0 as usize;
+        let (scratch, turned) = (Scratch::new(&layers), [(); 3].map(|()| vec![0.0; BLOCK * width]));
+        let mut letterbox = Letterbox {
+            format: *format,
+            part,
+            content,
+            tensor,
+            layers,
+            scratch,
+            turned,
+            values,
+            set: InstructionSet::Scalar,
+        };
+        letterbox.set_instructions(InstructionSet::chosen());
+        letterbox
     }
 
     /// Leaves its tensor's memory to a letterbox of another part with the same content, and has none itself until it is
@@ -119,7 +129,7 @@ impl Letterbox {
     /// The tensor as left by [`Letterbox::load`]: 1, 3, height, width.
     pub fn tensor(&self) -> Option<ArrayView4<'_, f32>> {
         let (w, h) = self.tensor;
-        ArrayView4::from_shape((1, 3, h as usize, w as usize), &self.values).ok()
+        ArrayView4::from_shape((1, 3, h as usize, w as usize), self.values.as_slice()).ok()
     }
 
     /// Pixels of the frame per pixel of the tensor.
@@ -136,59 +146,52 @@ impl Letterbox {
         self.format.orientation().rect_to_stored(&upright, self.format.size())
     }
 
-    /// Uses these loops in place of the chosen ones.
-    #[cfg(feature = "bench")]
+    /// Uses these loops, or the plain ones where a row is too short for a register. The processor has to have the set.
     pub fn set_instructions(&mut self, set: InstructionSet) {
-        self.set = set;
+        let prepared = self.layers.iter().all(|layer| !layer.taps.is_empty());
+        self.set = if prepared { set } else { InstructionSet::Scalar };
     }
 
     /// Fills the tensor from a frame.
+    #[allow(unsafe_code)]
     pub fn load(&mut self, view: &View<'_>, input: &Input) {
         match self.set {
-            InstructionSet::Scalar => self.load_in::<kernels::Scalar>(view, input),
+            // SAFETY: plain loops.
+            InstructionSet::Scalar => unsafe { self.load_in::<Scalar>(view, input) },
             #[cfg(target_arch = "x86_64")]
-            #[allow(unsafe_code)]
-            // SAFETY: this set is chosen only where the processor has AVX2.
-            InstructionSet::Avx2 => unsafe { self.load_avx2(view, input) },
+            // SAFETY: this set is chosen only where the processor has AVX2, and each layer its taps.
+            InstructionSet::Avx2 => unsafe { self.load_in::<x86::Avx2>(view, input) },
             #[cfg(target_arch = "aarch64")]
-            InstructionSet::Neon => self.load_in::<neon::Neon>(view, input),
+            // SAFETY: every AArch64 processor has NEON, and this set is chosen only where each layer has its taps.
+            InstructionSet::Neon => unsafe { self.load_in::<neon::Neon>(view, input) },
         }
     }
 
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2")]
-    fn load_avx2(&mut self, view: &View<'_>, input: &Input) {
-        self.load_in::<x86::Avx2>(view, input);
-    }
-
-    #[inline(always)]
-    fn load_in<S: Sums>(&mut self, view: &View<'_>, input: &Input) {
+    /// # Safety
+    /// As for [`Loops::row`].
+    #[allow(unsafe_code)]
+    unsafe fn load_in<L: Loops>(&mut self, view: &View<'_>, input: &Input) {
         let (width, height) = self.format.orientation().upright_size(self.content);
         let width = width as usize;
         let convert = Converter::new(&self.format, input, self.totals());
         let area = (self.tensor.0 * self.tensor.1) as usize;
         for y in 0..height {
-            for layer in &self.layers {
-                let rows = layer.rows(view, y as usize);
-                let to = &mut self.sums[layer.components.clone()];
-                if layer.taps.is_empty() {
-                    kernels::Scalar::sum(layer, rows, &mut self.line, to);
-                } else {
-                    S::sum(layer, rows, &mut self.line, to);
-                }
-            }
-            let from = [&self.sums[0][..], &self.sums[1], &self.sums[2]];
             let (start, step) = place(&self.format, self.content, self.tensor.0, y);
-            if step == 1 {
-                let (red, rest) = self.values.split_at_mut(area);
+            let row = y as usize % BLOCK;
+            let to = if step == 1 {
+                let (red, rest) = self.values.as_mut_slice().split_at_mut(area);
                 let (green, blue) = rest.split_at_mut(area);
-                convert.row(from, [red, green, blue].map(|channel| &mut channel[start..][..width]));
+                [red, green, blue].map(|channel| &mut channel[start..][..width])
+            } else {
+                self.turned.each_mut().map(|rows| &mut rows[row * width..][..width])
+            };
+            // SAFETY: as required of the caller.
+            unsafe { L::row(&self.layers, view, y as usize, &mut self.scratch, &convert, to) };
+            if step == 1 {
                 continue;
             }
-            let row = y as usize % BLOCK;
-            convert.row(from, self.turned.each_mut().map(|rows| &mut rows[row * width..][..width]));
             let full = row + 1 == BLOCK || y + 1 == height;
-            for (rows, channel) in self.turned.iter().zip(self.values.chunks_exact_mut(area)) {
+            for (rows, channel) in self.turned.iter().zip(self.values.as_mut_slice().chunks_exact_mut(area)) {
                 if step == -1 {
                     let to = &mut channel[start + 1 - width..][..width];
                     to.iter_mut().rev().zip(&rows[row * width..]).for_each(|(to, value)| *to = *value);

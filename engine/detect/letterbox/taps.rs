@@ -1,6 +1,8 @@
 //! An axis along the rows laid out for registers: which bytes of a row are loaded, where a shuffle puts them, and what
 //! they are multiplied by.
 
+use std::ops::Range;
+
 use super::axis::{Axis, FINE_BITS};
 
 /// Bytes that one load takes.
@@ -13,8 +15,16 @@ pub(super) const OUTPUTS: usize = 8;
 pub(super) struct Piece {
     /// Where in the row each load starts.
     pub offsets: [u32; 2],
-    /// Index into [`Taps::shapes`].
-    pub shape: u32,
+    /// Index into the shapes.
+    shape: u32,
+}
+
+impl Piece {
+    /// Whether the second load starts where the first ends.
+    #[inline(always)]
+    pub fn is_joined(&self) -> bool {
+        self.offsets[0] + LANE as u32 == self.offsets[1]
+    }
 }
 
 /// Where the loaded bytes go, and their weights.
@@ -35,6 +45,48 @@ pub(super) struct Taps {
     shapes: Vec<Shape>,
     /// How long a row must be: no load reaches beyond.
     reach: usize,
+    /// Most groups, where all are alike.
+    pub steady: Steady,
+}
+
+/// Groups of one joined piece of the same shape, each as far from the last: nothing about them has to be looked up.
+#[derive(Clone)]
+pub(super) struct Steady {
+    pub groups: Range<usize>,
+    pub shape: Shape,
+    /// Where the first one's load starts, and how far it is from each to the next.
+    pub offset: usize,
+    pub step: usize,
+}
+
+impl Steady {
+    pub const NONE: Steady = Steady {
+        groups: 0..0,
+        shape: Shape { shuffle: [[128; LANE]; 2], weights: [[0; LANE]; 2] },
+        offset: 0,
+        step: 0,
+    };
+
+    /// The first such groups among the pieces, of which each group has one.
+    fn new(pieces: &[Piece], shapes: &[Shape]) -> Steady {
+        let (alike, far) = (
+            |a: &Piece, b: &Piece| a.is_joined() && b.is_joined() && a.shape == b.shape,
+            |a: &Piece, b: &Piece| b.offsets[0].wrapping_sub(a.offsets[0]),
+        );
+        let Some(start) = pieces.windows(2).position(|two| alike(&two[0], &two[1])) else {
+            return Steady::NONE;
+        };
+        let step = far(&pieces[start], &pieces[start + 1]);
+        let same = pieces[start..]
+            .windows(2)
+            .take_while(|two| alike(&two[0], &two[1]) && far(&two[0], &two[1]) == step);
+        Steady {
+            groups: start..start + same.count() + 1,
+            shape: shapes[pieces[start].shape as usize],
+            offset: pieces[start].offsets[0] as usize,
+            step: step as usize,
+        }
+    }
 }
 
 impl Taps {
@@ -69,19 +121,19 @@ impl Taps {
             let weights = weights.iter().map(|w| u8::try_from(part(*w)).unwrap_or(u8::MAX));
             at.zip(weights).filter(|(_, w)| *w > 0).collect()
         };
-        let lanes: Vec<_> = (0..axis.first.len().next_multiple_of(OUTPUTS))
-            .step_by(OUTPUTS / 2)
-            .map(|output| {
-                let outputs = output..output + OUTPUTS / 2;
-                let slots = firsts.iter().flat_map(|f| outputs.clone().map(|o| samples(o, *f)));
-                loads(slots.collect(), row_bytes)
-            })
+        let slots = |output: usize| -> Vec<_> {
+            let outputs = output..output + OUTPUTS / 2;
+            firsts.iter().flat_map(|f| outputs.clone().map(|o| samples(o, *f))).collect()
+        };
+        let groups: Vec<_> = (0..axis.first.len())
+            .step_by(OUTPUTS)
+            .map(|output| loads([slots(output), slots(output + OUTPUTS / 2)], row_bytes))
             .collect();
-        let depth = lanes.iter().map(Vec::len).max().unwrap_or(0).max(1);
+        let depth = groups.iter().map(Vec::len).max().unwrap_or(0).max(1);
         let (mut pieces, mut shapes) = (Vec::new(), Vec::new());
-        for two in lanes.as_chunks::<2>().0 {
+        for group in &groups {
             for k in 0..depth {
-                let loads = two.each_ref().map(|lane| lane.get(k).copied().unwrap_or(Load::NOTHING));
+                let loads = group.get(k).copied().unwrap_or([Load::NOTHING; 2]);
                 let shape = Shape {
                     shuffle: loads.map(|load| load.shuffle),
                     weights: loads.map(|load| load.weights),
@@ -94,18 +146,37 @@ impl Taps {
                 pieces.push(Piece { offsets: loads.map(|load| load.offset as u32), shape: known as u32 });
             }
         }
-        let reach = lanes.iter().flatten().map(|load| load.offset + LANE).max().unwrap_or(0).max(LANE);
-        Taps { depth, pieces, shapes, reach }
+        let ends = groups.iter().flatten().flatten().map(|load| load.offset + LANE);
+        let reach = ends.max().unwrap_or(LANE);
+        let steady = if depth == 1 { Steady::new(&pieces, &shapes) } else { Steady::NONE };
+        Taps { depth, pieces, shapes, reach, steady }
     }
 
-    /// All pieces, [`Taps::depth`] for each group. Each one's shape is an index into [`Taps::shapes`], and each of its
-    /// loads ends at [`Taps::reach`] or before.
-    pub fn pieces(&self) -> &[Piece] {
-        &self.pieces
+    /// How many times [`OUTPUTS`] outputs there are.
+    pub fn groups(&self) -> usize {
+        self.pieces.len() / self.depth
     }
 
-    pub fn shapes(&self) -> &[Shape] {
-        &self.shapes
+    /// Those of a group: `DEPTH`, which there have to be, or as many as there are where that is 0. Each of their loads ends
+    /// at [`Taps::reach`] or before.
+    ///
+    /// # Safety
+    /// There is such a group.
+    #[allow(unsafe_code)]
+    #[inline(always)]
+    pub unsafe fn pieces<const DEPTH: usize>(&self, group: usize) -> &[Piece] {
+        let depth = if DEPTH > 0 { DEPTH } else { self.depth };
+        // SAFETY: every group has as many.
+        unsafe { self.pieces.get_unchecked(group * depth..(group + 1) * depth) }
+    }
+
+    /// The shape of one of these pieces.
+    #[allow(unsafe_code)]
+    #[inline(always)]
+    pub fn shape(&self, piece: &Piece) -> &Shape {
+        debug_assert!((piece.shape as usize) < self.shapes.len());
+        // SAFETY: no piece is made without its shape.
+        unsafe { self.shapes.get_unchecked(piece.shape as usize) }
     }
 
     pub fn reach(&self) -> usize {
@@ -122,22 +193,63 @@ struct Load {
 
 impl Load {
     const NOTHING: Load = Load { offset: 0, shuffle: [128; LANE], weights: [0; LANE] };
-}
 
-/// The loads that bring every slot its samples (a byte of the row and its weight each), from the left to the right.
-fn loads(mut slots: Vec<Vec<(usize, u8)>>, row_bytes: usize) -> Vec<Load> {
-    let room = LANE / slots.len();
-    let mut loads = Vec::new();
-    while let Some(next) = slots.iter().flatten().map(|(at, _)| *at).min() {
-        let mut load = Load { offset: next.min(row_bytes - LANE), ..Load::NOTHING };
+    /// Takes what lies there out of the slots, as much of it as has room.
+    fn at(offset: usize, slots: &mut Slots) -> Load {
+        let mut load = Load { offset, ..Load::NOTHING };
+        let room = LANE / slots.len();
         for (slot, samples) in slots.iter_mut().enumerate() {
-            let here = samples.iter().take(room).take_while(|(at, _)| *at < load.offset + LANE).count();
+            let here = samples.iter().take(room).take_while(|(at, _)| *at < offset + LANE).count();
             for (i, (at, weight)) in samples.drain(..here).enumerate() {
-                load.shuffle[slot * room + i] = (at - load.offset) as u8;
+                load.shuffle[slot * room + i] = (at - offset) as u8;
                 load.weights[slot * room + i] = weight;
             }
         }
-        loads.push(load);
+        load
     }
-    loads
+}
+
+/// The samples of each output of a lane: a byte of the row and its weight each, from the left to the right.
+type Slots = Vec<Vec<(usize, u8)>>;
+
+/// The loads that bring every slot of two lanes its samples: joined where that takes no more of them.
+fn loads(slots: [Slots; 2], row_bytes: usize) -> Vec<[Load; 2]> {
+    let apart = slots.clone().map(|slots| {
+        let mut slots = slots;
+        let mut loads = Vec::new();
+        while let Some(next) = first(&slots) {
+            loads.push(Load::at(next.min(row_bytes - LANE), &mut slots));
+        }
+        loads
+    });
+    let depth = apart[0].len().max(apart[1].len());
+    if let Some(joined) = joined(slots, row_bytes)
+        && joined.len() <= depth
+    {
+        return joined;
+    }
+    (0..depth).map(|k| apart.each_ref().map(|loads| loads.get(k).copied().unwrap_or(Load::NOTHING))).collect()
+}
+
+/// The same with the right lane's load always just after the left one's; `None` if it reaches beyond the row or needs
+/// what lies on the other side.
+fn joined([mut left, mut right]: [Slots; 2], row_bytes: usize) -> Option<Vec<[Load; 2]>> {
+    let mut loads = Vec::new();
+    loop {
+        let offset = match (first(&left), first(&right)) {
+            (Some(left), Some(right)) => left.min(right.checked_sub(LANE)?),
+            (Some(left), None) => left,
+            (None, Some(right)) => right.checked_sub(LANE)?,
+            (None, None) => return Some(loads),
+        };
+        if offset + 2 * LANE > row_bytes || first(&right).is_some_and(|right| right < offset + LANE) {
+            return None;
+        }
+        loads.push([Load::at(offset, &mut left), Load::at(offset + LANE, &mut right)]);
+    }
+}
+
+/// The first byte that is still wanted.
+fn first(slots: &Slots) -> Option<usize> {
+    slots.iter().flatten().map(|(at, _)| *at).min()
 }

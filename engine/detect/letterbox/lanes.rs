@@ -1,0 +1,409 @@
+//! A row of the tensor in one go, eight pixels at a time: the sums of all three components stay in registers until they
+//! are colours, so nothing but the frame and the tensor goes through the caches. What a register can do, each set of
+//! instructions says for itself ([`Lanes`]).
+#![allow(unsafe_code)]
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use super::Layer;
+use super::axis::FINE_BITS;
+use super::color::Converter;
+use super::kernels::{Loops, Rows, Scratch};
+use super::taps::{LANE, OUTPUTS, Piece, Shape, Steady, Taps};
+use crate::frame::View;
+
+/// Two lanes of [`LANE`] bytes each, and what is made of them. Who calls any of these functions has asked whether the
+/// processor has the set.
+pub(super) trait Lanes {
+    /// What two loads bring.
+    type Bytes: Copy;
+    /// Sums of two neighbours among them, 16 bits each.
+    type Pairs: Copy;
+    /// Sums for [`OUTPUTS`] pixels, 32 bits each.
+    type Sums: Copy;
+
+    /// # Safety
+    /// The processor has the set.
+    unsafe fn nothing() -> Self::Sums;
+
+    /// # Safety
+    /// The processor has the set, and each pointer [`LANE`] bytes. If `JOINED`, `right` follows `left`.
+    unsafe fn load<const JOINED: bool>(left: *const u8, right: *const u8) -> Self::Bytes;
+
+    /// Every byte where the shape says, weighed, and added to its neighbour.
+    ///
+    /// # Safety
+    /// The processor has the set.
+    unsafe fn pairs(bytes: Self::Bytes, shape: &Shape) -> Self::Pairs;
+
+    /// Adds a row of one component: two pairs to each sum.
+    ///
+    /// # Safety
+    /// The processor has the set.
+    unsafe fn add(sums: Self::Sums, row: Self::Pairs, weight: u16) -> Self::Sums;
+
+    /// Adds two rows of two components: each lane has the one in its first half, the other in its second.
+    ///
+    /// # Safety
+    /// The processor has the set.
+    unsafe fn add_two(sums: [Self::Sums; 2], rows: [Self::Pairs; 2], weights: [u16; 2]) -> [Self::Sums; 2];
+
+    /// # Safety
+    /// The processor has the set.
+    unsafe fn numbers(sums: Self::Sums) -> [i32; OUTPUTS];
+
+    /// [`Sums::row`], in a function of its own that may use the set.
+    ///
+    /// # Safety
+    /// The processor has the set.
+    unsafe fn row_of(sums: impl Sums, convert: &Converter, to: [&mut [f32]; 3]);
+
+    /// Asks for the line of the cache around this address, which need not be one of ours.
+    fn fetch(at: *const u8);
+}
+
+impl<L: Lanes> Loops for L {
+    unsafe fn row(
+        layers: &[Layer],
+        view: &View<'_>,
+        y: usize,
+        _: &mut Scratch,
+        convert: &Converter,
+        to: [&mut [f32]; 3],
+    ) {
+        let source =
+            |layer: usize, of: usize| Source::<L>::new(&layers[layer], layers[layer].rows(view, y), of);
+        // SAFETY, here and below: the processor has the set, as required of the caller.
+        if let [_, chroma] = layers
+            && chroma.side_by_side == 2
+        {
+            let (luma, chroma) = (source(0, 0), source(1, 0));
+            return unsafe {
+                match (luma.kind(), chroma.kind()) {
+                    ((1, 1), (1, 1)) => L::row_of(Pair::<L, 1, 1, 1, 1> { luma, chroma }, convert, to),
+                    ((1, 1), (2, 1)) => L::row_of(Pair::<L, 1, 1, 2, 1> { luma, chroma }, convert, to),
+                    ((2, 1), (1, 1)) => L::row_of(Pair::<L, 2, 1, 1, 1> { luma, chroma }, convert, to),
+                    ((2, 1), (2, 1)) => L::row_of(Pair::<L, 2, 1, 2, 1> { luma, chroma }, convert, to),
+                    ((3, 1), (2, 1)) => L::row_of(Pair::<L, 3, 1, 2, 1> { luma, chroma }, convert, to),
+                    ((3, 2), (3, 2)) => L::row_of(Pair::<L, 3, 2, 3, 2> { luma, chroma }, convert, to),
+                    _ => L::row_of(Pair::<L, 0, 0, 0, 0> { luma, chroma }, convert, to),
+                }
+            };
+        }
+        if layers.len() == 1 {
+            let (a, b, c) = (source(0, 0), source(0, 1), source(0, 2));
+            return unsafe { L::row_of(Three::<L, 0, 0, 0, 0, true> { a, b, c }, convert, to) };
+        }
+        let (a, b, c) = (source(0, 0), source(1, 0), source(2, 0));
+        unsafe {
+            match (a.kind(), b.kind()) {
+                ((2, 1), (1, 1)) => L::row_of(Three::<L, 2, 1, 1, 1, false> { a, b, c }, convert, to),
+                ((3, 1), (2, 1)) => L::row_of(Three::<L, 3, 1, 2, 1, false> { a, b, c }, convert, to),
+                _ => L::row_of(Three::<L, 0, 0, 0, 0, false> { a, b, c }, convert, to),
+            }
+        }
+    }
+}
+
+/// Where the sums for a row of the tensor come from.
+pub(super) trait Sums: Sized {
+    /// Whether the components are red, green and blue.
+    const RGB: bool;
+
+    /// The groups whose pieces are alike.
+    fn steady(&self) -> Range<usize>;
+
+    /// Of the three components, for eight pixels: the `group`-th eight of the row, which is one of [`Sums::steady`] if
+    /// `STEADY`.
+    fn sums<const STEADY: bool>(&self, group: usize) -> [[i32; OUTPUTS]; 3];
+
+    /// How many of those there are.
+    fn groups(&self) -> usize;
+
+    #[inline(always)]
+    fn row(self, convert: &Converter, to: [&mut [f32]; 3]) {
+        // A copy, which no store into a row can change.
+        let convert = *convert;
+        let [red, green, blue] = convert.ordered(to);
+        assert!(red.len().div_ceil(OUTPUTS) <= self.groups());
+        let ((red, red_rest), (green, green_rest)) = (red.as_chunks_mut(), green.as_chunks_mut());
+        let (blue, blue_rest) = blue.as_chunks_mut();
+        let whole = red.len().min(green.len()).min(blue.len());
+        let steady = self.steady();
+        let steady = steady.start.min(whole)..steady.end.min(whole);
+        self.fill::<false>(0..steady.start, &convert, [red, green, blue]);
+        self.fill::<true>(steady.clone(), &convert, [red, green, blue]);
+        self.fill::<false>(steady.end..whole, &convert, [red, green, blue]);
+        if !red_rest.is_empty() {
+            let [red, green, blue] = convert.colors(self.sums::<false>(whole), Self::RGB);
+            red_rest.copy_from_slice(&red[..red_rest.len()]);
+            green_rest.copy_from_slice(&green[..green_rest.len()]);
+            blue_rest.copy_from_slice(&blue[..blue_rest.len()]);
+        }
+    }
+
+    #[inline(always)]
+    fn fill<const STEADY: bool>(
+        &self,
+        groups: Range<usize>,
+        convert: &Converter,
+        [red, green, blue]: [&mut [[f32; OUTPUTS]]; 3],
+    ) {
+        let (red, green, blue) =
+            (&mut red[groups.clone()], &mut green[groups.clone()], &mut blue[groups.clone()]);
+        for (group, ((red, green), blue)) in groups.zip(red.iter_mut().zip(green).zip(blue)) {
+            [*red, *green, *blue] = convert.colors(self.sums::<STEADY>(group), Self::RGB);
+        }
+    }
+}
+
+/// Luma, and a layer of two components side by side; of how many rows and pieces each, or any where that is 0.
+struct Pair<'a, L, const ROWS: usize, const DEPTH: usize, const ROWS_2: usize, const DEPTH_2: usize> {
+    luma: Source<'a, L>,
+    chroma: Source<'a, L>,
+}
+
+impl<L: Lanes, const ROWS: usize, const DEPTH: usize, const ROWS_2: usize, const DEPTH_2: usize> Sums
+    for Pair<'_, L, ROWS, DEPTH, ROWS_2, DEPTH_2>
+{
+    const RGB: bool = false;
+
+    #[inline(always)]
+    fn sums<const STEADY: bool>(&self, group: usize) -> [[i32; OUTPUTS]; 3] {
+        let y = self.luma.one::<ROWS, DEPTH, STEADY>(group);
+        let [cb, cr] = self.chroma.two::<ROWS_2, DEPTH_2, STEADY>(group);
+        [y, cb, cr]
+    }
+
+    #[inline(always)]
+    fn steady(&self) -> Range<usize> {
+        if DEPTH == 1 && DEPTH_2 == 1 { common([&self.luma, &self.chroma]) } else { 0..0 }
+    }
+
+    #[inline(always)]
+    fn groups(&self) -> usize {
+        self.luma.groups.min(self.chroma.groups)
+    }
+}
+
+/// Three components, each for itself: the first, and the others.
+struct Three<
+    'a,
+    L,
+    const ROWS: usize,
+    const DEPTH: usize,
+    const ROWS_2: usize,
+    const DEPTH_2: usize,
+    const RGB: bool,
+> {
+    a: Source<'a, L>,
+    b: Source<'a, L>,
+    c: Source<'a, L>,
+}
+
+impl<
+    L: Lanes,
+    const ROWS: usize,
+    const DEPTH: usize,
+    const ROWS_2: usize,
+    const DEPTH_2: usize,
+    const RGB: bool,
+> Sums for Three<'_, L, ROWS, DEPTH, ROWS_2, DEPTH_2, RGB>
+{
+    const RGB: bool = RGB;
+
+    #[inline(always)]
+    fn sums<const STEADY: bool>(&self, group: usize) -> [[i32; OUTPUTS]; 3] {
+        let a = self.a.one::<ROWS, DEPTH, STEADY>(group);
+        [a, self.b.one::<ROWS_2, DEPTH_2, STEADY>(group), self.c.one::<ROWS_2, DEPTH_2, STEADY>(group)]
+    }
+
+    #[inline(always)]
+    fn steady(&self) -> Range<usize> {
+        if DEPTH == 1 && DEPTH_2 == 1 { common([&self.a, &self.b, &self.c]) } else { 0..0 }
+    }
+
+    #[inline(always)]
+    fn groups(&self) -> usize {
+        self.a.groups.min(self.b.groups).min(self.c.groups)
+    }
+}
+
+/// The rows under a row of the tensor, and what is made of them for one component, or for two side by side.
+struct Source<'a, L> {
+    rows: Rows<'a>,
+    /// The weights of the first rows.
+    weights: [u16; FEW],
+    taps: &'a [Taps],
+    /// How many of [`OUTPUTS`] outputs there are.
+    groups: usize,
+    steady: Steady,
+    /// Where the steady groups' loads would start in group 0.
+    steady_at: usize,
+    /// What the next row of the tensor needs: fetched in even portions while this one is made.
+    next: *const u8,
+    portion: usize,
+    lanes: PhantomData<L>,
+}
+
+/// At least as many rows as any loop is written out for.
+const FEW: usize = 3;
+/// Bytes in a line of the cache.
+const LINE: usize = 64;
+
+impl<'a, L: Lanes> Source<'a, L> {
+    /// Only where the processor has the set. Panics when the rows are shorter than the layer says.
+    fn new(layer: &'a Layer, rows: Rows<'a>, of: usize) -> Source<'a, L> {
+        let taps = &layer.taps[of][..];
+        let last = (rows.weights.len().max(1) - 1) * rows.stride;
+        assert!(taps.iter().all(|taps| rows.bytes.len() >= last + taps.reach()));
+        let groups = taps.iter().map(Taps::groups).min().unwrap_or(0);
+        let next = rows.bytes.as_ptr().wrapping_add(rows.weights.len() * rows.stride);
+        // The others of a layer lie in the same rows.
+        let portion = if of == 0 { rows.next / groups.max(1) } else { 0 };
+        let weights = std::array::from_fn(|k| rows.weights.get(k).copied().unwrap_or(0));
+        let steady = if let [taps] = taps { taps.steady.clone() } else { Steady::NONE };
+        let steady_at = steady.offset.wrapping_sub(steady.groups.start * steady.step);
+        Source { rows, weights, taps, groups, steady, steady_at, next, portion, lanes: PhantomData }
+    }
+
+    /// How many rows, and how many pieces a group takes: 0 where that is not all.
+    fn kind(&self) -> (usize, usize) {
+        (self.rows.weights.len(), if let [taps] = self.taps { taps.depth } else { 0 })
+    }
+
+    #[inline(always)]
+    fn one<const ROWS: usize, const DEPTH: usize, const STEADY: bool>(&self, group: usize) -> [i32; OUTPUTS] {
+        self.fetch::<ROWS, DEPTH>(group);
+        let mut numbers = [0; OUTPUTS];
+        for taps in self.taps::<DEPTH>() {
+            // SAFETY: the processor has the set, as required by `new`.
+            let mut sums = unsafe { L::nothing() };
+            for piece in self.pieces::<DEPTH, STEADY>(taps, group) {
+                for k in 0..self.count::<ROWS>() {
+                    // SAFETY: as above; and `k` is one of the rows.
+                    unsafe {
+                        sums =
+                            L::add(sums, self.pairs::<STEADY>(k, taps, piece, group), self.weight::<ROWS>(k))
+                    }
+                }
+            }
+            // SAFETY: as above.
+            numbers = finer(numbers, unsafe { L::numbers(sums) });
+        }
+        numbers
+    }
+
+    #[inline(always)]
+    fn two<const ROWS: usize, const DEPTH: usize, const STEADY: bool>(
+        &self,
+        group: usize,
+    ) -> [[i32; OUTPUTS]; 2] {
+        self.fetch::<ROWS, DEPTH>(group);
+        let mut numbers = [[0; OUTPUTS]; 2];
+        for taps in self.taps::<DEPTH>() {
+            // SAFETY: the processor has the set, as required by `new`.
+            let mut sums = unsafe { [L::nothing(); 2] };
+            for piece in self.pieces::<DEPTH, STEADY>(taps, group) {
+                let count = self.count::<ROWS>();
+                for k in (0..count).step_by(2) {
+                    // SAFETY: as above; and `k` is one of the rows, as is `second`.
+                    unsafe {
+                        let second = if k + 1 < count { k + 1 } else { k };
+                        let weight = if second > k { self.weight::<ROWS>(second) } else { 0 };
+                        let rows = [
+                            self.pairs::<STEADY>(k, taps, piece, group),
+                            self.pairs::<STEADY>(second, taps, piece, group),
+                        ];
+                        sums = L::add_two(sums, rows, [self.weight::<ROWS>(k), weight]);
+                    }
+                }
+            }
+            // SAFETY: as above.
+            let [a, b] = unsafe { [L::numbers(sums[0]), L::numbers(sums[1])] };
+            numbers = [finer(numbers[0], a), finer(numbers[1], b)];
+        }
+        numbers
+    }
+
+    /// # Safety
+    /// `k` is one of the rows, and the group of the piece one of the steady ones if `STEADY`.
+    #[inline(always)]
+    unsafe fn pairs<const STEADY: bool>(
+        &self,
+        k: usize,
+        taps: &Taps,
+        piece: &Piece,
+        group: usize,
+    ) -> L::Pairs {
+        // SAFETY: the processor has the set, as required by `new`, which has seen, too, that each row has the bytes up to
+        // `reach`, where all loads end.
+        unsafe {
+            let row = self.rows.bytes.as_ptr().add(k * self.rows.stride);
+            if STEADY {
+                let at = row.wrapping_add(self.steady_at).wrapping_add(group * self.steady.step);
+                return L::pairs(L::load::<true>(at, at.wrapping_add(LANE)), &self.steady.shape);
+            }
+            let (left, right) = (piece.offsets[0] as usize, piece.offsets[1] as usize);
+            let bytes = if piece.is_joined() {
+                L::load::<true>(row.add(left), row.add(right))
+            } else {
+                L::load::<false>(row.add(left), row.add(right))
+            };
+            L::pairs(bytes, taps.shape(piece))
+        }
+    }
+
+    /// # Safety
+    /// `k` is one of the rows.
+    #[inline(always)]
+    unsafe fn weight<const ROWS: usize>(&self, k: usize) -> u16 {
+        // SAFETY: as required of the caller.
+        if ROWS > 0 { self.weights[k] } else { unsafe { *self.rows.weights.get_unchecked(k) } }
+    }
+
+    #[inline(always)]
+    fn taps<const DEPTH: usize>(&self) -> &'a [Taps] {
+        if DEPTH > 0 { &self.taps[..1] } else { self.taps }
+    }
+
+    #[inline(always)]
+    fn pieces<const DEPTH: usize, const STEADY: bool>(&self, taps: &'a Taps, group: usize) -> &'a [Piece] {
+        debug_assert!(group < self.groups && (!STEADY || self.steady.groups.contains(&group)));
+        // SAFETY: `Sums::row` asks for no more groups than there are.
+        unsafe { taps.pieces::<DEPTH>(group) }
+    }
+
+    #[inline(always)]
+    fn count<const ROWS: usize>(&self) -> usize {
+        if ROWS > 0 { ROWS } else { self.rows.weights.len() }
+    }
+
+    #[inline(always)]
+    fn fetch<const ROWS: usize, const DEPTH: usize>(&self, group: usize) {
+        let next = self.next.wrapping_add(group * self.portion);
+        // Written out, no more than this group loads itself.
+        let lines =
+            if ROWS > 0 { (ROWS * DEPTH * 2 * LANE).div_ceil(LINE) } else { self.portion.div_ceil(LINE) };
+        for line in 0..lines {
+            L::fetch(next.wrapping_add(line * LINE));
+        }
+    }
+}
+
+/// Groups that are steady in all.
+fn common<L, const N: usize>(sources: [&Source<'_, L>; N]) -> Range<usize> {
+    let start = sources.iter().map(|source| source.steady.groups.start).max().unwrap_or(0);
+    let end = sources.iter().map(|source| source.steady.groups.end).min().unwrap_or(0);
+    start..end.max(start)
+}
+
+/// Sums of finer weights: those so far are the upper bits.
+#[inline(always)]
+fn finer(mut upper: [i32; OUTPUTS], lower: [i32; OUTPUTS]) -> [i32; OUTPUTS] {
+    for i in 0..OUTPUTS {
+        upper[i] = (upper[i] << FINE_BITS) + lower[i];
+    }
+    upper
+}
