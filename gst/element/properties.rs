@@ -184,4 +184,110 @@ pub(crate) fn structure(totals: &Totals, status: &Status) -> gst::Structure {
         .field("detecting", nanos(status.detecting))
         .field("latency", nanos(status.latency))
         .build()
+}            text(
+                "owner-key",
+                "Owner's key",
+                "The owner's public key, 64 hexadecimal digits: no other lock is taken. Without it, the first lock's",
+                false,
+            ),
+            text(
+                "state-dir",
+                "State folder",
+                "Where the device remembers its owner, the newest lock and the strongest policy so far; needed with a lock",
+                false,
+            ),
+            glib::ParamSpecEnum::builder::<PresetName>("preset")
+                .nick("Preset")
+                .blurb("How carefully to look; over the policy's preset")
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecEnum::builder::<BackendName>("backend")
+                .nick("Backend")
+                .blurb("What runs the networks; over the policy's backend")
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecUInt::builder("threads")
+                .nick("Threads")
+                .blurb("Threads of inference; 0: as the policy says, else one for each core")
+                .maximum(1024)
+                .mutable_ready()
+                .build(),
+            text(
+                "models",
+                "Models",
+                "The folder with the models. Without it: MILKGLASS_MODELS, then the usual places",
+                false,
+            ),
+            glib::ParamSpecEnum::builder::<Pace>("pace")
+                .nick("Pace")
+                .blurb("Whether frames that come too fast are skipped, or upstream waits")
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecBoolean::builder("privacy-mode")
+                .nick("Privacy mode")
+                .blurb("Every frame is one flat colour. It is in force when setting it returns")
+                .mutable_playing()
+                .build(),
+            glib::ParamSpecString::builder("state")
+                .nick("State")
+                .blurb(
+                    "What the picture shows: starting, covered, degraded, privacy, self_test_failed, no_camera or stopped. \
+                     A change is posted as element message milkglass-state",
+                )
+                .read_only()
+                .build(),
+            glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
+                .nick("Statistics")
+                .blurb("Counters of frames since PAUSED, times in nanoseconds; nothing of the picture")
+                .read_only()
+                .build(),
+        ]
+    })
+}
+
+/// Counters over every stream since PAUSED.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Totals {
+    pub stats: Stats,
+    pub skipped: u64,
+    pub missed: u64,
+}
+
+impl Totals {
+    pub fn add(&mut self, status: &Status) {
+        let (sum, more) = (&mut self.stats, &status.stats);
+        sum.pushed += more.pushed;
+        sum.covered += more.covered;
+        sum.obscured += more.obscured;
+        sum.dropped += more.dropped;
+        sum.observations += more.observations;
+        sum.detector_errors += more.detector_errors;
+        sum.lost_jobs += more.lost_jobs;
+        self.skipped += status.skipped;
+        self.missed += status.target_drops;
+    }
+}
+
+pub(crate) fn structure(totals: &Totals, status: &Status) -> gst::Structure {
+    let nanos = |d: std::time::Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
+    let stats = &totals.stats;
+    gst::Structure::builder("milkglass-stats")
+        .field("state", status.state.name())
+        .field("pushed", stats.pushed)
+        .field("covered", stats.covered)
+        .field("obscured", stats.obscured)
+        .field("dropped", stats.dropped)
+        .field("skipped", totals.skipped)
+        .field("missed", totals.missed)
+        .field("observations", stats.observations)
+        .field("detector-errors", stats.detector_errors + stats.lost_jobs)
+        .field("self-tests-passed", status.self_tests_passed)
+        .field("self-tests-failed", status.self_tests_failed)
+        .field("level", status.level as u64)
+        .field("exposure", nanos(status.exposure))
+        .field("deadline", nanos(status.deadline))
+        .field("detection", nanos(status.detection))
+        .field("detecting", nanos(status.detecting))
+        .field("latency", nanos(status.latency))
+        .build()
 }

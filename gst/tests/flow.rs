@@ -303,8 +303,8 @@ fn settings_that_cannot_work_are_refused_before_anything_flows() {
     refused("policy", "faces = \"of\"", "did you mean");
     refused("policy", "faces = \"off\"", "hide");
     refused("policy-file", "/nowhere/policy.toml", "/nowhere/policy.toml");
-    refused("lock", "/nowhere/lock.toml", "/nowhere/lock.toml");
-    refused("owner-key", "/nowhere/key.pub", "lock");
+    refused("lock", "/nowhere/lock.toml", "state-dir");
+    refused("owner-key", &"0".repeat(64), "state-dir");
     let element = element(|_| Ok(()));
     element.set_property("policy-file", "also.toml");
     assert!(element.set_state(gst::State::Paused).is_err());
@@ -314,6 +314,41 @@ fn settings_that_cannot_work_are_refused_before_anything_flows() {
     models.set_bus(Some(&gst::Bus::new()));
     assert!(models.set_state(gst::State::Paused).is_err());
     models.set_state(gst::State::Null).unwrap();
+}
+
+#[test]
+fn a_locked_policy_is_strengthened_by_anybody_and_weakened_by_nobody() {
+    let dir = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("gst-lock");
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir_all(&dir).unwrap();
+    let owner = milkglass::OwnerSecret::generate().unwrap();
+    let bound = milkglass::Bound { serial: 1, ..Default::default() };
+    let zone = "[[zone]]\nname = \"bed\"\narea = [[0.0, 0.0], [0.1, 0.0], [0.1, 0.1], [0.0, 0.1]]\n";
+    let locked = format!("{POLICY}{zone}");
+    std::fs::write(dir.join("lock.toml"), milkglass::Lock::sign(&locked, &bound, &owner).unwrap()).unwrap();
+    let made = |policy: Option<String>, lock: bool| {
+        let element = element(|_| Ok(()));
+        element.set_property("policy", policy);
+        element.set_property("state-dir", dir.to_str().unwrap());
+        element.set_property("lock", lock.then(|| dir.join("lock.toml").to_str().unwrap().to_owned()));
+        element
+    };
+    // Without a policy of its own, the lock's.
+    let first = made(None, true);
+    let info = nv12();
+    let mut h = running(&first, false, &info);
+    push(&mut h, &info, 0..5);
+    assert!(complaints(&first).is_empty());
+    first.set_property("policy", format!("{locked}{}", zone.replace("bed", "door").replace("0.1", "0.2")));
+    assert!(complaints(&first).is_empty(), "a zone more is stronger");
+    first.set_property("policy", POLICY);
+    assert!(complaints(&first)[0].contains("bed"));
+    assert_eq!(end(&mut h).len(), 5);
+    for (policy, lock) in [(Some(POLICY.to_owned()), true), (None, false), (Some(locked.clone()), true)] {
+        let element = made(policy.clone(), lock);
+        assert!(element.set_state(gst::State::Paused).is_err(), "{policy:?}, lock {lock}");
+        element.set_state(gst::State::Null).unwrap();
+    }
 }
 
 #[test]
