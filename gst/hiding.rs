@@ -64,7 +64,8 @@ impl Hiding {
             anchor.check(lock, &file, &FrameFormat::new(PixelFormat::Nv12, width, height)?)?;
             let bound = lock.bound();
             if asked.detectors.is_some() && (bound.runtime.is_some() || !bound.models.is_empty()) {
-                let why = "the owner allowed certain models alone, and what another detector is cannot be told";
+                let why =
+                    "the owner allowed certain models alone, and what another detector is cannot be told";
                 return Err(PolicyError::File(why.into()).into());
             }
         }
@@ -178,13 +179,17 @@ fn read_lock(asked: &Asked) -> Result<Option<(Lock, Anchor)>> {
     let Some(folder) = &asked.state_dir else {
         return match (&asked.lock, &asked.owner_key) {
             (None, None) => Ok(None),
-            _ => refuse("lock or owner-key is set, but state-dir is not: an older lock would be as good as the newest"),
+            _ => refuse(
+                "lock or owner-key is set, but state-dir is not: an older lock would be as good as the newest",
+            ),
         };
     };
     let anchor = Anchor::new(Path::new(folder));
     let Some(path) = &asked.lock else {
         return match anchor.is_set() || asked.owner_key.is_some() {
-            true => refuse("this device's policy is locked by its owner, or is to be: name the lock file (lock)"),
+            true => {
+                refuse("this device's policy is locked by its owner, or is to be: name the lock file (lock)")
+            }
             false => Ok(None),
         };
     };

@@ -26,7 +26,7 @@ fn plugins() -> PathBuf {
 
 fn launch(dir: &Path, description: &str) -> Output {
     Command::new("gst-launch-1.0")
-        .args(["-q", "-m"])
+        .args(["-m"])
         .args(description.split_whitespace())
         .current_dir(dir)
         .env("GST_PLUGIN_PATH", plugins())
@@ -66,14 +66,14 @@ fn faces_of_a_real_clip_are_covered() {
     let dir = scratch("launch-clip");
     let clip = root().join("examples/people.mp4");
     let description = format!(
-        "filesrc location={} ! decodebin ! videoconvert ! video/x-raw,format=I420 ! tee name=t \
+        "filesrc location={} ! decodebin ! videoconvert ! videoscale ! video/x-raw,format=I420,width=640,height=360 ! tee name=t \
          t. ! queue max-size-buffers=0 max-size-bytes=0 max-size-time=0 ! y4menc ! filesink location=raw.y4m \
          t. ! queue ! milkglass preset=fast backend=rten ! y4menc ! filesink location=redacted.y4m",
         clip.display()
     );
     let ran = launch(&dir, &description);
     let said = String::from_utf8_lossy(&ran.stdout);
-    assert!(ran.status.success(), "{said}{}", String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success(), "{}: {said}{}", ran.status, String::from_utf8_lossy(&ran.stderr));
     assert!(said.contains("milkglass-state") && said.contains("covered"), "{said}");
 
     let store = ModelStore::new(root().join("models"));
