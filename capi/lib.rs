@@ -18,7 +18,6 @@ mod detector;
 mod evidence;
 mod fault;
 mod hatch;
-mod inlet;
 mod logging;
 mod opening;
 mod owner;

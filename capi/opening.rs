@@ -1,16 +1,14 @@
 //! From a configuration of C to a running stream.
 
 use std::path::Path;
-use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 #[cfg(feature = "models")]
 use milkglass::detect::backend::Backend;
 #[cfg(feature = "models")]
 use milkglass::detect::{Ensemble, ModelStore, Settings};
 use milkglass::{
-    Class, ColorMatrix, ColorRange, Detector, FrameFormat, FramePool, FrameSink, FrameSource, Orientation,
+    Class, ColorMatrix, ColorRange, Detector, FrameFormat, FrameSink, FrameSource, Inlet, Orientation,
     Pipeline, Policy, PolicyDefaults, PolicyFile, Setup,
 };
 
@@ -18,7 +16,6 @@ use crate::detector::{Callback, Gate};
 use crate::evidence::Opened;
 use crate::fault::Fault;
 use crate::hatch::{Hatch, Server};
-use crate::inlet::{self, Inlet};
 use crate::owner::{self, Lock, Owner};
 use crate::picture::pixel_format;
 use crate::stream::{Life, Stream, Watched};
@@ -29,8 +26,6 @@ use crate::types::*;
 const MOST_FPS: f64 = 1000.0;
 /// The fewest buffers that can be asked for, and the most.
 const BUFFERS: std::ops::RangeInclusive<u32> = 4..=256;
-/// How long the pipeline's source may take to be asked for its first frame.
-const START: Duration = Duration::from_secs(10);
 /// The rate that is assumed of a camera that tells none.
 #[cfg(feature = "v4l2")]
 const USUAL_FPS: f64 = 30.0;
@@ -174,16 +169,15 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
 
     let gate = Gate::new();
     let detectors = detectors.into_iter().map(|d| gate.guard(d)).collect();
-    let (tell_pool, pool) = sync_channel(1);
-    let (format, fps, source, frames) = match camera {
+    let (format, fps, source, inlet) = match camera {
         Some(device) => {
             let (source, format, fps) = capture(config, device, orientation)?;
             (format, fps, source, None)
         }
         None => {
             let format = pushed(config)?.with_orientation(orientation);
-            let (frames, outlet) = inlet::pair(tell_pool);
-            (format, rate(config.fps)?, Box::new(outlet) as Box<dyn FrameSource>, Some(frames))
+            let (inlet, source) = Inlet::new(0);
+            (format, rate(config.fps)?, source, Some(inlet))
         }
     };
     owner.check(lock.as_ref(), &hiding.file, &format)?;
@@ -207,10 +201,6 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
     })?;
     // Once it is in force, and not before: nobody could go back from a policy that the detector is too slow for.
     owner.remember(lock.as_ref(), &hiding.file, &format)?;
-    let inlet = match frames {
-        Some(frames) => Some(Inlet::new(first(&pool)?, frames)),
-        None => None,
-    };
     let life = Arc::new(Life::new(pipeline));
     let evidence = evidence.start(&life)?;
     Ok(Stream {
@@ -238,11 +228,6 @@ fn share(path: &str, format: &FrameFormat) -> Result<Box<dyn FrameSink>, Fault> 
 #[cfg(not(feature = "ring"))]
 fn share(_: &str, _: &FrameFormat) -> Result<Box<dyn FrameSink>, Fault> {
     Err(Fault::argument("this build of the library shares no frames (feature `ring`): take them instead"))
-}
-
-fn first(pool: &std::sync::mpsc::Receiver<FramePool>) -> Result<FramePool, Fault> {
-    let late = |_| Fault::new(milkglass_status::STOPPED, "the stream's threads did not start");
-    pool.recv_timeout(START).map_err(late)
 }
 
 fn rate(fps: f64) -> Result<f64, Fault> {

@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::time::{Duration, Instant};
 
 use milkglass::{
-    Captured, FrameFormat, FramePool, FrameSource, Outcome, Pipeline, Result, State, Status, Timestamp,
+    Captured, FrameFormat, FramePool, FrameSource, Inlet, Outcome, Pipeline, Pushed, Result, State, Status,
+    Timestamp,
 };
 
 use crate::detector::Gate;
 use crate::evidence::Evidence;
 use crate::fault::Fault;
 use crate::hatch::{Asked, Hatch};
-use crate::inlet::Inlet;
 use crate::opening::{Hiding, read_policy};
 use crate::owner::{self, Owner};
 use crate::picture::{self, Source, Target};
@@ -101,14 +101,19 @@ impl Stream {
             return Err(Fault::argument("the library captures this stream's frames from a camera itself"));
         };
         let planes = Source::check(picture, &self.format)?;
-        // SAFETY: the caller's promise.
-        match unsafe { inlet.push(&planes, Timestamp::from_nanos(picture.captured)) }? {
-            milkglass_status::SKIPPED => {
+        let pushed = inlet.push(Timestamp::from_nanos(picture.captured), |view| {
+            // SAFETY: by the caller's promise; the view has the format that was checked.
+            unsafe { planes.read(view) };
+            Ok(())
+        })?;
+        match pushed {
+            Pushed::Taken(_) => Ok(milkglass_status::OK),
+            Pushed::Skipped => {
                 self.life.skipped.fetch_add(1, Ordering::Relaxed);
                 Ok(milkglass_status::SKIPPED)
             }
-            milkglass_status::STOPPED => Err(self.stopped()),
-            status => Ok(status),
+            Pushed::Shut => Ok(milkglass_status::END),
+            Pushed::Ended => Err(self.stopped()),
         }
     }
 

@@ -78,6 +78,7 @@ fn what_is_installed_is_found_and_exports_nothing_else() {
             .arg(&program),
         b"",
     );
+    the_guide_compiles(&root, &lib);
     fs::remove_file(lib.join("libmilkglass.so")).unwrap();
     let said = run(Command::new(&program).env("LD_LIBRARY_PATH", &lib), b"");
     assert!(said.contains(" 0 with bright pixels left"), "{said}");
@@ -88,6 +89,33 @@ fn what_is_installed_is_found_and_exports_nothing_else() {
     let header = fs::read_to_string(Path::new(HERE).join("milkglass.h")).unwrap();
     assert_eq!(names.len(), 13, "{names:?}");
     assert!(names.iter().all(|name| header.contains(&format!("{name}("))), "{names:?}");
+}
+
+/// The commands of docs/INTEGRATING.md, as they stand there, beside what `make install` has installed. With models and a fast
+/// machine it redacts; a slow one is told which numbers it needs.
+fn the_guide_compiles(root: &Path, lib: &Path) {
+    let guide = fs::read_to_string(Path::new(HERE).join("../docs/INTEGRATING.md")).unwrap();
+    let block = guide.split("```sh\n").find(|b| b.starts_with("cc redact.c")).unwrap();
+    let work = root.join("work");
+    fs::create_dir_all(&work).unwrap();
+    fs::copy(Path::new(HERE).join("examples/redact.c"), work.join("redact.c")).unwrap();
+    let raw = vec![128; 1280 * 720 * 3 / 2 * 3];
+    fs::write(work.join("raw.nv12"), &raw).unwrap();
+    let mut shell = Command::new("sh");
+    shell.args(["-ec", block.split("```").next().unwrap()]).current_dir(&work);
+    shell.env("PKG_CONFIG_SYSROOT_DIR", root).env("PKG_CONFIG_LIBDIR", lib.join("pkgconfig"));
+    shell.env("LD_LIBRARY_PATH", lib).env("MILKGLASS_MODELS", Path::new(HERE).join("../models"));
+    let output = output(&mut shell, b"");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(work.join("redact").is_file(), "{said}");
+    let redacted = fs::read(work.join("redacted.nv12")).unwrap();
+    match output.status.success() {
+        true => assert!(!redacted.is_empty() && redacted.len().is_multiple_of(raw.len() / 3)),
+        false => assert!(
+            redacted.is_empty() && (said.contains("need ") || cfg!(not(feature = "models"))),
+            "{said}"
+        ),
+    }
 }
 
 /// Zones need no model, so that this runs in every build; the zone is the left half.

@@ -38,6 +38,9 @@ pub struct Backend {
     pin: Option<Processors>,
 }
 
+#[cfg(not(any(feature = "ort", feature = "rten")))]
+compile_error!("the features `models`, `lock` and `bench` need a backend: add `rten` (pure Rust) or `ort`");
+
 #[derive(Clone, Debug)]
 enum Kind {
     #[cfg(feature = "ort")]
@@ -103,7 +106,7 @@ impl Backend {
 
     /// `ort` or `rten`.
     pub fn name(&self) -> &'static str {
-        match &self.kind {
+        match self.kind {
             #[cfg(feature = "ort")]
             Kind::Ort(_) => "ort",
             #[cfg(feature = "rten")]
@@ -113,9 +116,9 @@ impl Backend {
 
     /// The runtime's file and its SHA-256, where it has one.
     pub fn library(&self) -> Option<(PathBuf, String)> {
-        match &self.kind {
+        match self.kind {
             #[cfg(feature = "ort")]
-            Kind::Ort(runtime) => Some((runtime.path.clone(), runtime.sha256.clone())),
+            Kind::Ort(ref runtime) => Some((runtime.path.clone(), runtime.sha256.clone())),
             #[cfg(feature = "rten")]
             Kind::Rten => None,
         }
@@ -146,9 +149,9 @@ impl Backend {
         let wrong = |why: String| {
             Error::Model(format!("the model {} cannot be loaded with {}: {why}", manifest.file, self.name()))
         };
-        match &self.kind {
+        match self.kind {
             #[cfg(feature = "ort")]
-            Kind::Ort(runtime) => {
+            Kind::Ort(ref runtime) => {
                 let network =
                     ort::OrtNetwork::load(runtime, &bytes, &manifest.input.name, outputs, self.threads);
                 network.map(|n| Box::new(n) as _).map_err(wrong)

@@ -314,8 +314,9 @@ fn every_width_is_the_same_in_every_set() {
         let format = FrameFormat::new(FORMATS[which], width, 5).unwrap();
         let pool = FramePool::new(format, 1);
         let jobs = [noise(format, width), frame(&pool, &|_, _| 255).lend(std::sync::Arc::default())];
-        for (job, to) in jobs.iter().flat_map(|job| [width.div_ceil(7), width, width + 9].map(|to| (job, to)))
-        {
+        for (job, to) in jobs.iter().flat_map(|job| {
+            [width.div_ceil(7), width.div_ceil(3), width.div_ceil(2), width, width + 9].map(|to| (job, to))
+        }) {
             let tensors = InstructionSet::available().into_iter().map(|set| {
                 let mut letterbox = Letterbox::new(&format, to, &input);
                 letterbox.set_instructions(set);
@@ -324,6 +325,36 @@ fn every_width_is_the_same_in_every_set() {
             });
             let tensors: Vec<_> = tensors.collect();
             assert!(tensors.iter().all(|tensor| *tensor == tensors[0]), "{format:?} to {to}");
+        }
+    }
+}
+
+/// Parts that start at any byte, at ratios with loops of their own and at others: the same in every set, from the start of
+/// a line of the cache on, with nothing written before or after the tensor or into its border.
+#[test]
+fn misaligned_parts_are_the_same_and_nothing_beside_is_written() {
+    let input = input(ChannelOrder::Rgb);
+    let sizes = [(33, 11), (96, 32), (64, 32), (50, 50), (97, 31), (90, 54), (9, 40), (112, 16)];
+    for (which, start) in (0..4).flat_map(|which| (0..=16).map(move |start| (which, start))) {
+        let format = FrameFormat::new(FORMATS[which], 131, 14).unwrap();
+        let job = noise(format, start);
+        for (width, to) in sizes {
+            let part = PixelRect { x0: start, y0: 1, x1: start + width, y1: 13 };
+            let tensors = InstructionSet::available().into_iter().map(|set| {
+                let mut letterbox = Letterbox::of_part(&format, part, (to, 4), &input);
+                letterbox.set_instructions(set);
+                letterbox.values.around().into_iter().for_each(|guard| guard.fill(-7.5));
+                letterbox.load(&job.view(), &input);
+                assert!(letterbox.values.around().into_iter().flatten().all(|guard| *guard == -7.5));
+                let tensor = letterbox.tensor().unwrap();
+                for ((_, _, y, x), value) in tensor.indexed_iter() {
+                    assert!(x < to as usize && y < 4 || *value == 114.0, "{value} in the border at {x},{y}");
+                }
+                assert_eq!(letterbox.values.as_slice().as_ptr().align_offset(64), 0);
+                letterbox.values.as_slice().to_vec()
+            });
+            let tensors: Vec<_> = tensors.collect();
+            assert!(tensors.iter().all(|tensor| *tensor == tensors[0]), "{format:?}, {part:?} to {to}");
         }
     }
 }

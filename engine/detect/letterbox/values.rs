@@ -28,4 +28,12 @@ impl Values {
         let len = self.memory.len().saturating_sub(LINE);
         &mut self.memory[self.start..self.start + len]
     }
+
+    /// What lies before and after them.
+    #[cfg(test)]
+    pub fn around(&mut self) -> [&mut [f32]; 2] {
+        let (before, rest) = self.memory.split_at_mut(self.start);
+        let len = rest.len() + self.start - LINE;
+        [before, &mut rest[len..]]
+    }
 }
