@@ -11,7 +11,7 @@ RESULT := target/demo/people.redacted.mp4
 PREFIX ?= /usr/local
 CAPI_FEATURES ?=
 
-.PHONY: help demo test lint unit features fuzz test-v4l2 test-arm build-arm deny setup setup-tests runtime models capi install
+.PHONY: help demo test lint unit features fuzz test-v4l2 test-arm build-arm deny setup setup-tests runtime models capi install gst install-gst
 
 help:
 	@echo "make demo    install what is missing, build, redact examples/people.mp4"
@@ -21,6 +21,7 @@ help:
 	@echo "make build-arm  stripped programs and libraries for 64-bit ARM in target/arm, and their sizes"
 	@echo "make fuzz       every fuzz target for a minute (fuzz/README.md)"
 	@echo "make install PREFIX=/usr/local  the C library, its header and pkg-config file, and the models (DESTDIR too)"
+	@echo "make gst     the GStreamer plugin; make install-gst PREFIX=/usr puts it where GStreamer looks"
 	@echo "make models  make the model files again from their public packages and compare"
 
 demo: setup runtime
@@ -98,6 +99,18 @@ install: target/release/libmilkglass_capi.so
 
 target/release/libmilkglass_capi.so:
 	$(MAKE) capi
+
+# The GStreamer plugin. GST_PLUGIN_PATH=target/release finds it without installing.
+gst:
+	$(CARGO) build --release --package gst-plugin-milkglass
+
+GST_PLUGINS ?= $(PREFIX)/lib/$(shell gcc -print-multiarch 2>/dev/null)/gstreamer-1.0
+
+install-gst: target/release/libgstmilkglass.so
+	install -D -m 644 $< $(DESTDIR)$(GST_PLUGINS)/libgstmilkglass.so
+
+target/release/libgstmilkglass.so:
+	$(MAKE) gst
 
 models:
 	models/reproduce.sh --check

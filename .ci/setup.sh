@@ -27,6 +27,8 @@ case ${1:-} in
     [ -e "$(gcc -print-file-name=libasan.so 2>/dev/null)" ] || missing+=(gcc g++)
     need gst-launch-1.0 gstreamer1.0-tools
     pkg-config --exists gstreamer-rtsp-server-1.0 gstreamer-app-1.0 2>/dev/null || missing+=(libgstrtspserver-1.0-dev)
+    # What the element milkglass is built and tested with.
+    pkg-config --exists gstreamer-video-1.0 gstreamer-check-1.0 2>/dev/null || missing+=(libgstreamer-plugins-base1.0-dev)
     # What the server encodes with, and what clients read it with.
     for part in base good bad ugly; do
       dpkg -s gstreamer1.0-plugins-$part >/dev/null 2>&1 || missing+=(gstreamer1.0-plugins-$part)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use milkglass::detect::backend::Backend;
 use milkglass::detect::{Ensemble, ModelStore, Settings};
 use milkglass::{
-    BackendChoice, Class, Detector, FrameFormat, Lock, OwnerKey, PixelFormat, Policy, PolicyDefaults,
+    Anchor, BackendChoice, Class, Detector, FrameFormat, Lock, OwnerKey, PixelFormat, Policy, PolicyDefaults,
     PolicyError, PolicyFile, Preset, Result,
 };
 
@@ -21,6 +21,7 @@ pub(crate) struct Asked {
     pub policy_file: Option<String>,
     pub lock: Option<String>,
     pub owner_key: Option<String>,
+    pub state_dir: Option<String>,
     pub preset: Option<Preset>,
     pub backend: Option<BackendChoice>,
     pub threads: Option<u32>,
@@ -32,7 +33,8 @@ pub(crate) struct Asked {
 pub(crate) struct Hiding {
     asked: Asked,
     file: PolicyFile,
-    lock: Option<Lock>,
+    /// The owner's, and where the device remembers the newest one.
+    lock: Option<(Lock, Anchor)>,
     still: Policy,
 }
 
@@ -50,16 +52,22 @@ impl Hiding {
             }
             (Some(text), None, _) => PolicyFile::parse(text, "policy")?,
             (None, Some(path), _) => PolicyFile::read(Path::new(path))?,
-            (None, None, Some(lock)) => lock.policy().clone(),
+            (None, None, Some((lock, _))) => lock.policy().clone(),
             (None, None, None) => PolicyFile::default(),
         };
         file.preset = asked.preset.or(file.preset);
         file.backend = asked.backend.or(file.backend);
         file.threads = asked.threads.or(file.threads);
         file.check()?;
-        if let Some(lock) = &lock {
+        if let Some((lock, anchor)) = &lock {
             let (width, height) = COMPARED;
-            lock.admit(&file, &FrameFormat::new(PixelFormat::Nv12, width, height)?)?;
+            anchor.check(lock, &file, &FrameFormat::new(PixelFormat::Nv12, width, height)?)?;
+            let bound = lock.bound();
+            if asked.detectors.is_some() && (bound.runtime.is_some() || !bound.models.is_empty()) {
+                let why =
+                    "the owner allowed certain models alone, and what another detector is cannot be told";
+                return Err(PolicyError::File(why.into()).into());
+            }
         }
         let preset = file.preset.unwrap_or_default().settings(&[]);
         let defaults = PolicyDefaults {
@@ -86,6 +94,18 @@ impl Hiding {
             .max_waiting(frames + every as usize)
             .max_gap(gap.clamp(Duration::from_millis(500), Duration::from_secs(10)))
             .build()
+    }
+
+    /// Whether the owner allows it in pictures of this format.
+    pub fn check(&self, format: &FrameFormat) -> Result<()> {
+        let Some((lock, anchor)) = &self.lock else { return Ok(()) };
+        Ok(anchor.check(lock, &self.file, format)?)
+    }
+
+    /// It is in force: from here on only the owner can weaken it.
+    pub fn remember(&self, format: &FrameFormat) -> Result<()> {
+        let Some((lock, anchor)) = &self.lock else { return Ok(()) };
+        Ok(anchor.admit(lock, &self.file, format)?)
     }
 
     /// Frames from one detection to the next in a file.
@@ -133,7 +153,7 @@ impl Hiding {
         let mut detectors: Vec<Box<dyn Detector>> = Vec::new();
         for preset in rungs {
             let detector = Ensemble::load(&store, &backend, &self.looking(preset, &classes))?;
-            if let Some(lock) = &self.lock {
+            if let Some((lock, _)) = &self.lock {
                 let models = detector.models().map(|m| (m.name.as_str(), m.sha256.as_str()));
                 lock.admit_detector(models, backend.library().map(|(_, hash)| hash).as_deref())?;
             }
@@ -154,19 +174,25 @@ impl Hiding {
     }
 }
 
-fn read_lock(asked: &Asked) -> Result<Option<Lock>> {
-    let Some(path) = &asked.lock else {
-        return match &asked.owner_key {
-            Some(_) => Err(PolicyError::File("owner-key is set, but lock is not: set both".into()).into()),
-            None => Ok(None),
+fn read_lock(asked: &Asked) -> Result<Option<(Lock, Anchor)>> {
+    let refuse = |why: &str| Err(PolicyError::File(why.into()).into());
+    let Some(folder) = &asked.state_dir else {
+        return match (&asked.lock, &asked.owner_key) {
+            (None, None) => Ok(None),
+            _ => refuse(
+                "lock or owner-key is set, but state-dir is not: an older lock would be as good as the newest",
+            ),
         };
     };
-    let owner = match &asked.owner_key {
-        Some(path) => Some(OwnerKey::parse(
-            &std::fs::read_to_string(path)
-                .map_err(|e| PolicyError::File(format!("{path}: the owner's key cannot be read: {e}")))?,
-        )?),
-        None => None,
+    let anchor = Anchor::new(Path::new(folder));
+    let Some(path) = &asked.lock else {
+        return match anchor.is_set() || asked.owner_key.is_some() {
+            true => {
+                refuse("this device's policy is locked by its owner, or is to be: name the lock file (lock)")
+            }
+            false => Ok(None),
+        };
     };
-    Ok(Some(Lock::read(Path::new(path), owner.as_ref())?))
+    let owner = asked.owner_key.as_deref().map(OwnerKey::parse).transpose()?;
+    Ok(Some((Lock::read(Path::new(path), owner.as_ref())?, anchor)))
 }

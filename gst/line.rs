@@ -245,6 +245,10 @@ impl Line {
         self.lock().missed
     }
 
+    pub fn reset_counts(&self) {
+        self.lock().missed = 0;
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

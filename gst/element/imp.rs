@@ -214,6 +214,7 @@ impl MilkGlass {
     fn start(&self, stream: &Stream, live: bool) -> Result<Arc<Session>, Error> {
         let hiding = lock(&self.hiding).clone();
         let hiding = hiding.ok_or_else(|| Error::Sink("the element is not in PAUSED".into()))?;
+        hiding.check(&stream.format)?;
         let loaded = lock(&self.detectors).take();
         let detectors = loaded.map_or_else(|| hiding.detectors(), Ok)?;
         let fps = stream.fps.unwrap_or(USUAL_FPS).min(MOST_FPS);
@@ -225,6 +226,7 @@ impl MilkGlass {
                 Drive::Clip(Box::new(Clip::start(policy, detectors, every, stream, privacy, &self.line)?))
             }
         };
+        hiding.remember(&stream.format)?;
         Ok(Arc::new(Session { drive, fps, ending: AtomicBool::new(false) }))
     }
 
@@ -541,13 +543,15 @@ impl MilkGlass {
     fn exchange(&self, asked: &Asked, before: &Hiding) -> Result<(), Error> {
         let hiding = Hiding::read(asked)?;
         hiding.follows(before)?;
+        let format = lock(&self.incoming).stream.as_ref().map(|s| s.format);
+        format.map_or(Ok(()), |format| hiding.check(&format))?;
         match lock(&self.session).clone() {
             Some(session) => session.set_policy(&hiding)?,
             // Those that are loaded may look for other classes.
             None => *lock(&self.detectors) = None,
         }
-        *lock(&self.hiding) = Some(Arc::new(hiding));
-        Ok(())
+        let hiding = lock(&self.hiding).insert(Arc::new(hiding)).clone();
+        format.map_or(Ok(()), |format| hiding.remember(&format))
     }
 
     fn stats(&self) -> gst::Structure {
@@ -564,7 +568,8 @@ impl MilkGlass {
                 status
             }
         };
-        properties::structure(&totals, self.line.missed(), &status)
+        totals.missed += self.line.missed();
+        properties::structure(&totals, &status)
     }
 
     /// READY to PAUSED: everything that can be wrong with the settings is found here.
@@ -573,6 +578,7 @@ impl MilkGlass {
         *lock(&self.detectors) = Some(hiding.detectors()?);
         *lock(&self.hiding) = Some(Arc::new(hiding));
         *lock(&self.incoming) = Incoming::default();
+        self.line.reset_counts();
         *lock(&self.past) = Totals::default();
         *lock(&self.seen) = State::Starting;
         self.failed.store(false, Ordering::SeqCst);
@@ -666,6 +672,7 @@ impl ObjectImpl for MilkGlass {
             "policy" => self.ask(|asked| asked.policy = text()),
             "lock" => lock(&self.asked).lock = text(),
             "owner-key" => lock(&self.asked).owner_key = text(),
+            "state-dir" => lock(&self.asked).state_dir = text(),
             "models" => lock(&self.asked).models = text(),
             "preset" => {
                 let preset: PresetName = value.get().unwrap_or_default();
@@ -693,6 +700,7 @@ impl ObjectImpl for MilkGlass {
             "policy" => asked.policy.to_value(),
             "lock" => asked.lock.to_value(),
             "owner-key" => asked.owner_key.to_value(),
+            "state-dir" => asked.state_dir.to_value(),
             "models" => asked.models.to_value(),
             "preset" => chosen.preset.to_value(),
             "backend" => chosen.backend.to_value(),

@@ -89,7 +89,18 @@ pub(crate) fn all() -> &'static [glib::ParamSpec] {
                 "A policy file that its owner has signed: whatever else is set may only strengthen it",
                 false,
             ),
-            text("owner-key", "Owner's key", "A file with the owner's public key, which the lock must be signed with", false),
+            text(
+                "owner-key",
+                "Owner's key",
+                "The owner's public key, 64 hexadecimal digits: no other lock is taken. Without it, the first lock's",
+                false,
+            ),
+            text(
+                "state-dir",
+                "State folder",
+                "Where the device remembers its owner, the newest lock and the strongest policy so far; needed with a lock",
+                false,
+            ),
             glib::ParamSpecEnum::builder::<PresetName>("preset")
                 .nick("Preset")
                 .blurb("How carefully to look; over the policy's preset")
@@ -144,6 +155,7 @@ pub(crate) fn all() -> &'static [glib::ParamSpec] {
 pub(crate) struct Totals {
     pub stats: Stats,
     pub skipped: u64,
+    pub missed: u64,
 }
 
 impl Totals {
@@ -157,10 +169,11 @@ impl Totals {
         sum.detector_errors += more.detector_errors;
         sum.lost_jobs += more.lost_jobs;
         self.skipped += status.skipped;
+        self.missed += status.target_drops;
     }
 }
 
-pub(crate) fn structure(totals: &Totals, missed: u64, status: &Status) -> gst::Structure {
+pub(crate) fn structure(totals: &Totals, status: &Status) -> gst::Structure {
     let nanos = |d: std::time::Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
     let stats = &totals.stats;
     gst::Structure::builder("milkglass-stats")
@@ -170,7 +183,7 @@ pub(crate) fn structure(totals: &Totals, missed: u64, status: &Status) -> gst::S
         .field("obscured", stats.obscured)
         .field("dropped", stats.dropped)
         .field("skipped", totals.skipped)
-        .field("missed", missed)
+        .field("missed", totals.missed)
         .field("observations", stats.observations)
         .field("detector-errors", stats.detector_errors + stats.lost_jobs)
         .field("self-tests-passed", status.self_tests_passed)
