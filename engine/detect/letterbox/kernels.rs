@@ -47,6 +47,12 @@ impl Scratch {
         let outputs = layers.first().map_or(0, |layer| layer.columns.first.len());
         Scratch { line: vec![0; line], sums: [(); 3].map(|()| vec![0; outputs]) }
     }
+
+    /// Overwrites what is left of a picture.
+    pub fn scrub(&mut self) {
+        self.line.fill(0);
+        self.sums.iter_mut().for_each(|sums| sums.fill(0));
+    }
 }
 
 /// The oracle: down the rows, then along them, then the colours.

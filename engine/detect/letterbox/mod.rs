@@ -293,9 +293,10 @@ fn part_to_stored(format: &FrameFormat, part: PixelRect) -> PixelRect {
 impl Drop for Letterbox {
     fn drop(&mut self) {
         self.values.as_mut_slice().fill(0.0);
+        self.scratch.scrub();
         self.turned.iter_mut().for_each(|rows| rows.fill(0.0));
         // Or the compiler could leave out what nobody reads any more.
-        std::hint::black_box((&self.values, &self.turned));
+        std::hint::black_box((&self.values, &self.scratch, &self.turned));
     }
 }
 
