@@ -183,6 +183,9 @@ pub struct LiveArgs {
     /// Start in privacy mode. It also starts so when it was on at the end.
     #[arg(long, help_heading = "Hiding")]
     pub privacy: bool,
+    /// Never write frames to swap. The system must let this program lock the memory of all its frames (`LimitMEMLOCK=`).
+    #[arg(long, help_heading = "Targets")]
+    pub lock_memory: bool,
     /// Folder that privacy mode is remembered in [default: $STATE_DIRECTORY, else milkglass below $XDG_STATE_HOME].
     #[arg(long, value_name = "DIR", help_heading = "Targets")]
     pub state_dir: Option<PathBuf>,

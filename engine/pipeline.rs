@@ -181,6 +181,21 @@ impl Pipeline {
     /// [`PolicyError`] when a class has no detector, or the deadline or `max_gap` cannot hold with this detector;
     /// [`Error::Detector`] when it fails on a blank picture; [`Error::PoolTooSmall`].
     pub fn spawn(setup: Setup) -> Result<Pipeline> {
+        Self::spawn_in(setup, |format, count| Ok(FramePool::new(format, count)))
+    }
+
+    /// The same, with frames in memory that is never written to swap ([`FramePool::locked`]).
+    ///
+    /// # Errors
+    /// As [`Pipeline::spawn`]; [`Error::Io`] when the system does not let this program lock as much memory.
+    pub fn spawn_locked(setup: Setup) -> Result<Pipeline> {
+        Self::spawn_in(setup, FramePool::locked)
+    }
+
+    fn spawn_in(
+        setup: Setup,
+        pool: impl FnOnce(FrameFormat, usize) -> Result<FramePool>,
+    ) -> Result<Pipeline> {
         let Setup { policy, format, buffers, privacy, source, mut detectors, sinks, fps } = setup;
         let clock = Clock::start();
         let mut ladder = Vec::with_capacity(detectors.len());
@@ -211,8 +226,7 @@ impl Pipeline {
         let detection = ladder.first().copied().unwrap_or_default();
         let budget = Arc::new(AtomicU64::new(budget(&policy, fps)));
         let burst = burst(detection, fps);
-        let pool =
-            FramePool::new(format, buffers.unwrap_or_else(|| needed(&policy, fps, burst, sinks.len())));
+        let pool = pool(format, buffers.unwrap_or_else(|| needed(&policy, fps, burst, sinks.len())))?;
         let buffers = pool.count();
         let mut engine = Engine::new(policy, pool.clone(), &offers)?;
         engine.set_privacy(privacy);

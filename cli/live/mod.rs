@@ -53,13 +53,15 @@ const HANGS: Duration = Duration::from_secs(10);
 pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
     let targets = args.to.iter().map(|to| to.parse()).collect::<Result<Vec<Target>, _>>()?;
     let targets = Target::check(targets)?;
+    // Before the folder's lock, which tells others that we are here.
+    let caught = caught()?;
     let remembered = Remembered::open(args)?;
     // Before there are threads: each keeps what it has when it is made.
     let starter = stay_in(args, &targets, &remembered)?;
     progress::detach();
     cage::announce();
     let started = Arc::new(AtomicBool::new(false));
-    let signals = signals(Arc::clone(&started))?;
+    let signals = signals(caught, Arc::clone(&started));
     let hiding = resolve(args)?;
     let policy = hiding.live_policy()?;
     let camera = Camera::open(args)?;
@@ -78,7 +80,8 @@ pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
     cage::leave_network(starter);
     let (detectors, identity) = detectors(&hiding)?;
     let evidence = evidence::open(args, identity.clone())?;
-    let pipeline = Pipeline::spawn(Setup {
+    let spawn = if args.lock_memory { Pipeline::spawn_locked } else { Pipeline::spawn };
+    let pipeline = spawn(Setup {
         policy,
         format: stream.format,
         buffers: None,
@@ -149,11 +152,15 @@ fn stay_in(args: &LiveArgs, targets: &[Target], remembered: &Remembered) -> Resu
     Ok(starter)
 }
 
+/// From here on the owner's signals wait to be dealt with.
+fn caught() -> Result<Signals, Failure> {
+    Signals::new([SIGUSR1, SIGUSR2, SIGHUP, SIGTERM, SIGINT])
+        .map_err(|e| Failure::new(format!("signals cannot be caught: {e}")))
+}
+
 /// The owner's signals, from a thread that waits for them. Before anything has `started`, those that end the program do so
 /// at once: opening a camera can take for ever.
-fn signals(started: Arc<AtomicBool>) -> Result<Receiver<i32>, Failure> {
-    let signals = Signals::new([SIGUSR1, SIGUSR2, SIGHUP, SIGTERM, SIGINT]);
-    let mut signals = signals.map_err(|e| Failure::new(format!("signals cannot be caught: {e}")))?;
+fn signals(mut signals: Signals, started: Arc<AtomicBool>) -> Receiver<i32> {
     let (caught, received) = channel();
     std::thread::spawn(move || {
         signals.forever().all(|signal| {
@@ -163,7 +170,7 @@ fn signals(started: Arc<AtomicBool>) -> Result<Receiver<i32>, Failure> {
             caught.send(signal).is_ok()
         })
     });
-    Ok(received)
+    received
 }
 
 /// The signals that come next, within a beat. Which of several came first is not to be known: the system keeps a set of

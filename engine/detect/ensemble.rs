@@ -256,6 +256,11 @@ impl Detector for Ensemble {
         self.list = list;
         self.list.clear();
     }
+
+    /// The letterboxes go, and are made again when there is a picture. What the runtime keeps is out of reach.
+    fn forget(&mut self) {
+        self.passes.iter_mut().for_each(|prepared| prepared.sight = None);
+    }
 }
 
 impl Ensemble {

@@ -127,4 +127,8 @@ pub trait Detector: Send {
     /// Called once by [`Pipeline`](crate::Pipeline), on the thread on which `detect` is called from then on: the place for
     /// what belongs to a thread, such as the processors that it may run on.
     fn start(&mut self) {}
+
+    /// Overwrites what it keeps of pictures that it has seen. Called by [`Pipeline`](crate::Pipeline) when there was nothing to
+    /// look at for a while, in privacy mode for instance, and at the end.
+    fn forget(&mut self) {}
 }

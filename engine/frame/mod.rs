@@ -5,6 +5,7 @@
 
 mod format;
 mod free_list;
+mod memory;
 mod pool;
 mod view;
 

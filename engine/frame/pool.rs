@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::format::{FrameFormat, ROW_ALIGNMENT};
+use super::format::FrameFormat;
 use super::free_list::FreeList;
+use super::memory::Memory;
 use super::view::{View, ViewMut};
 use super::{FrameMeta, RawFrame, RedactedFrame};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Fixed buffers of one format. Clones share the buffers.
 ///
-/// A buffer that held raw samples is overwritten with zeros before anybody can get it again.
+/// A buffer that held raw samples is overwritten with zeros before anybody can get it again. None is part of a core dump, or
+/// of a program that this one forks, where the kernel can leave it out.
 #[derive(Clone)]
 pub struct FramePool {
     shared: Arc<Shared>,
@@ -20,18 +22,12 @@ pub struct FramePool {
 struct Shared {
     format: FrameFormat,
     count: usize,
-    free: FreeList<Bytes>,
-}
-
-/// Memory of one frame, aligned without unsafe code by starting a little later.
-struct Bytes {
-    memory: Vec<u8>,
-    start: usize,
+    free: FreeList<Memory>,
 }
 
 /// One buffer out of the pool; goes back when dropped, scrubbed if it is raw.
 pub(super) struct Lease {
-    bytes: Bytes,
+    bytes: Memory,
     shared: Arc<Shared>,
     raw: bool,
 }
@@ -42,8 +38,36 @@ pub(crate) struct Spare(Lease);
 impl FramePool {
     /// `count` buffers of `format`, allocated at once; memory is never asked for again.
     pub fn new(format: FrameFormat, count: usize) -> Self {
-        let free = FreeList::new((0..count).map(|_| Bytes::new(format.buffer_len())));
-        FramePool { shared: Arc::new(Shared { format, count, free }) }
+        Self::of(format, (0..count).map(|_| Memory::new(format.buffer_len())).collect())
+    }
+
+    /// The same, locked: the kernel never writes these buffers to swap.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the system does not let this program lock as much memory.
+    pub fn locked(format: FrameFormat, count: usize) -> Result<Self> {
+        let buffers: Vec<Memory> = (0..count).map(|_| Memory::new(format.buffer_len())).collect();
+        if let Err(error) = buffers.iter().try_for_each(Memory::lock) {
+            let kib = |bytes: usize| bytes.div_ceil(1024);
+            let allowed = match rustix::process::getrlimit(rustix::process::Resource::Memlock).current {
+                Some(bytes) => format!("{} KiB are allowed", bytes >> 10),
+                None => "there is no limit".to_owned(),
+            };
+            return Err(Error::io(
+                format!(
+                    "locking {count} frames of {} KiB in memory ({allowed}: raise it with LimitMEMLOCK= in a systemd unit \
+                     or `ulimit -l`, or do without locking)",
+                    kib(format.buffer_len())
+                ),
+                error,
+            ));
+        }
+        Ok(Self::of(format, buffers))
+    }
+
+    fn of(format: FrameFormat, buffers: Vec<Memory>) -> Self {
+        let count = buffers.len();
+        FramePool { shared: Arc::new(Shared { format, count, free: FreeList::new(buffers.into_iter()) }) }
     }
 
     /// The format of every frame of this pool.
@@ -108,27 +132,17 @@ impl FramePool {
     }
 }
 
-impl Bytes {
-    fn new(len: usize) -> Self {
-        let memory = vec![0; len + ROW_ALIGNMENT - 1];
-        let start = memory.as_ptr().align_offset(ROW_ALIGNMENT).min(ROW_ALIGNMENT - 1);
-        Bytes { memory, start }
-    }
-}
-
 impl Lease {
     pub(super) fn format(&self) -> &FrameFormat {
         &self.shared.format
     }
 
     pub(super) fn view(&self) -> View<'_> {
-        let format = &self.shared.format;
-        View::new(format, &self.bytes.memory[self.bytes.start..][..format.buffer_len()])
+        View::new(&self.shared.format, &self.bytes)
     }
 
     pub(super) fn view_mut(&mut self) -> ViewMut<'_> {
-        let format = &self.shared.format;
-        ViewMut::new(format, &mut self.bytes.memory[self.bytes.start..][..format.buffer_len()])
+        ViewMut::new(&self.shared.format, &mut self.bytes)
     }
 
     /// From here on the content may be seen. Only the boundary calls this, after the cover was applied.
@@ -144,7 +158,7 @@ impl Lease {
 
     fn scrub(&mut self) {
         if self.raw {
-            self.bytes.memory.fill(0);
+            self.bytes.fill(0);
             self.raw = false;
         }
     }
@@ -153,7 +167,6 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.scrub();
-        let bytes = std::mem::replace(&mut self.bytes, Bytes { memory: Vec::new(), start: 0 });
-        self.shared.free.give(bytes);
+        self.shared.free.give(std::mem::take(&mut self.bytes));
     }
 }

@@ -105,7 +105,7 @@ pub(super) fn run_detect(
     events: &SyncSender<Event>,
 ) {
     ladder.detectors.iter_mut().for_each(|d| d.start());
-    let mut tested = ladder.level;
+    let (mut tested, mut seen) = (ladder.level, false);
     loop {
         if let Some(policy) = lock(changed).take() {
             test.follow(&policy);
@@ -115,8 +115,13 @@ pub(super) fn run_detect(
         let job = match jobs.recv_timeout(wait) {
             Ok(job) => Some(job),
             Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Disconnected) => break,
         };
+        // Nothing to look at, as in privacy mode: what the last pictures left behind is not needed any more.
+        if job.is_none() && seen {
+            ladder.detectors.iter_mut().for_each(|d| d.forget());
+        }
+        seen = job.is_some();
         if job.is_some_and(|job| !run_job(&mut ladder, job, events)) {
             return;
         }

@@ -11,10 +11,10 @@ pub(super) struct Converter {
     /// The channel that red, green and blue are, each.
     order: [usize; 3],
     /// For red, green and blue: of the three components.
-    factors: [[f32; 3]; 3],
-    added: [f32; 3],
+    pub factors: [[f32; 3]; 3],
+    pub added: [f32; 3],
     /// Least and most.
-    limits: [[f32; 2]; 3],
+    pub limits: [[f32; 2]; 3],
 }
 
 impl Converter {
@@ -65,7 +65,7 @@ impl Converter {
         channels
     }
 
-    /// A row of the three components into rows of the channels.
+    /// A row of the three components into rows of the channels, in plain loops.
     #[inline(always)]
     pub fn row(&self, [a, b, c]: [&[i32]; 3], to: [&mut [f32]; 3]) {
         let [red, green, blue] = self.ordered(to);
@@ -74,29 +74,28 @@ impl Converter {
         let (green, blue) = (&mut green[..width], &mut blue[..width]);
         // A copy, which no store into a row can change.
         let convert = *self;
-        for x in 0..width {
-            let [[r], [g], [bl]] = convert.colors([[a[x]], [b[x]], [c[x]]], convert.rgb);
-            (red[x], green[x], blue[x]) = (r, g, bl);
+        // Asked once, not for each pixel.
+        for x in 0..if convert.rgb { width } else { 0 } {
+            [red[x], green[x], blue[x]] = convert.colors([a[x], b[x], c[x]], true);
+        }
+        for x in 0..if convert.rgb { 0 } else { width } {
+            [red[x], green[x], blue[x]] = convert.colors([a[x], b[x], c[x]], false);
         }
     }
 
     /// Sums of the three components as red, green and blue, which they are themselves if `rgb`.
     #[inline(always)]
-    pub fn colors<const N: usize>(&self, sums: [[i32; N]; 3], rgb: bool) -> [[f32; N]; 3] {
+    fn colors(&self, sums: [i32; 3], rgb: bool) -> [f32; 3] {
         let Converter { factors: [r, g, bl], added, .. } = *self;
-        let [mut red, mut green, mut blue] = [[0.0; N]; 3];
-        for x in 0..N {
-            let (a, b, c) = (sums[0][x] as f32, sums[1][x] as f32, sums[2][x] as f32);
-            if rgb {
-                (red[x], green[x], blue[x]) =
-                    (a * r[0] + added[0], b * g[1] + added[1], c * bl[2] + added[2]);
-            } else {
-                red[x] = self.limited(a * r[0] + c * r[2] + added[0], 0);
-                green[x] = self.limited(a * g[0] + b * g[1] + c * g[2] + added[1], 1);
-                blue[x] = self.limited(a * bl[0] + b * bl[1] + added[2], 2);
-            }
+        let (a, b, c) = (sums[0] as f32, sums[1] as f32, sums[2] as f32);
+        if rgb {
+            return [a * r[0] + added[0], b * g[1] + added[1], c * bl[2] + added[2]];
         }
-        [red, green, blue]
+        [
+            self.limited(a * r[0] + c * r[2] + added[0], 0),
+            self.limited(a * g[0] + b * g[1] + c * g[2] + added[1], 1),
+            self.limited(a * bl[0] + b * bl[1] + added[2], 2),
+        ]
     }
 
     /// Compared by hand: `max` and `min` look for NaN, too, for which x86 has no single instruction.

@@ -7,7 +7,6 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::Layer;
-use super::axis::FINE_BITS;
 use super::color::Converter;
 use super::kernels::{Loops, Rows, Scratch};
 use super::taps::{LANE, OUTPUTS, Piece, Shape, Steady, Taps};
@@ -22,6 +21,8 @@ pub(super) trait Lanes {
     type Pairs: Copy;
     /// Sums for [`OUTPUTS`] pixels, 32 bits each.
     type Sums: Copy;
+    /// Colours of [`OUTPUTS`] pixels.
+    type Floats: Copy;
 
     /// # Safety
     /// The processor has the set.
@@ -49,9 +50,37 @@ pub(super) trait Lanes {
     /// The processor has the set.
     unsafe fn add_two(sums: [Self::Sums; 2], rows: [Self::Pairs; 2], weights: [u16; 2]) -> [Self::Sums; 2];
 
+    /// With finer weights: what was there as the upper bits.
+    ///
     /// # Safety
     /// The processor has the set.
-    unsafe fn numbers(sums: Self::Sums) -> [i32; OUTPUTS];
+    unsafe fn finer(upper: Self::Sums, lower: Self::Sums) -> Self::Sums;
+
+    /// # Safety
+    /// The processor has the set.
+    unsafe fn floats(sums: Self::Sums) -> Self::Floats;
+
+    /// # Safety
+    /// The processor has the set.
+    unsafe fn times(a: Self::Floats, factor: f32) -> Self::Floats;
+
+    /// # Safety
+    /// The processor has the set.
+    unsafe fn plus(a: Self::Floats, b: Self::Floats) -> Self::Floats;
+
+    /// # Safety
+    /// The processor has the set.
+    unsafe fn all(number: f32) -> Self::Floats;
+
+    /// Not below the first, nor above the second. None of them is NaN.
+    ///
+    /// # Safety
+    /// The processor has the set.
+    unsafe fn limited(a: Self::Floats, limits: [f32; 2]) -> Self::Floats;
+
+    /// # Safety
+    /// The processor has the set.
+    unsafe fn numbers(a: Self::Floats) -> [f32; OUTPUTS];
 
     /// [`Sums::row`], in a function of its own that may use the set.
     ///
@@ -86,6 +115,7 @@ impl<L: Lanes> Loops for L {
                     ((2, 1), (1, 1)) => L::row_of(Pair::<L, 2, 1, 1, 1> { luma, chroma }, convert, to),
                     ((2, 1), (2, 1)) => L::row_of(Pair::<L, 2, 1, 2, 1> { luma, chroma }, convert, to),
                     ((3, 1), (2, 1)) => L::row_of(Pair::<L, 3, 1, 2, 1> { luma, chroma }, convert, to),
+                    ((6, 3), (3, 3)) => L::row_of(Pair::<L, 6, 3, 3, 3> { luma, chroma }, convert, to),
                     ((3, 2), (3, 2)) => L::row_of(Pair::<L, 3, 2, 3, 2> { luma, chroma }, convert, to),
                     _ => L::row_of(Pair::<L, 0, 0, 0, 0> { luma, chroma }, convert, to),
                 }
@@ -93,13 +123,20 @@ impl<L: Lanes> Loops for L {
         }
         if layers.len() == 1 {
             let (a, b, c) = (source(0, 0), source(0, 1), source(0, 2));
-            return unsafe { L::row_of(Three::<L, 0, 0, 0, 0, true> { a, b, c }, convert, to) };
+            return unsafe {
+                match (a.kind(), b.kind(), c.kind()) {
+                    ((3, 2), (3, 2), (3, 2)) => {
+                        L::row_of(Three::<L, 3, 2, 3, 2, true> { a, b, c }, convert, to)
+                    }
+                    _ => L::row_of(Three::<L, 0, 0, 0, 0, true> { a, b, c }, convert, to),
+                }
+            };
         }
         let (a, b, c) = (source(0, 0), source(1, 0), source(2, 0));
         unsafe {
-            match (a.kind(), b.kind()) {
-                ((2, 1), (1, 1)) => L::row_of(Three::<L, 2, 1, 1, 1, false> { a, b, c }, convert, to),
-                ((3, 1), (2, 1)) => L::row_of(Three::<L, 3, 1, 2, 1, false> { a, b, c }, convert, to),
+            match (a.kind(), b.kind(), c.kind()) {
+                ((2, 1), (1, 1), (1, 1)) => L::row_of(Three::<L, 2, 1, 1, 1, false> { a, b, c }, convert, to),
+                ((3, 1), (2, 1), (2, 1)) => L::row_of(Three::<L, 3, 1, 2, 1, false> { a, b, c }, convert, to),
                 _ => L::row_of(Three::<L, 0, 0, 0, 0, false> { a, b, c }, convert, to),
             }
         }
@@ -108,6 +145,8 @@ impl<L: Lanes> Loops for L {
 
 /// Where the sums for a row of the tensor come from.
 pub(super) trait Sums: Sized {
+    type Lanes: Lanes;
+
     /// Whether the components are red, green and blue.
     const RGB: bool;
 
@@ -116,7 +155,7 @@ pub(super) trait Sums: Sized {
 
     /// Of the three components, for eight pixels: the `group`-th eight of the row, which is one of [`Sums::steady`] if
     /// `STEADY`.
-    fn sums<const STEADY: bool>(&self, group: usize) -> [[i32; OUTPUTS]; 3];
+    fn sums<const STEADY: bool>(&self, group: usize) -> [<Self::Lanes as Lanes>::Sums; 3];
 
     /// How many of those there are.
     fn groups(&self) -> usize;
@@ -136,7 +175,7 @@ pub(super) trait Sums: Sized {
         self.fill::<true>(steady.clone(), &convert, [red, green, blue]);
         self.fill::<false>(steady.end..whole, &convert, [red, green, blue]);
         if !red_rest.is_empty() {
-            let [red, green, blue] = convert.colors(self.sums::<false>(whole), Self::RGB);
+            let [red, green, blue] = colors::<Self::Lanes>(&convert, self.sums::<false>(whole), Self::RGB);
             red_rest.copy_from_slice(&red[..red_rest.len()]);
             green_rest.copy_from_slice(&green[..green_rest.len()]);
             blue_rest.copy_from_slice(&blue[..blue_rest.len()]);
@@ -153,7 +192,7 @@ pub(super) trait Sums: Sized {
         let (red, green, blue) =
             (&mut red[groups.clone()], &mut green[groups.clone()], &mut blue[groups.clone()]);
         for (group, ((red, green), blue)) in groups.zip(red.iter_mut().zip(green).zip(blue)) {
-            [*red, *green, *blue] = convert.colors(self.sums::<STEADY>(group), Self::RGB);
+            [*red, *green, *blue] = colors::<Self::Lanes>(convert, self.sums::<STEADY>(group), Self::RGB);
         }
     }
 }
@@ -167,10 +206,11 @@ struct Pair<'a, L, const ROWS: usize, const DEPTH: usize, const ROWS_2: usize, c
 impl<L: Lanes, const ROWS: usize, const DEPTH: usize, const ROWS_2: usize, const DEPTH_2: usize> Sums
     for Pair<'_, L, ROWS, DEPTH, ROWS_2, DEPTH_2>
 {
+    type Lanes = L;
     const RGB: bool = false;
 
     #[inline(always)]
-    fn sums<const STEADY: bool>(&self, group: usize) -> [[i32; OUTPUTS]; 3] {
+    fn sums<const STEADY: bool>(&self, group: usize) -> [L::Sums; 3] {
         let y = self.luma.one::<ROWS, DEPTH, STEADY>(group);
         let [cb, cr] = self.chroma.two::<ROWS_2, DEPTH_2, STEADY>(group);
         [y, cb, cr]
@@ -211,10 +251,11 @@ impl<
     const RGB: bool,
 > Sums for Three<'_, L, ROWS, DEPTH, ROWS_2, DEPTH_2, RGB>
 {
+    type Lanes = L;
     const RGB: bool = RGB;
 
     #[inline(always)]
-    fn sums<const STEADY: bool>(&self, group: usize) -> [[i32; OUTPUTS]; 3] {
+    fn sums<const STEADY: bool>(&self, group: usize) -> [L::Sums; 3] {
         let a = self.a.one::<ROWS, DEPTH, STEADY>(group);
         [a, self.b.one::<ROWS_2, DEPTH_2, STEADY>(group), self.c.one::<ROWS_2, DEPTH_2, STEADY>(group)]
     }
@@ -248,7 +289,7 @@ struct Source<'a, L> {
 }
 
 /// At least as many rows as any loop is written out for.
-const FEW: usize = 3;
+const FEW: usize = 6;
 /// Bytes in a line of the cache.
 const LINE: usize = 64;
 
@@ -274,9 +315,10 @@ impl<'a, L: Lanes> Source<'a, L> {
     }
 
     #[inline(always)]
-    fn one<const ROWS: usize, const DEPTH: usize, const STEADY: bool>(&self, group: usize) -> [i32; OUTPUTS] {
+    fn one<const ROWS: usize, const DEPTH: usize, const STEADY: bool>(&self, group: usize) -> L::Sums {
         self.fetch::<ROWS, DEPTH>(group);
-        let mut numbers = [0; OUTPUTS];
+        // SAFETY: the processor has the set, as required by `new`.
+        let mut all = unsafe { L::nothing() };
         for taps in self.taps::<DEPTH>() {
             // SAFETY: the processor has the set, as required by `new`.
             let mut sums = unsafe { L::nothing() };
@@ -290,18 +332,16 @@ impl<'a, L: Lanes> Source<'a, L> {
                 }
             }
             // SAFETY: as above.
-            numbers = finer(numbers, unsafe { L::numbers(sums) });
+            all = if DEPTH > 0 { sums } else { unsafe { L::finer(all, sums) } };
         }
-        numbers
+        all
     }
 
     #[inline(always)]
-    fn two<const ROWS: usize, const DEPTH: usize, const STEADY: bool>(
-        &self,
-        group: usize,
-    ) -> [[i32; OUTPUTS]; 2] {
+    fn two<const ROWS: usize, const DEPTH: usize, const STEADY: bool>(&self, group: usize) -> [L::Sums; 2] {
         self.fetch::<ROWS, DEPTH>(group);
-        let mut numbers = [[0; OUTPUTS]; 2];
+        // SAFETY: the processor has the set, as required by `new`.
+        let mut all = unsafe { [L::nothing(); 2] };
         for taps in self.taps::<DEPTH>() {
             // SAFETY: the processor has the set, as required by `new`.
             let mut sums = unsafe { [L::nothing(); 2] };
@@ -321,10 +361,13 @@ impl<'a, L: Lanes> Source<'a, L> {
                 }
             }
             // SAFETY: as above.
-            let [a, b] = unsafe { [L::numbers(sums[0]), L::numbers(sums[1])] };
-            numbers = [finer(numbers[0], a), finer(numbers[1], b)];
+            all = if DEPTH > 0 {
+                sums
+            } else {
+                unsafe { [L::finer(all[0], sums[0]), L::finer(all[1], sums[1])] }
+            };
         }
-        numbers
+        all
     }
 
     /// # Safety
@@ -399,11 +442,27 @@ fn common<L, const N: usize>(sources: [&Source<'_, L>; N]) -> Range<usize> {
     start..end.max(start)
 }
 
-/// Sums of finer weights: those so far are the upper bits.
+/// What [`Converter::colors`] does, in the same order.
 #[inline(always)]
-fn finer(mut upper: [i32; OUTPUTS], lower: [i32; OUTPUTS]) -> [i32; OUTPUTS] {
-    for i in 0..OUTPUTS {
-        upper[i] = (upper[i] << FINE_BITS) + lower[i];
+fn colors<L: Lanes>(convert: &Converter, sums: [L::Sums; 3], rgb: bool) -> [[f32; OUTPUTS]; 3] {
+    let Converter { factors: [r, g, bl], added, limits, .. } = *convert;
+    // SAFETY: only where the processor has the set.
+    unsafe {
+        let (a, b, c) = (L::floats(sums[0]), L::floats(sums[1]), L::floats(sums[2]));
+        let mut colors = [L::times(a, r[0]), L::times(b, g[1]), L::times(c, bl[2])];
+        if !rgb {
+            let green = L::plus(L::times(a, g[0]), L::times(b, g[1]));
+            colors = [
+                L::plus(L::times(a, r[0]), L::times(c, r[2])),
+                L::plus(green, L::times(c, g[2])),
+                L::plus(L::times(a, bl[0]), L::times(b, bl[1])),
+            ];
+        }
+        let mut all = [[0.0; OUTPUTS]; 3];
+        for i in 0..3 {
+            let color = L::plus(colors[i], L::all(added[i]));
+            all[i] = L::numbers(if rgb { color } else { L::limited(color, limits[i]) });
+        }
+        all
     }
-    upper
 }

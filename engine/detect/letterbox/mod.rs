@@ -289,6 +289,16 @@ fn part_to_stored(format: &FrameFormat, part: PixelRect) -> PixelRect {
     }
 }
 
+/// A reduced picture lies in the tensor, and rows of it in the rest.
+impl Drop for Letterbox {
+    fn drop(&mut self) {
+        self.values.as_mut_slice().fill(0.0);
+        self.turned.iter_mut().for_each(|rows| rows.fill(0.0));
+        // Or the compiler could leave out what nobody reads any more.
+        std::hint::black_box((&self.values, &self.turned));
+    }
+}
+
 /// Where the stored content's row `y` goes in a channel of the tensor: where its first sample goes, and how far it is from
 /// each to the next.
 fn place(format: &FrameFormat, content: (u32, u32), stride: u32, y: u32) -> (usize, isize) {

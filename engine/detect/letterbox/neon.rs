@@ -3,6 +3,7 @@
 
 use std::arch::aarch64::*;
 
+use super::axis::FINE_BITS;
 use super::color::Converter;
 use super::lanes::{Lanes, Sums};
 use super::taps::{OUTPUTS, Shape};
@@ -14,6 +15,7 @@ impl Lanes for Neon {
     type Bytes = [uint8x16_t; 2];
     type Pairs = [uint16x8_t; 2];
     type Sums = [uint32x4_t; 2];
+    type Floats = [float32x4_t; 2];
 
     #[inline(always)]
     unsafe fn nothing() -> [uint32x4_t; 2] {
@@ -61,9 +63,42 @@ impl Lanes for Neon {
     }
 
     #[inline(always)]
-    unsafe fn numbers(sums: [uint32x4_t; 2]) -> [i32; OUTPUTS] {
+    unsafe fn finer(upper: [uint32x4_t; 2], lower: [uint32x4_t; 2]) -> [uint32x4_t; 2] {
+        let half = |i: usize| unsafe { vaddq_u32(vshlq_n_u32::<{ FINE_BITS as i32 }>(upper[i]), lower[i]) };
+        [half(0), half(1)]
+    }
+
+    #[inline(always)]
+    unsafe fn floats(sums: [uint32x4_t; 2]) -> [float32x4_t; 2] {
+        let half = |i: usize| unsafe { vcvtq_f32_s32(vreinterpretq_s32_u32(sums[i])) };
+        [half(0), half(1)]
+    }
+
+    #[inline(always)]
+    unsafe fn times(a: [float32x4_t; 2], factor: f32) -> [float32x4_t; 2] {
+        unsafe { [vmulq_n_f32(a[0], factor), vmulq_n_f32(a[1], factor)] }
+    }
+
+    #[inline(always)]
+    unsafe fn plus(a: [float32x4_t; 2], b: [float32x4_t; 2]) -> [float32x4_t; 2] {
+        unsafe { [vaddq_f32(a[0], b[0]), vaddq_f32(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    unsafe fn all(number: f32) -> [float32x4_t; 2] {
+        unsafe { [vdupq_n_f32(number); 2] }
+    }
+
+    #[inline(always)]
+    unsafe fn limited(a: [float32x4_t; 2], [least, most]: [f32; 2]) -> [float32x4_t; 2] {
+        let half = |i: usize| unsafe { vminq_f32(vmaxq_f32(a[i], vdupq_n_f32(least)), vdupq_n_f32(most)) };
+        [half(0), half(1)]
+    }
+
+    #[inline(always)]
+    unsafe fn numbers(a: [float32x4_t; 2]) -> [f32; OUTPUTS] {
         // SAFETY: as large, and every bit pattern is a number.
-        unsafe { std::mem::transmute(sums) }
+        unsafe { std::mem::transmute(a) }
     }
 
     unsafe fn row_of(sums: impl Sums, convert: &Converter, to: [&mut [f32]; 3]) {

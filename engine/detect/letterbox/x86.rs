@@ -3,6 +3,7 @@
 
 use std::arch::x86_64::*;
 
+use super::axis::FINE_BITS;
 use super::color::Converter;
 use super::lanes::{Lanes, Sums};
 use super::taps::{OUTPUTS, Shape};
@@ -14,6 +15,7 @@ impl Lanes for Avx2 {
     type Bytes = __m256i;
     type Pairs = __m256i;
     type Sums = __m256i;
+    type Floats = __m256;
 
     #[inline(always)]
     unsafe fn nothing() -> __m256i {
@@ -60,9 +62,39 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn numbers(sums: __m256i) -> [i32; OUTPUTS] {
+    unsafe fn finer(upper: __m256i, lower: __m256i) -> __m256i {
+        unsafe { _mm256_add_epi32(_mm256_slli_epi32::<{ FINE_BITS as i32 }>(upper), lower) }
+    }
+
+    #[inline(always)]
+    unsafe fn floats(sums: __m256i) -> __m256 {
+        unsafe { _mm256_cvtepi32_ps(sums) }
+    }
+
+    #[inline(always)]
+    unsafe fn times(a: __m256, factor: f32) -> __m256 {
+        unsafe { _mm256_mul_ps(a, _mm256_set1_ps(factor)) }
+    }
+
+    #[inline(always)]
+    unsafe fn plus(a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn all(number: f32) -> __m256 {
+        unsafe { _mm256_set1_ps(number) }
+    }
+
+    #[inline(always)]
+    unsafe fn limited(a: __m256, [least, most]: [f32; 2]) -> __m256 {
+        unsafe { _mm256_min_ps(_mm256_max_ps(a, _mm256_set1_ps(least)), _mm256_set1_ps(most)) }
+    }
+
+    #[inline(always)]
+    unsafe fn numbers(a: __m256) -> [f32; OUTPUTS] {
         // SAFETY: as large, and every bit pattern is a number.
-        unsafe { std::mem::transmute(sums) }
+        unsafe { std::mem::transmute(a) }
     }
 
     #[target_feature(enable = "avx2")]
