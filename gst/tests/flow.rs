@@ -399,3 +399,22 @@ fn a_stopped_element_starts_again_with_counters_of_its_own() {
         assert!(h.push_event(gst::event::Segment::new(&segment)));
     }
 }
+
+#[test]
+fn covered_frames_that_wait_for_downstream_leave_no_more_in_privacy_mode() {
+    let info = nv12();
+    let element = element(|_| Ok(()));
+    let mut h = running(&element, true, &info);
+    let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::BLOCK;
+    let pad = h.sinkpad().unwrap();
+    let block = pad.add_probe(kinds, |_, _| gst::PadProbeReturn::Ok);
+    push(&mut h, &info, 0..40);
+    assert!(stat(&element, "covered") > 10);
+    element.set_property("privacy-mode", true);
+    pad.remove_probe(block.unwrap());
+    push(&mut h, &info, 40..60);
+    let frames = end(&mut h);
+    // The one that stood at the pad already.
+    assert!(count(&frames, &info, Shows::Covered) <= 1);
+    assert!(count(&frames, &info, Shows::Obscured) > 5);
+}

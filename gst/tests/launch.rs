@@ -157,3 +157,25 @@ fn gst_inspect_reads_well() {
         assert!(said.contains(part), "{part}: {said}");
     }
 }
+
+#[test]
+fn valgrind_finds_no_bad_access_and_nothing_lost() {
+    let dir = scratch("launch-valgrind");
+    let zones = "faces=\"off\"\n[[zone]]\nname=\"z\"\narea=[[0,0],[1,0],[1,1],[0,1]]\n";
+    std::fs::write(dir.join("zones.toml"), zones).unwrap();
+    // The registry of plugins is made without valgrind, which would take minutes for it.
+    assert!(launch(&dir, "fakesrc num-buffers=1 ! fakesink").status.success());
+    let description = "--leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite --error-exitcode=9 \
+         gst-launch-1.0 -q --no-fault videotestsrc num-buffers=10 is-live=true ! video/x-raw,format=NV12,width=64,height=48 \
+         ! milkglass policy-file=zones.toml ! fakesink";
+    let ran = Command::new("valgrind")
+        .arg(format!("--suppressions={}", root().join("gst/tests/valgrind.supp").display()))
+        .args(description.split_whitespace())
+        .current_dir(&dir)
+        .env("GST_PLUGIN_PATH", plugins())
+        .env("GST_REGISTRY", dir.join("registry.bin"))
+        .env("GST_REGISTRY_FORK", "no")
+        .output()
+        .expect("valgrind is there");
+    assert!(ran.status.success(), "{}: {}", ran.status, String::from_utf8_lossy(&ran.stderr));
+}
