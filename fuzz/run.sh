@@ -3,7 +3,6 @@
 #
 #   fuzz/run.sh                          every target for a minute, two at a time
 #   fuzz/run.sh policy nut --seconds 600
-#   fuzz/run.sh capi --address           with AddressSanitizer (see README.md)
 #   fuzz/run.sh policy --input FILE      one input again, such as a crash that was found
 #
 # What it finds to be interesting goes to target/fuzz/corpus; fuzz/corpus stays as it is.
@@ -11,14 +10,13 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 all=$(sed -n 's/^name = "\(.*\)"$/\1/p' fuzz/Cargo.toml | grep -v '^milkglass')
-targets=() seconds=60 jobs=2 input= address=
+targets=() seconds=60 jobs=2 input=
 while [ $# -gt 0 ]; do
   case $1 in
     --seconds) seconds=${2:?--seconds N}; shift ;;
     --jobs) jobs=${2:?--jobs N}; shift ;;
     --input) input=${2:?--input FILE}; shift ;;
-    --address) address=--address ;;
-    -*) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 1 ;;
+    -*) sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 1 ;;
     *) grep -qx -- "$1" <<<"$all" || { echo "fuzz: no target $1; there are" $all >&2; exit 1; }; targets+=("$1") ;;
   esac
   shift
@@ -32,11 +30,6 @@ flags=(-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
   -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table
   -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 --cfg fuzzing)
 out=target/fuzz
-if [ -n "$address" ]; then
-  flags+=(-Zsanitizer=address)
-  export RUSTC_BOOTSTRAP=1
-  out=target/fuzz-address
-fi
 env -u CARGO_ENCODED_RUSTFLAGS RUSTFLAGS="${flags[*]}" ${CARGO:-cargo} build --release --locked --quiet \
   --manifest-path fuzz/Cargo.toml --target "$host" --target-dir "$out" "${targets[@]/#/--bin=}"
 
@@ -58,7 +51,7 @@ run() { # TARGET
     local found
     found=$(sed -n 's/^.*Test unit written to //p' "$log" | tail -n 1)
     echo "fuzz: $target FAILED; all of it is in $log" >&2
-    echo "fuzz: once more: fuzz/run.sh $target $address --input ${found:-$artifacts/...}" >&2
+    echo "fuzz: once more: fuzz/run.sh $target --input ${found:-$artifacts/...}" >&2
     return 1
   fi
 }
@@ -67,5 +60,5 @@ if [ -n "$input" ]; then
   exec "$out/$host/release/${targets[0]}" "$input"
 fi
 export -f run
-export out host seconds address
+export out host seconds
 printf '%s\n' "${targets[@]}" | xargs -P "$jobs" -I{} bash -c 'set -euo pipefail; run "$1"' - {}
