@@ -1,6 +1,6 @@
 //! docs/INTEGRATING.md: every block of commands, every file and every program in C in it is run as it stands, or says that it
 //! was not. (Programs in Rust are documentation tests of the engine, those in C and their commands are run by capi/tests, the
-//! commands for ARM by tests/arm/guide.sh.)
+//! commands for ARM by tests/arm/guide.sh, the pipeline of GStreamer by gst/tests/launch.rs.)
 //!
 //! The machine of a reader is a folder: `/var/lib` and `/run` are made part of it, and its camera, `/dev/video0`, is a pipe in
 //! which a clip plays.
@@ -85,7 +85,8 @@ fn every_block_is_run_somewhere_or_says_that_it_was_not() {
             "c" => sources.contains(&block.text),
             "toml" => block.text.starts_with("[dependencies]"),
             "sh" => {
-                block.comment == "<!-- run: tests/arm/guide.sh -->"
+                ["<!-- run: tests/arm/guide.sh -->", "<!-- run: gst/tests/launch.rs -->"]
+                    .contains(&block.comment)
                     || RUN_HERE.iter().any(|words| block.text.contains(words))
             }
             "yaml" => block.comment.starts_with("<!-- not run: "),

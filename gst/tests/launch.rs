@@ -124,6 +124,33 @@ fn a_live_pipeline_that_keeps_to_the_clock_loses_next_to_nothing() {
     assert!(bytes.chunks(frame).all(|f| f[..64 * 48].iter().all(|v| *v == 16)), "white was seen");
 }
 
+/// The guide's pipeline as it stands, with a test picture in the place of the camera.
+#[test]
+fn the_pipeline_of_the_guide_records_what_is_redacted() {
+    let dir = scratch("launch-guide");
+    let guide = std::fs::read_to_string(root().join("docs/INTEGRATING.md")).unwrap();
+    let (_, block) = guide.split_once("<!-- run: gst/tests/launch.rs -->\n```sh\ngst-launch-1.0 ").unwrap();
+    let (typed, _) = block.split_once("\n```").unwrap();
+    assert!(typed.contains("v4l2src") && typed.contains("policy-file=camera.toml"), "{typed}");
+    let typed = typed.replace("\\\n", " ");
+    let typed = typed.replace("v4l2src", "videotestsrc is-live=true num-buffers=45 pattern=white");
+    let left = "faces=\"off\"\n[[zone]]\nname=\"left\"\narea=[[0,0],[0.5,0],[0.5,1],[0,1]]\n";
+    std::fs::write(dir.join("camera.toml"), left).unwrap();
+    let ran = launch(&dir, &typed);
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let decoded = Command::new("ffmpeg")
+        .args("-v error -nostdin -i cam.mp4 -vf scale=16:9:flags=area -pix_fmt gray -f rawvideo -".split(' '))
+        .current_dir(&dir)
+        .output()
+        .expect("ffmpeg is there");
+    let frames: Vec<&[u8]> = decoded.stdout.chunks_exact(16 * 9).collect();
+    assert!(frames.len() >= 10, "{} frames: {}", frames.len(), String::from_utf8_lossy(&decoded.stderr));
+    for row in frames.iter().flat_map(|frame| frame.chunks_exact(16)) {
+        assert!(row[..7].iter().all(|v| *v < 20) && row[9..].iter().all(|v| *v > 200), "{row:?}");
+    }
+    std::fs::remove_file(dir.join("cam.mp4")).unwrap();
+}
+
 #[test]
 fn a_wrong_policy_ends_gst_launch_before_anything_is_written() {
     let dir = scratch("launch-wrong");
