@@ -34,6 +34,8 @@ struct State {
     served: Option<Served>,
     /// Whatever comes is from before privacy mode, until the target thread is told to forget.
     stale: bool,
+    /// Privacy mode: whatever shows anything is from before it.
+    private: bool,
     /// Nothing is served any more: what still comes is thrown away.
     dry: bool,
     ended: bool,
@@ -92,8 +94,15 @@ impl Hatch {
     /// Has frames thrown away until the pipeline tells its target to forget: between its queue and [`Server::send`] there
     /// may be one that no queue can empty.
     pub fn hold(&self) {
-        self.lock().stale = true;
+        let mut state = self.lock();
+        (state.stale, state.private) = (true, true);
+        drop(state);
         self.asked.notify_one();
+    }
+
+    /// Privacy mode is over.
+    pub fn allow(&self) {
+        self.lock().private = false;
     }
 
     /// Waits until it has, so that the next [`Hatch::hold`] is not ended by this one's.
@@ -140,7 +149,8 @@ impl FrameSink for Server {
     fn send(&mut self, frame: &RedactedFrame) -> Result<()> {
         let hatch = &self.0;
         let mut state = hatch.lock();
-        let useless = |s: &State| s.closed || s.dry || s.stale;
+        let covered = frame.outcome() != Outcome::Obscured;
+        let useless = |s: &State| s.closed || s.dry || s.stale || (s.private && covered);
         state.in_hand = true;
         let nobody = |s: &mut State| s.wanted.is_none() && !useless(s);
         let mut state = hatch.asked.wait_while(state, nobody).unwrap_or_else(PoisonError::into_inner);

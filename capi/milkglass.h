@@ -410,8 +410,9 @@ milkglass_status milkglass_set_privacy(milkglass_stream stream,
                                        int on);
 
 // Exchanges the policy: a text or a file, the other one NULL. When it returns, the new one is in force. Frames that wait
-// are hidden by both. When it fails, the old one stays. `preset`, `tiles`, `min_score`, `ladder`, `backend` and `threads`
-// are read at the start alone; a policy that changes them is refused.
+// are hidden by both; the few that are ready to be taken were hidden by the old one. When it fails, the old one stays.
+// `preset`, `tiles`, `min_score`, `ladder`, `backend` and `threads` are read at the start alone; a policy that changes
+// them is refused.
 //
 // With a lock, its file is read again, and a policy that protects less than it, or than any that was in force under it, is
 // refused; milkglass_last_error names what is weaker. Both NULL: the lock's own policy.

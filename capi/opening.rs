@@ -199,10 +199,15 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
         sinks,
         fps,
     })?;
-    // Once it is in force, and not before: nobody could go back from a policy that the detector is too slow for.
-    owner.remember(lock.as_ref(), &hiding.file, &format)?;
-    let life = Arc::new(Life::new(pipeline));
-    let evidence = evidence.start(&life)?;
+    let begin = || {
+        // Once it is in force, and not before: nobody could go back from a policy that the detector is too slow for.
+        owner.remember(lock.as_ref(), &hiding.file, &format)?;
+        let life = Arc::new(Life::new(pipeline));
+        let evidence = evidence.start(&life)?;
+        Ok((life, evidence))
+    };
+    // By then the callback may run; when this returns an error, it does not any more, and never will.
+    let (life, evidence) = begin().inspect_err(|_: &Fault| gate.close())?;
     Ok(Stream {
         format,
         fps,

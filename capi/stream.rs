@@ -171,7 +171,8 @@ impl Stream {
             (true, true) => self.hatch.wait_fresh(),
             // What it left may still wait to be taken, and cannot be obscured any more.
             (false, true) => self.hatch.dry_up(),
-            _ => {}
+            (true, false) => self.hatch.allow(),
+            (false, false) => {}
         }
         if told { Ok(()) } else { Err(self.stopped()) }
     }

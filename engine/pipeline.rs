@@ -288,7 +288,8 @@ impl Pipeline {
         Ok(Pipeline { events, status, threads, targets, redact: Some(redact) })
     }
 
-    /// Exchanges the policy ([`Engine::set_policy`]); returns when it is in force.
+    /// Exchanges the policy ([`Engine::set_policy`]); returns when it is in force. Frames that wait in the engine are
+    /// hidden by both; the few that have left it, in a target's hands or outbox, were hidden by the old one.
     ///
     /// # Errors
     /// [`PolicyError`]: the old one stays. [`Error::Sink`] when the pipeline has ended.

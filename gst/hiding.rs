@@ -116,6 +116,14 @@ impl Hiding {
 
     /// Whether a policy of these settings may follow one of `before` without new detectors. Says which key forbids it.
     pub fn follows(&self, before: &Hiding) -> Result<(), PolicyError> {
+        let at_the_start = |asked: &Asked| {
+            [&asked.lock, &asked.owner_key, &asked.state_dir, &asked.models].map(Option::<String>::clone)
+        };
+        if at_the_start(&before.asked) != at_the_start(&self.asked) {
+            return Err(PolicyError::File(
+                "lock, owner-key, state-dir and models are read at the start alone: set the element to READY first".into(),
+            ));
+        }
         let (old, new) = (&before.file, &self.file);
         let loaded = [
             ("preset", old.preset != new.preset),

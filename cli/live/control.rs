@@ -111,10 +111,12 @@ impl Control {
         if !on {
             remembered.store(false)?;
         }
-        pipeline.set_privacy(on)?;
+        let told = pipeline.set_privacy(on);
         if on {
+            // Also when the pipeline has just ended by itself: the next one begins covered.
             remembered.store(true)?;
         }
+        told?;
         self.privacy.store(on, Ordering::SeqCst);
         log::info!("privacy mode is {}", if on { "on" } else { "off" });
         Ok(())

@@ -14,6 +14,7 @@ mod raw;
 pub mod rtsp_server;
 mod target;
 
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -105,7 +106,7 @@ pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
                     Ok(()) => {}
                     Err(e) => log::error!("{e}"),
                 },
-                SIGHUP => match reload(args, &hiding, &anchor, &control) {
+                SIGHUP => match reload(args, &hiding, &anchor, &control, &identity) {
                     Ok(now) => {
                         if let (Some(evidence), Ok(identity)) = (&evidence, now.identify(identity.clone())) {
                             evidence.changed(identity);
@@ -139,8 +140,16 @@ fn stay_in(args: &LiveArgs, targets: &[Target], remembered: &Remembered) -> Resu
         // Whether that can be done is told when the log is opened.
         let _ = std::fs::create_dir_all(evidence);
         folders.push(evidence.clone());
-        folders.extend(args.device_key.as_deref().and_then(Path::parent).map(Path::to_owned));
+        if let Some(folder) = args.device_key.as_deref().and_then(Path::parent) {
+            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+            let _ = std::fs::create_dir_all(folder);
+            folders.push(folder.to_owned());
+        }
     }
+    // A container may have its devices elsewhere than below /dev.
+    let devices = targets.iter().filter_map(Target::device).chain([args.from.as_path()]);
+    let is_device = |path: &&Path| std::fs::metadata(path).is_ok_and(|m| m.file_type().is_char_device());
+    folders.extend(devices.filter(is_device).map(Path::to_owned));
     folders.extend(targets.iter().filter_map(Target::folder));
     if let Err(why) = cage::write_only_to(&folders) {
         log::warn!("this program may change any file that its user may: {why}");
@@ -243,7 +252,13 @@ fn remember_lock(hiding: &Hiding, anchor: &Anchor, stream: &Stream) -> Result<()
 }
 
 /// Reads the policy file again. What is loaded at the start (models, thresholds, the ladder) cannot be exchanged.
-fn reload(args: &LiveArgs, before: &Hiding, anchor: &Anchor, control: &Control) -> Result<Hiding, Failure> {
+fn reload(
+    args: &LiveArgs,
+    before: &Hiding,
+    anchor: &Anchor,
+    control: &Control,
+    loaded: &Identity,
+) -> Result<Hiding, Failure> {
     if let Some(path) = &args.hiding.policy {
         let about = |why: &str| Failure::new(format!("{}: {why}", path.display()));
         let file = std::fs::metadata(path).map_err(|e| about(&e.to_string()))?;
@@ -256,17 +271,24 @@ fn reload(args: &LiveArgs, before: &Hiding, anchor: &Anchor, control: &Control) 
     }
     let now = resolve(args)?;
     let (old, new) = (&before.file, &now.file);
-    let loaded = [
+    let at_the_start = [
         ("preset", old.preset != new.preset),
+        ("tiles", old.tiles != new.tiles),
         ("min_score", old.min_score != new.min_score),
         ("ladder", old.ladder != new.ladder),
         ("backend", old.backend != new.backend),
         ("threads", old.threads != new.threads),
     ];
-    if let Some((key, _)) = loaded.iter().find(|(_, differs)| *differs) {
+    if let Some((key, _)) = at_the_start.iter().find(|(_, differs)| *differs) {
         return Err(Failure::new(format!("{key} is read at the start alone: restart to change it")));
     }
     hold_to_lock(&now, anchor, control.stream())?;
+    // A newer lock may name other models than those that are loaded; zones alone need none.
+    if let (Some(lock), false) = (now.lock(), loaded.models.is_empty()) {
+        let models = loaded.models.iter().map(|(name, sha256)| (name.as_str(), sha256.as_str()));
+        let library = Some(loaded.runtime.as_str()).filter(|runtime| runtime.len() == 64);
+        lock.admit_detector(models, library).map_err(|e| Failure::new(format!("{e}; restart with those")))?;
+    }
     control.set_policy(now.live_policy()?)?;
     if let Err(e) = remember_lock(&now, anchor, control.stream()) {
         log::error!("the new policy is in force, but would be forgotten by a restart: {e}");

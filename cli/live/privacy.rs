@@ -1,7 +1,7 @@
 //! Privacy mode, remembered across restarts and power cuts: a file that exists while it is on.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -13,7 +13,9 @@ use crate::outcome::Failure;
 #[derive(Debug)]
 pub struct Remembered {
     folder: PathBuf,
-    file: PathBuf,
+    /// What the camera is called: as it was given, and what that leads to now. Nodes are numbered anew at every start of
+    /// the system, so either name alone would be forgotten.
+    names: Vec<String>,
     /// Locked, so that no second program remembers under the same name.
     _lock: File,
 }
@@ -27,14 +29,17 @@ impl Remembered {
                 Failure::new("there is no folder to remember privacy mode in: name one with --state-dir")
             })?,
         };
-        // The links below /dev/v4l/ and what they lead to are one camera.
-        let device = fs::canonicalize(&args.from).unwrap_or_else(|_| args.from.clone());
-        let device = device.to_string_lossy();
-        let name: String = device.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-        Self::at(folder, &format!("privacy{}", if name.starts_with('-') { name } else { format!("-{name}") }))
+        Self::of(folder, &args.from)
     }
 
-    fn at(folder: PathBuf, name: &str) -> Result<Remembered, Failure> {
+    fn of(folder: PathBuf, device: &Path) -> Result<Remembered, Failure> {
+        let leads_to = fs::canonicalize(device).unwrap_or_else(|_| device.to_owned());
+        let mut names = vec![name(&leads_to), name(device)];
+        names.dedup();
+        Self::at(folder, names)
+    }
+
+    fn at(folder: PathBuf, names: Vec<String>) -> Result<Remembered, Failure> {
         let refuse = |e: io::Error| {
             Failure::new(format!(
                 "privacy mode cannot be remembered in {}: {e}; name another folder with --state-dir",
@@ -42,15 +47,15 @@ impl Remembered {
             ))
         };
         fs::create_dir_all(&folder).map_err(refuse)?;
-        let lock = File::create(folder.join(format!("{name}.lock"))).map_err(refuse)?;
+        // By what it leads to: two names are one camera.
+        let lock = File::create(folder.join(format!("{}.lock", names[0]))).map_err(refuse)?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
             Failure::new(format!(
                 "another milkglass runs with this camera and {}; give each its own --state-dir",
                 folder.display()
             ))
         })?;
-        let file = folder.join(name);
-        Ok(Remembered { folder, file, _lock: lock })
+        Ok(Remembered { folder, names, _lock: lock })
     }
 
     /// The folder, in which the device remembers more than this.
@@ -60,23 +65,54 @@ impl Remembered {
 
     /// Whether it was on at the end of the last run. What cannot be found out counts as on.
     pub fn is_on(&self) -> bool {
-        self.file.try_exists().unwrap_or(true)
+        self.names.iter().any(|name| self.folder.join(name).try_exists().unwrap_or(true))
     }
 
     /// Stores it; returns when it would survive a power cut.
     pub fn store(&self, on: bool) -> Result<(), Failure> {
         let stored = match on {
-            true => File::create(&self.file).and_then(|f| f.sync_all()),
-            false => match fs::remove_file(&self.file) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-                other => other,
-            },
+            true => self.names.iter().try_for_each(|name| {
+                let mut file = File::create(self.folder.join(name))?;
+                // So that they are forgotten together, also when one of them leads elsewhere by then.
+                file.write_all(self.names.join("\n").as_bytes())?;
+                file.sync_all()
+            }),
+            false => {
+                self.all_names().iter().try_for_each(|name| match fs::remove_file(self.folder.join(name)) {
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+                    other => other,
+                })
+            }
         };
         stored.and_then(|()| sync(&self.folder)).map_err(|e| {
             let state = if on { "on, but would be forgotten by a restart" } else { "still on" };
-            Failure::new(format!("privacy mode is {state}: {}: {e}", self.file.display()))
+            Failure::new(format!(
+                "privacy mode is {state}: {}: {e}",
+                self.folder.join(&self.names[0]).display()
+            ))
         })
     }
+
+    /// The camera's names, and those that it had when privacy mode was stored.
+    fn all_names(&self) -> Vec<String> {
+        let mut all = self.names.clone();
+        for stored in self.names.iter().filter_map(|name| fs::read_to_string(self.folder.join(name)).ok()) {
+            // What nobody but us writes there is a name, and no path.
+            all.extend(stored.lines().filter(|line| is_name(line)).map(str::to_owned));
+        }
+        all
+    }
+}
+
+/// The name of a file for this camera.
+fn name(device: &Path) -> String {
+    let device = device.to_string_lossy();
+    let plain: String = device.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    format!("privacy{}{plain}", if plain.starts_with('-') { "" } else { "-" })
+}
+
+fn is_name(text: &str) -> bool {
+    text.starts_with("privacy-") && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
 }
 
 /// A new or removed name is safe once its folder is.
@@ -99,7 +135,7 @@ mod tests {
     #[test]
     fn it_is_remembered_and_forgotten_as_often_as_one_likes() {
         let folder = tempfile::tempdir().unwrap();
-        let open = || Remembered::at(folder.path().join("deep/er"), "privacy-cam").unwrap();
+        let open = || Remembered::of(folder.path().join("deep/er"), Path::new("cam")).unwrap();
         assert!(!open().is_on());
         for on in [true, true, false, false, true] {
             open().store(on).unwrap();
@@ -108,9 +144,28 @@ mod tests {
     }
 
     #[test]
+    fn a_camera_that_is_numbered_anew_stays_private_and_is_forgotten_under_all_its_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let link = |to: &str| {
+            let _ = fs::remove_file(path("by-id"));
+            fs::write(path(to), "").unwrap();
+            std::os::unix::fs::symlink(path(to), path("by-id")).unwrap();
+        };
+        let open = |device: &str| Remembered::of(path("state"), &path(device)).unwrap();
+        link("video0");
+        open("by-id").store(true).unwrap();
+        assert!(open("video0").is_on());
+        link("video2");
+        assert!(open("by-id").is_on(), "it leads to another node now");
+        open("by-id").store(false).unwrap();
+        assert!(!open("by-id").is_on() && !open("video0").is_on() && !open("video2").is_on());
+    }
+
+    #[test]
     fn two_programs_do_not_share_it() {
         let folder = tempfile::tempdir().unwrap();
-        let open = || Remembered::at(folder.path().into(), "privacy-cam");
+        let open = || Remembered::of(folder.path().into(), Path::new("cam"));
         let first = open().unwrap();
         assert!(open().unwrap_err().message.contains("another milkglass"));
         drop(first);
@@ -120,7 +175,7 @@ mod tests {
     #[test]
     fn a_folder_that_takes_no_file_is_refused() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let refused = Remembered::at(file.path().join("x"), "privacy").unwrap_err();
+        let refused = Remembered::of(file.path().join("x"), Path::new("cam")).unwrap_err();
         assert!(refused.message.contains("--state-dir"), "{refused}");
     }
 }

@@ -134,6 +134,14 @@ impl Target {
         }
     }
 
+    /// The device that it writes to.
+    pub fn device(&self) -> Option<&Path> {
+        match self {
+            Target::V4l2(device) => Some(device),
+            _ => None,
+        }
+    }
+
     /// The folder in which it makes files.
     pub fn folder(&self) -> Option<PathBuf> {
         let file = match self {

@@ -69,6 +69,7 @@ enum Drive {
 struct Incoming {
     stream: Option<Stream>,
     orientation: Option<Orientation>,
+    id: Option<String>,
     /// The last frame: the engine's time, its own, and when it came.
     captured: u64,
     pts: Option<gst::ClockTime>,
@@ -277,7 +278,15 @@ impl MilkGlass {
                 return self.start_task().is_ok() && sent;
             }
             View::StreamStart(e) => {
-                lock(&self.incoming).ended = false;
+                // How another stream's pictures are turned says nothing about this one's.
+                let id = e.stream_id().to_owned();
+                if lock(&self.incoming).id.as_ref() != Some(&id) {
+                    self.turn(Some(Orientation::UPRIGHT));
+                }
+                {
+                    let mut incoming = lock(&self.incoming);
+                    (incoming.ended, incoming.id) = (false, Some(id));
+                }
                 // Without the GstStream that it may carry: tags and caps of before are in there.
                 let mut plain =
                     gst::event::StreamStart::builder(e.stream_id()).flags(e.stream_flags()).seqnum(seqnum);
@@ -295,6 +304,7 @@ impl MilkGlass {
                     let mut tags = gst::TagList::new();
                     if let Some(tags) = tags.get_mut() {
                         tags.add::<gst::tags::ImageOrientation>(&name.as_str(), gst::TagMergeMode::Replace);
+                        tags.set_scope(e.tag().scope());
                     }
                     self.follow(gst::event::Tag::builder(tags).seqnum(seqnum).build());
                 }
@@ -462,6 +472,9 @@ impl MilkGlass {
         let session = lock(&self.session).clone();
         let Some(session) = session.filter(|s| !s.ending.load(Ordering::SeqCst)) else { return };
         let state = session.status().state;
+        if session.ending.load(Ordering::SeqCst) {
+            return;
+        }
         if state == State::Stopped {
             self.fault(&session);
         }
@@ -525,33 +538,53 @@ impl MilkGlass {
             let mut asked = lock(&self.asked).clone();
             change(&mut asked);
             let before = lock(&self.hiding).clone();
-            let exchanged = before.map_or(Ok(()), |before| self.exchange(&asked, &before));
+            let exchanged = before.map_or(Ok(None), |before| self.exchange(&asked, &before));
             if exchanged.is_ok() {
                 *lock(&self.asked) = asked;
             }
-            exchanged.err()
+            exchanged
         };
-        if let Some(e) = refused {
-            gst::element_imp_warning!(
-                self,
-                gst::LibraryError::Settings,
-                ("{e}. The old policy stays in force")
-            );
+        let warning = match refused {
+            Ok(None) => None,
+            Ok(Some(e)) => {
+                Some(format!("{e}. The new policy is in force, but would be forgotten by a restart"))
+            }
+            Err(e) => Some(format!("{e}. The old policy stays in force")),
+        };
+        if let Some(text) = warning {
+            gst::element_imp_warning!(self, gst::LibraryError::Settings, ("{text}"));
+        }
+        // Another deadline is another latency.
+        if let Some(session) = lock(&self.session).clone() {
+            self.tell_latency(&session);
         }
     }
 
-    fn exchange(&self, asked: &Asked, before: &Hiding) -> Result<(), Error> {
+    /// Changes what is read at the start alone; while it runs, [`Hiding::follows`] refuses all else until that is taken back.
+    fn ask_at_start(&self, change: impl FnOnce(&mut Asked)) {
+        let _one = lock(&self.exchange);
+        change(&mut lock(&self.asked));
+    }
+
+    /// Puts it in force. What comes back is why it could not be remembered.
+    fn exchange(&self, asked: &Asked, before: &Hiding) -> Result<Option<Error>, Error> {
         let hiding = Hiding::read(asked)?;
         hiding.follows(before)?;
         let format = lock(&self.incoming).stream.as_ref().map(|s| s.format);
         format.map_or(Ok(()), |format| hiding.check(&format))?;
         match lock(&self.session).clone() {
-            Some(session) => session.set_policy(&hiding)?,
+            Some(session) => {
+                session.set_policy(&hiding)?;
+                if matches!(session.drive, Drive::Live(_)) {
+                    // What waits for downstream was hidden by the old one alone.
+                    self.line.forget();
+                }
+            }
             // Those that are loaded may look for other classes.
             None => *lock(&self.detectors) = None,
         }
         let hiding = lock(&self.hiding).insert(Arc::new(hiding)).clone();
-        format.map_or(Ok(()), |format| hiding.remember(&format))
+        Ok(format.and_then(|format| hiding.remember(&format).err()))
     }
 
     fn stats(&self) -> gst::Structure {
@@ -574,6 +607,8 @@ impl MilkGlass {
 
     /// READY to PAUSED: everything that can be wrong with the settings is found here.
     fn prepare(&self) -> Result<(), Error> {
+        // Whoever changes what is asked for meanwhile waits, and is heard afterwards.
+        let _one = lock(&self.exchange);
         let hiding = Hiding::read(&lock(&self.asked).clone())?;
         *lock(&self.detectors) = Some(hiding.detectors()?);
         *lock(&self.hiding) = Some(Arc::new(hiding));
@@ -670,21 +705,23 @@ impl ObjectImpl for MilkGlass {
         match spec.name() {
             "policy-file" => self.ask(|asked| asked.policy_file = text()),
             "policy" => self.ask(|asked| asked.policy = text()),
-            "lock" => lock(&self.asked).lock = text(),
-            "owner-key" => lock(&self.asked).owner_key = text(),
-            "state-dir" => lock(&self.asked).state_dir = text(),
-            "models" => lock(&self.asked).models = text(),
+            "lock" => self.ask_at_start(|asked| asked.lock = text()),
+            "owner-key" => self.ask_at_start(|asked| asked.owner_key = text()),
+            "state-dir" => self.ask_at_start(|asked| asked.state_dir = text()),
+            "models" => self.ask_at_start(|asked| asked.models = text()),
             "preset" => {
                 let preset: PresetName = value.get().unwrap_or_default();
                 lock(&self.chosen).preset = preset;
-                lock(&self.asked).preset = preset.choice();
+                self.ask_at_start(|asked| asked.preset = preset.choice());
             }
             "backend" => {
                 let backend: BackendName = value.get().unwrap_or_default();
                 lock(&self.chosen).backend = backend;
-                lock(&self.asked).backend = backend.choice();
+                self.ask_at_start(|asked| asked.backend = backend.choice());
             }
-            "threads" => lock(&self.asked).threads = value.get().ok().filter(|n| *n > 0),
+            "threads" => {
+                self.ask_at_start(|asked| asked.threads = value.get().ok().filter(|n| *n > 0));
+            }
             "pace" => lock(&self.chosen).pace = value.get().unwrap_or_default(),
             // Whatever cannot be read hides.
             "privacy-mode" => self.set_privacy(value.get().unwrap_or(true)),

@@ -343,12 +343,46 @@ fn a_locked_policy_is_strengthened_by_anybody_and_weakened_by_nobody() {
     assert!(complaints(&first).is_empty(), "a zone more is stronger");
     first.set_property("policy", POLICY);
     assert!(complaints(&first)[0].contains("bed"));
+    // Nor by taking the lock off first.
+    for name in ["lock", "state-dir"] {
+        first.set_property(name, None::<String>);
+    }
+    first.set_property("policy", POLICY);
+    assert!(complaints(&first)[0].contains("at the start alone"));
     assert_eq!(end(&mut h).len(), 5);
     for (policy, lock) in [(Some(POLICY.to_owned()), true), (None, false), (Some(locked.clone()), true)] {
         let element = made(policy.clone(), lock);
         assert!(element.set_state(gst::State::Paused).is_err(), "{policy:?}, lock {lock}");
         element.set_state(gst::State::Null).unwrap();
     }
+}
+
+#[test]
+fn another_stream_is_not_turned_as_the_one_before() {
+    init();
+    let left = "faces = \"off\"\n[[zone]]\nname = \"left\"\narea = [[0.0, 0.0], [0.4, 0.0], [0.4, 1.0], [0.0, 1.0]]\n";
+    let info = nv12();
+    let element = gst::ElementFactory::make("milkglass").property("policy", left).build().unwrap();
+    let element = element.downcast::<gstmilkglass::MilkGlass>().unwrap();
+    let mut h = running(&element, false, &info);
+    let mut tags = gst::TagList::new();
+    let list = tags.get_mut().unwrap();
+    list.add::<gst::tags::ImageOrientation>(&"rotate-180", gst::TagMergeMode::Append);
+    assert!(h.push_event(gst::event::Tag::new(tags)));
+    h.push(frame(&info, 0)).unwrap();
+    assert!(h.push_event(gst::event::StreamStart::new("another")));
+    assert!(h.push_event(gst::event::Caps::new(&info.to_caps().unwrap())));
+    let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+    assert!(h.push_event(gst::event::Segment::new(&segment)));
+    h.push(frame(&info, 1)).unwrap();
+    let hidden: Vec<[bool; 2]> = end(&mut h)
+        .iter()
+        .map(|buffer| {
+            let map = buffer.map_readable().unwrap();
+            [map[0] != BACK, map[info.width() as usize - 1] != BACK]
+        })
+        .collect();
+    assert_eq!(hidden, [[false, true], [true, false]], "left and right of the stored picture");
 }
 
 #[test]
