@@ -14,6 +14,8 @@ skip "whatever loads ONNX Runtime" "its AArch64 library crashes under qemu-user 
 tests/arm/onnxruntime.sh runs the real library in a whole emulated machine"
 skip "selftest::tests::every_preset_passes_wherever_the_person_stands" "a hundred looks of every network, \
 which differ in nothing but the processor; the others of selftest run"
+skip "frame::memory::tests::pages_of_frames_are_left_out_of_dumps_and_forks_and_locked_when_asked" "QEMU's user-mode \
+emulation keeps such advice from the kernel"
 unset ORT_DYLIB_PATH
 
 arguments=(--target aarch64-unknown-linux-gnu --package milkglass --features evidence,lock --lib)
@@ -33,4 +35,4 @@ done
 skip "cli and capi" "compiled only: their tests start programs, which qemu-user cannot, and their unit tests were not yet \
 seen to pass here; tests/v4l2 runs the command in an emulated machine"
 "${CARGO:-cargo}" test --no-run --target aarch64-unknown-linux-gnu --package milkglass-cli --package milkglass-capi --lib
-"${CARGO:-cargo}" test "${arguments[@]}" -- --skip every_preset_passes_wherever "$@"
+"${CARGO:-cargo}" test "${arguments[@]}" -- --skip every_preset_passes_wherever --skip pages_of_frames_are_left_out "$@"
