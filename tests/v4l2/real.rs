@@ -15,7 +15,7 @@ use milkglass::{
     V4l2Output, Zone,
 };
 
-use crate::rig::{Killed, PLAYED_ROW, loop_hdmi, tag, v4l2_ctl, write_tag};
+use crate::rig::{Killed, PLAYED_ROW, loop_hdmi, partly_hidden, tag, v4l2_ctl, write_tag};
 
 const WIDTH: usize = 320;
 const HEIGHT: usize = 240;
@@ -194,14 +194,14 @@ impl Tally {
             self.covered += 1;
             self.seen.insert(n);
             pictures.compare(n, frame).map_err(|what| format!("picture {n}: {what}"))
-        } else if row[..WIDTH / 3].iter().all(|luma| *luma == BLACK[0]) {
+        } else if partly_hidden(row, BLACK[0]) {
             self.unread += 1;
             Ok(())
         } else if self.seen.is_empty() && self.early < DRIVERS {
             self.early += 1;
             Ok(())
         } else {
-            Err("it is no picture that was played".into())
+            Err(format!("it is no picture that was played: its tag reads {:?}", &row[..WIDTH / 3]))
         };
         if let Err(what) = judged {
             self.wrong.get_or_insert(format!("frame {}: {what}", self.frames));

@@ -87,6 +87,12 @@ pub fn tag(row: &[u8]) -> Option<u32> {
     })
 }
 
+/// Whether blocks of the tag are hidden by `fill`, and all others as they were written.
+pub fn partly_hidden(row: &[u8], fill: u8) -> bool {
+    let blocks = || (0..BITS).map(|bit| row[bit * BLOCK + BLOCK / 2]);
+    blocks().all(|luma| [40, 140, fill].contains(&luma)) && blocks().any(|luma| luma == fill)
+}
+
 /// Asks until it is so.
 pub fn await_that(what: &str, mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(60);
