@@ -94,17 +94,8 @@ impl Hiding {
 
     /// The policy of another file, if only what can be exchanged differs.
     pub fn exchanged(&self, file: &PolicyFile) -> Result<Policy, Fault> {
-        let (old, new) = (&self.file, file);
-        let loaded = [
-            ("preset", old.preset != new.preset),
-            ("tiles", old.tiles != new.tiles),
-            ("min_score", old.min_score != new.min_score),
-            ("ladder", old.ladder != new.ladder),
-            ("backend", old.backend != new.backend),
-            ("threads", old.threads != new.threads),
-        ];
-        match loaded.iter().find(|(_, differs)| *differs) {
-            Some((key, _)) => Err(Fault::new(
+        match self.file.needs_loading(file) {
+            Some(key) => Err(Fault::new(
                 milkglass_status::POLICY,
                 format!("{key} is read at the start alone: open a new stream to change it"),
             )),

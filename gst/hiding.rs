@@ -124,18 +124,10 @@ impl Hiding {
                 "lock, owner-key, state-dir and models are read at the start alone: set the element to READY first".into(),
             ));
         }
-        let (old, new) = (&before.file, &self.file);
-        let loaded = [
-            ("preset", old.preset != new.preset),
-            ("tiles", old.tiles != new.tiles),
-            ("min_score", old.min_score != new.min_score),
-            ("ladder", old.ladder != new.ladder),
-            ("backend", old.backend != new.backend),
-            ("threads", old.threads != new.threads),
-            ("detect_every", old.detect_every != new.detect_every),
-        ];
-        match loaded.iter().find(|(_, differs)| *differs) {
-            Some((key, _)) => Err(PolicyError::File(format!(
+        // A file is looked at with its own rhythm from the start on.
+        let rhythm = (before.file.detect_every != self.file.detect_every).then_some("detect_every");
+        match before.file.needs_loading(&self.file).or(rhythm) {
+            Some(key) => Err(PolicyError::File(format!(
                 "{key} is read at the start alone: set the element to READY first"
             ))),
             None => Ok(()),

@@ -712,3 +712,22 @@ fn motion_cover_comes_with_careful_and_tiles() {
     let refused = good("tiles = true\nmotion_cover = false").check().unwrap_err().to_string();
     assert!(refused.contains("tiles without motion cover"), "{refused}");
 }
+
+#[test]
+fn what_is_loaded_at_the_start_cannot_follow_while_a_camera_runs() {
+    let before = PolicyFile::parse("", "before").unwrap();
+    for (key, text) in [
+        ("preset", "preset = 'careful'"),
+        ("tiles", "tiles = true"),
+        ("min_score", "min_score = 0.4"),
+        ("ladder", "ladder = ['fast']"),
+        ("backend", "backend = 'rten'"),
+        ("threads", "threads = 1"),
+    ] {
+        let later = PolicyFile::parse(text, "later").unwrap();
+        assert_eq!(before.needs_loading(&later), Some(key));
+        assert_eq!(later.needs_loading(&later), None);
+    }
+    let style = PolicyFile::parse("faces = 'blur'", "later").unwrap();
+    assert_eq!(before.needs_loading(&style), None, "a style is exchanged");
+}

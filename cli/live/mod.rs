@@ -270,16 +270,7 @@ fn reload(
         }
     }
     let now = resolve(args)?;
-    let (old, new) = (&before.file, &now.file);
-    let at_the_start = [
-        ("preset", old.preset != new.preset),
-        ("tiles", old.tiles != new.tiles),
-        ("min_score", old.min_score != new.min_score),
-        ("ladder", old.ladder != new.ladder),
-        ("backend", old.backend != new.backend),
-        ("threads", old.threads != new.threads),
-    ];
-    if let Some((key, _)) = at_the_start.iter().find(|(_, differs)| *differs) {
+    if let Some(key) = before.file.needs_loading(&now.file) {
         return Err(Failure::new(format!("{key} is read at the start alone: restart to change it")));
     }
     hold_to_lock(&now, anchor, control.stream())?;

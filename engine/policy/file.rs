@@ -75,6 +75,20 @@ impl PolicyFile {
     /// The most zones of one file.
     pub const MAX_ZONES: usize = 64;
 
+    /// The first key that is read when the detectors are loaded and that `later` changes: such a policy cannot follow this
+    /// one while a camera runs. One list for the command, C and GStreamer.
+    pub fn needs_loading(&self, later: &PolicyFile) -> Option<&'static str> {
+        let keys = [
+            ("preset", self.preset != later.preset),
+            ("tiles", self.tiles != later.tiles),
+            ("min_score", self.min_score != later.min_score),
+            ("ladder", self.ladder != later.ladder),
+            ("backend", self.backend != later.backend),
+            ("threads", self.threads != later.threads),
+        ];
+        keys.into_iter().find_map(|(key, differs)| differs.then_some(key))
+    }
+
     /// Reads a file of at most [`PolicyFile::MAX_BYTES`].
     ///
     /// # Errors
