@@ -58,7 +58,7 @@ struct State {
     /// The last frame that was numbered, and the last that came in.
     numbered: u64,
     taken: u64,
-    /// The last frame that came out of the engine.
+    /// The last frame that came out of the engine and is in the line, or will never be.
     seen: u64,
     /// Frames up to here leave no more: an event that follows them has left.
     passed: u64,
@@ -118,13 +118,20 @@ impl Line {
 
     /// Takes a redacted frame. When it returns, it waits in a buffer of its own, or was thrown away.
     pub fn put(&self, source: u64, frame: &RedactedFrame, writer: &Writer) -> milkglass::Result<()> {
+        let put = self.wait_in_line(source, frame, writer);
+        // Only now: an event that waits for this frame would overtake it while it is copied.
+        let mut state = self.lock();
+        if state.source == source {
+            state.seen = state.seen.max(frame.meta().sequence);
+        }
+        self.changed.notify_all();
+        put
+    }
+
+    fn wait_in_line(&self, source: u64, frame: &RedactedFrame, writer: &Writer) -> milkglass::Result<()> {
         let meta = frame.meta();
         let covered = frame.outcome() != Outcome::Obscured;
         let mut state = self.lock();
-        if state.source == source {
-            state.seen = state.seen.max(meta.sequence);
-            self.changed.notify_all();
-        }
         if !state.wants(source, meta.sequence, covered) {
             return Ok(());
         }
@@ -149,7 +156,6 @@ impl Line {
             (state.missed, state.gap) = (state.missed + 1, true);
         }
         state.frames.push_back(Frame { sequence: meta.sequence, covered, buffer });
-        self.changed.notify_all();
         Ok(())
     }
 

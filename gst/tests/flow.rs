@@ -142,6 +142,21 @@ fn events_keep_their_place_among_the_frames() {
     }
 }
 
+/// An event that waits for a frame must not overtake it while it is still being copied.
+#[test]
+fn an_event_behind_every_frame_costs_none() {
+    let info = info(video::VideoFormat::Nv12, 1920, 1080);
+    let element = element(|_| Ok(()));
+    let mut h = running(&element, false, &info);
+    let bytes = vec![BACK; info.size()];
+    for n in 0..150 {
+        h.push(stamped(bytes.clone(), n)).unwrap();
+        assert!(h.push_event(gst::event::Gap::builder(gst::ClockTime::from_mseconds(n * 10)).build()));
+    }
+    let out = end(&mut h).len() as u64;
+    assert_eq!((out, stat(&element, "skipped"), stat(&element, "missed")), (150, 0, 0));
+}
+
 #[test]
 fn tags_and_events_that_may_hold_pictures_stay_behind() {
     let info = nv12();
