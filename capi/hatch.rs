@@ -1,8 +1,9 @@
 //! The serving hatch between a pipeline's target thread and whoever takes frames.
 //!
-//! The target thread keeps a redacted frame in hand until somebody asks, and then writes it to the memory that they hold
-//! out. So a frame is copied once, and no memory but the caller's ever holds the copy.
+//! The target thread holds a redacted frame out until somebody takes it, or it is of no use any more. Whoever takes it copies
+//! it on their own thread to their own memory. So a frame is copied once, by the thread that wants it.
 
+use std::ptr::NonNull;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,15 +24,20 @@ pub(crate) enum Asked {
     Closed,
 }
 
+/// A frame that the target thread holds out.
+struct HeldOut(NonNull<RedactedFrame>);
+
+// SAFETY: shared, it is only read, and a `RedactedFrame` may be read by every thread (checked below).
+unsafe impl Send for HeldOut {}
+const _: fn() = || {
+    fn readable_by_all<T: Sync>() {}
+    readable_by_all::<RedactedFrame>();
+};
+
 #[derive(Default)]
 struct State {
-    /// Somebody asks; others wait for their turn.
-    busy: bool,
-    /// The target thread has a frame and waits for somebody to ask.
-    in_hand: bool,
-    /// The memory that is held out.
-    wanted: Option<Target>,
-    served: Option<Served>,
+    /// There only while the target thread waits in [`Server::send`].
+    held_out: Option<HeldOut>,
     /// Whatever comes is from before privacy mode, until the target thread is told to forget.
     stale: bool,
     /// Privacy mode: whatever shows anything is from before it.
@@ -42,62 +48,62 @@ struct State {
     closed: bool,
 }
 
+impl State {
+    fn serves(&self, outcome: Outcome) -> bool {
+        let shows = outcome != Outcome::Obscured;
+        !(self.closed || self.dry || self.stale || self.private && shows)
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct Hatch {
     state: Mutex<State>,
-    /// For the target thread: somebody asks, or nobody will.
-    asked: Condvar,
-    /// For those who ask.
+    /// For the target thread: its frame was taken, or nobody may have it.
     answered: Condvar,
+    /// For those who ask.
+    offered: Condvar,
 }
 
 impl Hatch {
-    /// Asks for the next frame. `None` waits without end.
-    pub fn ask(&self, target: Target, patience: Option<Duration>) -> Asked {
+    /// Takes the next frame, as a copy in `target`. `None` waits without end.
+    pub fn ask(&self, target: &Target, patience: Option<Duration>) -> Asked {
         // A time beyond the clock's end is no limit either.
         let until = patience.and_then(|p| Instant::now().checked_add(p));
         let mut state = self.lock();
-        while state.busy && !state.closed {
-            if over(until) {
-                return Asked::Timeout;
+        loop {
+            if state.closed {
+                return Asked::Closed;
             }
-            state = self.wait(state, until);
-        }
-        if state.closed {
-            return Asked::Closed;
-        }
-        state.busy = true;
-        state.wanted = Some(target);
-        self.asked.notify_one();
-        let with = loop {
-            match state.served.take() {
-                Some(served) => break Asked::Served(served),
-                None if state.closed => break Asked::Closed,
-                None if state.ended => break Asked::Ended,
-                // A frame in hand is as good as there, even for those who do not wait.
-                None if state.in_hand => state = self.wait(state, None),
-                None if over(until) => break Asked::Timeout,
-                None => state = self.wait(state, until),
+            if let Some(HeldOut(frame)) = &state.held_out {
+                // SAFETY: the target thread keeps it until it has the lock again and finds that it is gone.
+                let frame = unsafe { frame.as_ref() };
+                let served = (frame.meta(), frame.outcome());
+                if state.serves(served.1) {
+                    // SAFETY: the caller keeps the memory good while it asks. Both formats are the stream's.
+                    unsafe { target.write(&frame.view()) };
+                    state.held_out = None;
+                    self.answered.notify_one();
+                    return Asked::Served(served);
+                }
             }
-        };
-        self.leave(state, with)
-    }
-
-    /// Takes the memory back: from here on nobody writes to it.
-    fn leave(&self, mut state: MutexGuard<'_, State>, with: Asked) -> Asked {
-        state.wanted = None;
-        state.busy = false;
-        self.answered.notify_all();
-        with
+            if state.ended {
+                return Asked::Ended;
+            }
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            state = match left {
+                Some(Duration::ZERO) => return Asked::Timeout,
+                Some(left) => {
+                    self.offered.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.offered.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
     }
 
     /// Has frames thrown away until the pipeline tells its target to forget: between its queue and [`Server::send`] there
     /// may be one that no queue can empty.
     pub fn hold(&self) {
-        let mut state = self.lock();
-        (state.stale, state.private) = (true, true);
-        drop(state);
-        self.asked.notify_one();
+        self.change(|state| (state.stale, state.private) = (true, true));
     }
 
     /// Privacy mode is over.
@@ -109,28 +115,23 @@ impl Hatch {
     pub fn wait_fresh(&self) {
         let state = self.lock();
         let waits = |s: &mut State| s.stale && !s.ended && !s.closed;
-        drop(self.answered.wait_while(state, waits).unwrap_or_else(PoisonError::into_inner));
+        drop(self.offered.wait_while(state, waits).unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Nothing that still comes is to be served.
     pub fn dry_up(&self) {
-        self.lock().dry = true;
-        self.asked.notify_one();
+        self.change(|state| state.dry = true);
     }
 
     /// Nobody will ask any more, and whoever does is sent away.
     pub fn close(&self) {
-        self.lock().closed = true;
-        self.asked.notify_one();
-        self.answered.notify_all();
+        self.change(|state| state.closed = true);
     }
 
-    fn wait<'a>(&self, state: MutexGuard<'a, State>, until: Option<Instant>) -> MutexGuard<'a, State> {
-        let Some(until) = until else {
-            return self.answered.wait(state).unwrap_or_else(PoisonError::into_inner);
-        };
-        let left = until.saturating_duration_since(Instant::now());
-        self.answered.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.lock());
+        self.answered.notify_all();
+        self.offered.notify_all();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -138,45 +139,27 @@ impl Hatch {
     }
 }
 
-fn over(until: Option<Instant>) -> bool {
-    until.is_some_and(|until| Instant::now() >= until)
-}
-
 /// The pipeline's end of the hatch. When it is dropped, no frame will come any more.
 pub(crate) struct Server(pub Arc<Hatch>);
 
 impl FrameSink for Server {
     fn send(&mut self, frame: &RedactedFrame) -> Result<()> {
-        let hatch = &self.0;
-        let mut state = hatch.lock();
-        let covered = frame.outcome() != Outcome::Obscured;
-        let useless = |s: &State| s.closed || s.dry || s.stale || (s.private && covered);
-        state.in_hand = true;
-        let nobody = |s: &mut State| s.wanted.is_none() && !useless(s);
-        let mut state = hatch.asked.wait_while(state, nobody).unwrap_or_else(PoisonError::into_inner);
-        state.in_hand = false;
-        hatch.answered.notify_all();
-        if useless(&state) {
-            return Ok(());
-        }
-        if let Some(target) = state.wanted.take() {
-            // SAFETY: `wanted` is there only while its owner waits in `ask`, and the lock is held. Both formats are the
-            // stream's.
-            unsafe { target.write(&frame.view()) };
-            state.served = Some((frame.meta(), frame.outcome()));
-        }
+        let mut state = self.0.lock();
+        state.held_out = Some(HeldOut(NonNull::from(frame)));
+        self.0.offered.notify_all();
+        let waits = |s: &mut State| s.held_out.is_some() && s.serves(frame.outcome());
+        let mut state = self.0.answered.wait_while(state, waits).unwrap_or_else(PoisonError::into_inner);
+        state.held_out = None;
         Ok(())
     }
 
     fn forget(&mut self) {
-        self.0.lock().stale = false;
-        self.0.answered.notify_all();
+        self.0.change(|state| state.stale = false);
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.0.lock().ended = true;
-        self.0.answered.notify_all();
+        self.0.change(|state| state.ended = true);
     }
 }

@@ -35,6 +35,8 @@ pub(crate) fn fourcc(format: &FrameFormat) -> u32 {
 struct Plane<P> {
     first: P,
     stride: usize,
+    /// Bytes from the first row to the end of the last.
+    extent: usize,
 }
 
 /// A whole picture in C's memory.
@@ -45,9 +47,6 @@ pub(crate) struct Planes<P> {
 /// Memory that may be read, and memory that may be written.
 pub(crate) type Source = Planes<*const u8>;
 pub(crate) type Target = Planes<*mut u8>;
-
-// SAFETY: the thread that waits in milkglass_take keeps the memory good until it is answered, whoever writes to it.
-unsafe impl Send for Target {}
 
 impl Source {
     pub fn check(picture: &milkglass_picture, format: &FrameFormat) -> Result<Source, Fault> {
@@ -70,14 +69,9 @@ impl Source {
     pub unsafe fn read(&self, view: &mut ViewMut<'_>) {
         for (n, plane) in self.planes.iter().enumerate() {
             let Some(plane) = plane else { continue };
-            for y in 0..view.format().planes()[n].height {
-                let row = view.row_mut(n, y);
-                // SAFETY: every row lies within the plane's length ([`check`]), and a pool's row is nobody else's.
-                unsafe {
-                    let from = plane.first.add(y as usize * plane.stride);
-                    std::ptr::copy_nonoverlapping(from, row.as_mut_ptr(), row.len());
-                }
-            }
+            // SAFETY: every row lies within the plane's length ([`check`]), and nobody writes there meanwhile.
+            let from = unsafe { std::slice::from_raw_parts(plane.first, plane.extent) };
+            view.copy_plane(n, from, plane.stride);
         }
     }
 }
@@ -93,14 +87,10 @@ impl Target {
     pub unsafe fn write(&self, view: &View<'_>) {
         for (n, plane) in self.planes.iter().enumerate() {
             let Some(plane) = plane else { continue };
-            for y in 0..view.format().planes()[n].height {
-                let row = view.row(n, y);
-                // SAFETY: as above; the caller's memory is no buffer of a pool, since no address of one can be kept.
-                unsafe {
-                    let to = plane.first.add(y as usize * plane.stride);
-                    std::ptr::copy_nonoverlapping(row.as_ptr(), to, row.len());
-                }
-            }
+            // SAFETY: as above, and the bytes are only written to; the memory is no buffer of a pool, since no address of
+            // one can be kept.
+            let to = unsafe { std::slice::from_raw_parts_mut(plane.first, plane.extent) };
+            view.copy_plane(n, to, plane.stride);
         }
     }
 }
@@ -124,7 +114,7 @@ fn check<P: Copy>(
         }
         let needed = extent(layout, stride).filter(|needed| *needed <= isize::MAX as usize);
         match needed {
-            Some(needed) if needed <= length => planes[n] = Some(Plane { first, stride }),
+            Some(extent) if extent <= length => planes[n] = Some(Plane { first, stride, extent }),
             Some(needed) => {
                 return Err(Fault::argument(format!(
                     "length[{n}] is {length}, the plane takes {needed} bytes"

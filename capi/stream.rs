@@ -126,7 +126,7 @@ impl Stream {
     ) -> Result<milkglass_status, Fault> {
         let target = Target::check(frame, &self.format)?;
         let patience = u64::try_from(timeout_ms).ok().map(Duration::from_millis);
-        match self.hatch.ask(target, patience) {
+        match self.hatch.ask(&target, patience) {
             Asked::Served((meta, outcome)) => {
                 frame.captured = meta.captured.as_nanos();
                 frame.sequence = meta.sequence;

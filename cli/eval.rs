@@ -238,9 +238,7 @@ impl FrameIn for Scene<'_> {
 fn raw(pool: &FramePool, meta: FrameMeta, picture: &RgbImage) -> Result<RawFrame, Failure> {
     let row_bytes = 3 * picture.width() as usize;
     let write = |view: &mut milkglass::ViewMut<'_>| {
-        for (y, row) in (0..).zip(picture.as_raw().chunks_exact(row_bytes)) {
-            view.row_mut(0, y).copy_from_slice(row);
-        }
+        view.copy_plane(0, picture.as_raw(), row_bytes);
         Ok(())
     };
     lockstep::fill(pool, meta, write, &progress::cancelled)

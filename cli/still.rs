@@ -105,9 +105,7 @@ pub fn redact(picture: &RgbImage, policy: &Policy, detector: &mut Ensemble) -> R
     let meta = FrameMeta { sequence: 0, captured: Timestamp::ZERO };
     let row_bytes = 3 * width as usize;
     let raw = pool.fill(meta, |view| {
-        for (y, row) in (0..).zip(picture.as_raw().chunks_exact(row_bytes)) {
-            view.row_mut(0, y).copy_from_slice(row);
-        }
+        view.copy_plane(0, picture.as_raw(), row_bytes);
         Ok(())
     })?;
     let raw = raw.ok_or_else(|| Failure::new("no buffer was free for the picture"))?;

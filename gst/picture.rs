@@ -97,12 +97,13 @@ pub(crate) fn read(buffer: &gst::BufferRef, info: &video::VideoInfo, view: &mut 
         let plane = view.format().planes()[n];
         let place = offsets.get(n).zip(strides.get(n).and_then(|s| usize::try_from(*s).ok()));
         let (offset, stride) = place.ok_or_else(|| refuse("a plane is missing, or stored upside down"))?;
-        for y in 0..plane.height {
-            let start = (y as usize).checked_mul(stride).and_then(|at| at.checked_add(*offset));
-            let row = start.and_then(|start| map.get(start..start.checked_add(plane.row_bytes())?));
-            let row = row.ok_or_else(|| refuse("it is smaller than a picture of its format"))?;
-            view.row_mut(n, y).copy_from_slice(row);
+        if stride < plane.row_bytes() {
+            return Err(refuse("its rows are shorter than their samples"));
         }
+        let len =
+            stride.checked_mul(plane.height as usize - 1).and_then(|l| l.checked_add(plane.row_bytes()));
+        let rows = len.and_then(|len| map.get(*offset..offset.checked_add(len)?));
+        view.copy_plane(n, rows.ok_or_else(|| refuse("it is smaller than a picture of its format"))?, stride);
     }
     Ok(())
 }
@@ -138,14 +139,16 @@ impl Writer {
                 let end = self.info.offset().get(n + 1).copied().filter(|_| n + 1 < planes.len());
                 let end = end.unwrap_or(map.len());
                 let rows = map.get_mut(offset..end).ok_or_else(refuse)?;
-                for y in 0..plane.height {
-                    let start = y as usize * stride;
-                    let row = rows.get_mut(start..start + plane.row_bytes()).ok_or_else(refuse)?;
-                    row.copy_from_slice(view.row(n, y));
-                    let next = (start + stride).min(rows.len());
-                    rows[start + plane.row_bytes()..next].fill(0);
+                let (height, row) = (plane.height as usize, plane.row_bytes());
+                if stride < row || rows.len() < (height - 1) * stride + row {
+                    return Err(refuse());
                 }
-                let below = (plane.height as usize * stride).min(rows.len());
+                view.copy_plane(n, rows, stride);
+                for y in 0..height {
+                    let next = ((y + 1) * stride).min(rows.len());
+                    rows[y * stride + row..next].fill(0);
+                }
+                let below = (height * stride).min(rows.len());
                 rows[below..].fill(0);
             }
         }

@@ -5,7 +5,8 @@
 mod support;
 
 use milkglass::{
-    Class, Color, ColorMatrix, ColorRange, Detection, FrameFormat, PixelFormat, Policy, Polygon, Style, Zone,
+    Class, Color, ColorMatrix, ColorRange, Detection, FrameFormat, FrameMeta, FramePool, PixelFormat, Policy,
+    Polygon, Style, Timestamp, Zone,
 };
 use support::*;
 
@@ -217,4 +218,46 @@ fn the_strongest_style_wins_where_regions_overlap() {
         }
     });
     assert_eq!(in_face, 100);
+}
+
+/// In one piece or row by row: the same samples, and nothing between the rows, here or there.
+#[test]
+fn planes_are_copied_in_and_out_whole_and_without_padding() {
+    for pixel in FORMATS {
+        for (w, h) in SIZES.into_iter().chain([(64, 3), (128, 5)]) {
+            let format = FrameFormat::new(pixel, w, h).unwrap();
+            let planes = format.planes();
+            for extra in [0, 1, 64] {
+                let filled = |n: usize, y: usize, x: usize| (7 * n + 31 * y + 3 * x) as u8 % 200 + 1;
+                let pool = FramePool::new(format, 1);
+                let write = |view: &mut milkglass::ViewMut<'_>| {
+                    for (n, p) in planes.iter().enumerate() {
+                        let (stride, rows) = (p.row_bytes() + extra, p.height as usize);
+                        // What lies between rows must not come along, and the last row has nothing behind it.
+                        let mut from = vec![255; stride * (rows - 1) + p.row_bytes()];
+                        (0..rows).for_each(|y| {
+                            (0..p.row_bytes()).for_each(|x| from[y * stride + x] = filled(n, y, x));
+                        });
+                        view.copy_plane(n, &from, stride);
+                    }
+                    assert!(padding_is_zero(view.as_view()));
+                    for (n, p) in planes.iter().enumerate() {
+                        let (stride, rows) = (p.row_bytes() + extra, p.height as usize);
+                        let mut to = vec![254; stride * (rows - 1) + p.row_bytes()];
+                        view.as_view().copy_plane(n, &mut to, stride);
+                        for (at, byte) in to.iter().enumerate() {
+                            let (y, x) = (at / stride, at % stride);
+                            let expected = if x < p.row_bytes() { filled(n, y, x) } else { 254 };
+                            assert_eq!(
+                                *byte, expected,
+                                "{pixel:?} {w}x{h}+{extra}, plane {n}, row {y}, byte {x}"
+                            );
+                        }
+                    }
+                    Ok(())
+                };
+                pool.fill(FrameMeta { sequence: 0, captured: Timestamp::ZERO }, write).unwrap().unwrap();
+            }
+        }
+    }
 }

@@ -37,12 +37,8 @@ impl FrameSource for Camera {
         let Ok((sequence, picture)) = self.pictures.recv() else { return Ok(Captured::End) };
         let meta = FrameMeta { sequence, captured: Timestamp::from_millis(sequence + 1) };
         let filled = pool.fill(meta, |view| {
-            let mut rows = picture.chunks_exact(SIZE.0);
-            for plane in 0..2 {
-                for y in 0..view.format().planes()[plane].height {
-                    view.row_mut(plane, y).copy_from_slice(rows.next().unwrap());
-                }
-            }
+            view.copy_plane(0, &picture[..LUMA], SIZE.0);
+            view.copy_plane(1, &picture[LUMA..], SIZE.0);
             Ok(())
         })?;
         Ok(filled.map_or(Captured::Skipped, Captured::Frame))

@@ -76,12 +76,10 @@ impl Path {
         let filled = self.pool.fill(FrameMeta { sequence: self.next, captured: now }, |view| {
             let mut rest = picture.as_slice();
             for plane in 0..view.format().planes().len() {
-                for y in 0..view.format().planes()[plane].height {
-                    let row = view.row_mut(plane, y);
-                    let (now, later) = rest.split_at(row.len());
-                    row.copy_from_slice(now);
-                    rest = later;
-                }
+                let layout = view.format().planes()[plane];
+                let (now, later) = rest.split_at(layout.row_bytes() * layout.height as usize);
+                view.copy_plane(plane, now, layout.row_bytes());
+                rest = later;
             }
             Ok(())
         })?;

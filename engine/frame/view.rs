@@ -43,6 +43,25 @@ impl<'a> View<'a> {
         let p = &self.format.planes()[plane];
         &self.bytes[p.offset..p.offset + p.stride * p.height as usize]
     }
+
+    /// Copies the samples of plane `plane` to memory where its rows begin `stride` bytes apart. What lies between the rows
+    /// is left as it is. Panics when `to` ends before the last row does, or rows would overlap.
+    pub fn copy_plane(&self, plane: usize, to: &mut [u8], stride: usize) {
+        let p = &self.format.planes()[plane];
+        match whole(p, stride) {
+            Some(len) => to[..len].copy_from_slice(&self.bytes[p.offset..][..len]),
+            None => (0..p.height).for_each(|y| {
+                to[y as usize * stride..][..p.row_bytes()].copy_from_slice(self.row(plane, y));
+            }),
+        }
+    }
+}
+
+/// The bytes of a plane without padding, here and where `stride` says how far its rows are apart: one copy instead of a
+/// thousand, which takes about half the time.
+fn whole(p: &PlaneLayout, stride: usize) -> Option<usize> {
+    assert!(stride >= p.row_bytes(), "rows of {} bytes that begin {stride} bytes apart", p.row_bytes());
+    (p.stride == p.row_bytes() && stride == p.stride).then(|| stride * p.height as usize)
 }
 
 impl<'a> ViewMut<'a> {
@@ -60,6 +79,18 @@ impl<'a> ViewMut<'a> {
     pub fn row_mut(&mut self, plane: usize, y: u32) -> &mut [u8] {
         let span = span(&self.format.planes()[plane], y);
         &mut self.bytes[span]
+    }
+
+    /// Fills plane `plane` from memory where its rows begin `stride` bytes apart. Panics when `from` ends before the last
+    /// row does, or rows would overlap.
+    pub fn copy_plane(&mut self, plane: usize, from: &[u8], stride: usize) {
+        let p = &self.format.planes()[plane];
+        match whole(p, stride) {
+            Some(len) => self.bytes[p.offset..][..len].copy_from_slice(&from[..len]),
+            None => (0..p.height).for_each(|y| {
+                self.row_mut(plane, y).copy_from_slice(&from[y as usize * stride..][..p.row_bytes()]);
+            }),
+        }
     }
 
     /// The same samples, to read.

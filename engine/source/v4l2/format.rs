@@ -224,12 +224,7 @@ pub(crate) fn copy_rows<'a>(
         return false;
     }
     for (i, r) in rows.iter().enumerate() {
-        let bytes = memory(r.memory);
-        for y in 0..view.format().planes()[i].height {
-            let to = view.row_mut(i, y);
-            let start = r.offset + y as usize * r.stride;
-            to.copy_from_slice(&bytes[start..start + to.len()]);
-        }
+        view.copy_plane(i, &memory(r.memory)[r.offset..], r.stride);
     }
     true
 }
@@ -238,11 +233,7 @@ pub(crate) fn copy_rows<'a>(
 /// Panics when one is shorter than a picture.
 pub(crate) fn write_rows(rows: &[Rows], view: &View<'_>, memory: &mut [impl AsMut<[u8]>]) {
     for (i, r) in rows.iter().enumerate() {
-        let memory = memory[r.memory].as_mut();
-        for y in 0..view.format().planes()[i].height {
-            let samples = view.row(i, y);
-            memory[r.offset + y as usize * r.stride..][..samples.len()].copy_from_slice(samples);
-        }
+        view.copy_plane(i, &mut memory[r.memory].as_mut()[r.offset..], r.stride);
     }
 }
 
