@@ -1,12 +1,11 @@
-//! A clip through the engine, frame by frame: push, detect, observe, release. Nothing is skipped and nothing has a deadline:
-//! as many frames come out as went in.
+//! A clip through the engine, in step with its decoder, and what is known of each frame beside it.
 
 use std::collections::VecDeque;
 
 use milkglass::detect::Ensemble;
 use milkglass::{
-    ColorMatrix, ColorRange, Detection, Detector, Engine, FrameFormat, FrameMeta, FramePool, Outcome,
-    PixelFormat, Policy, PolicyError, RawFrame, RedactedFrame, Result as EngineResult, Timestamp, ViewMut,
+    ColorMatrix, ColorRange, Detection, Detector, FrameFormat, FrameMeta, FramePool, LockStep, Outcome,
+    PixelFormat, Policy, RawFrame, RedactedFrame, Result as EngineResult, Timestamp, ViewMut,
 };
 
 use crate::outcome::Failure;
@@ -125,36 +124,20 @@ pub fn run(
     detect_every: u32,
     sink: &mut dyn FnMut(FrameOut) -> Result<(), Failure>,
 ) -> Result<Totals, Failure> {
-    if detector.looks_in_parts() && !policy.motion_cover() {
-        return Err(PolicyError::PartsUncovered.into());
-    }
-    let mut engine = Engine::new(policy.clone(), pool.clone(), detector.classes())?;
+    let mut lock = LockStep::new(policy.clone(), pool.clone(), Some(&*detector), detect_every)?;
     let mut totals = Totals { found: !policy.zones().is_empty(), ..Totals::default() };
     let mut waiting: VecDeque<(u64, i64, Option<Vec<Detection>>)> = VecDeque::new();
-    // How many frames went by, and when, since the last successful detection.
-    let mut unseen = u32::MAX;
-    let mut seen_at: Option<Timestamp> = None;
     let mut next = source.next()?;
     while let Some((frame, pts)) = next {
         next = source.next()?;
-        let meta = frame.meta();
-        let now = meta.captured;
         totals.frames_in += 1;
-        engine.push(frame, now)?;
-        waiting.push_back((meta.sequence, pts, None));
-        unseen = unseen.saturating_add(1);
-        // The frame after this one would leave a gap too large to cover.
-        let jump = match (&next, seen_at) {
-            (Some((after, _)), Some(seen)) => after.meta().captured.since(seen) > policy.max_gap(),
-            _ => true,
-        };
-        let due = unseen >= detect_every || jump || next.is_none();
-        if let Some(mut job) = due.then(|| engine.next_job()).flatten() {
-            let found = detector.look(&mut job);
+        waiting.push_back((frame.meta().sequence, pts, None));
+        lock.push(frame)?;
+        lock.look(next.as_ref().map(|(after, _)| after.meta().captured), |job| {
+            let found = detector.look(job);
             match &found {
                 Ok(found) => {
                     totals.found |= found.iter().any(|d| !d.tentative);
-                    (unseen, seen_at) = (0, Some(now));
                     if let Some(last) = waiting.back_mut() {
                         last.2 = Some(found.clone());
                     }
@@ -164,12 +147,9 @@ pub fn run(
                     errors.1 += 1;
                 }
             }
-            engine.observe(job, found);
-        }
-        if next.is_none() {
-            engine.finish();
-        }
-        while let Some(frame) = engine.release(now) {
+            found
+        });
+        while let Some(frame) = lock.release() {
             match frame.outcome() {
                 Outcome::Covered => totals.covered += 1,
                 _ => totals.obscured += 1,

@@ -12,7 +12,8 @@
 //! all. A frame leaves [`Covered`](Outcome::Covered) only after a successful detection at or after its own time; otherwise it
 //! leaves [`Obscured`](Outcome::Obscured), or not at all. There is no setting that lets a frame pass.
 //!
-//! * [`Pipeline`] runs a camera on threads; [`Engine`] is the state machine inside it, for whoever brings their own loop.
+//! * [`Pipeline`] runs a camera on threads, [`LockStep`] a recording without; [`Engine`] is the state machine inside both,
+//!   for whoever brings their own loop.
 //! * [`Policy`] says what to hide; it is checked before the first frame.
 //! * [`Detector`], [`FrameSource`] and [`FrameSink`] are what integrators implement.
 //!
@@ -30,6 +31,7 @@ pub mod evidence;
 mod frame;
 mod geometry;
 mod kernels;
+mod lockstep;
 mod motion;
 mod pipeline;
 mod policy;
@@ -50,6 +52,7 @@ pub use frame::{
     PixelFormat, PlaneLayout, ROW_ALIGNMENT, RawFrame, RedactedFrame, View, ViewMut,
 };
 pub use geometry::{Orientation, PixelRect, Rect};
+pub use lockstep::LockStep;
 pub use pipeline::{Pipeline, Setup, State, Status};
 #[cfg(feature = "lock")]
 pub use policy::{Anchor, Bound, Lock, OwnerKey, OwnerSecret, Weakening};

@@ -1,12 +1,11 @@
-//! A source that waits, such as a file: the engine in lock-step. Each frame is pushed, perhaps looked at, and whatever may
-//! leave is released, all on the streaming thread. Nothing is skipped and nothing has a deadline.
+//! A source that waits, such as a file: the engine in lock-step, all of it on the streaming thread.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use milkglass::{
-    Class, Detector, Engine, Error, FrameMeta, FramePool, Outcome, Policy, PolicyError, RawFrame, Result,
-    State, Status, Timestamp, ViewMut,
+    Detector, Error, FrameMeta, FramePool, LockStep, Outcome, Policy, RawFrame, Result, State, Status,
+    Timestamp, ViewMut,
 };
 
 use crate::line::Line;
@@ -26,7 +25,7 @@ pub(crate) struct Clip {
 }
 
 struct Parts {
-    engine: Engine,
+    lock: LockStep,
     /// The first is used; all are given back at the end.
     detectors: Vec<Box<dyn Detector>>,
     every: u32,
@@ -34,9 +33,6 @@ struct Parts {
     /// The newest frame: whether it is the last, or precedes a jump in time, decides whether it is looked at. And whether it
     /// came in privacy mode.
     ahead: Option<(RawFrame, bool)>,
-    /// Frames since the last successful detection, and when that was.
-    unseen: u32,
-    seen_at: Option<Timestamp>,
     detection: Duration,
     last: Option<Outcome>,
 }
@@ -50,27 +46,14 @@ impl Clip {
         privacy: bool,
         line: &Arc<Line>,
     ) -> Result<Clip> {
-        let first = detectors.first();
-        let offers: Vec<Class> = first.iter().flat_map(|d| d.classes()).copied().collect();
-        if first.is_some_and(|d| d.looks_in_parts()) && !policy.motion_cover() {
-            return Err(PolicyError::PartsUncovered.into());
-        }
         let pool = FramePool::new(stream.format, policy.max_waiting().min(256) + IN_FLIGHT);
-        let mut engine = Engine::new(policy, pool.clone(), &offers)?;
-        engine.set_privacy(privacy);
+        let first = detectors.first().map(AsRef::as_ref);
+        let mut lock = LockStep::new(policy, pool.clone(), first, every)?;
+        lock.engine().set_privacy(privacy);
         let writer = Writer::new(stream)?;
         let (source, _) = line.open(ROOM, true);
-        let parts = Parts {
-            engine,
-            detectors,
-            every,
-            privacy,
-            ahead: None,
-            unseen: u32::MAX,
-            seen_at: None,
-            detection: Duration::ZERO,
-            last: None,
-        };
+        let parts =
+            Parts { lock, detectors, every, privacy, ahead: None, detection: Duration::ZERO, last: None };
         Ok(Clip { parts: Mutex::new(parts), pool, writer, line: Arc::clone(line), source })
     }
 
@@ -101,13 +84,13 @@ impl Clip {
     }
 
     pub fn set_policy(&self, policy: Policy) -> Result<()> {
-        Ok(self.parts().engine.set_policy(policy)?)
+        Ok(self.parts().lock.engine().set_policy(policy)?)
     }
 
     pub fn set_privacy(&self, on: bool) {
         let mut parts = self.parts();
         parts.privacy = on;
-        parts.engine.set_privacy(on);
+        parts.lock.engine().set_privacy(on);
         if let Some((_, private)) = &mut parts.ahead {
             *private |= on;
         }
@@ -120,20 +103,21 @@ impl Clip {
 
     /// How long a frame waits for those after it.
     pub fn delay(&self, fps: f64) -> Duration {
-        let parts = self.parts();
-        let policy = parts.engine.policy();
+        let mut parts = self.parts();
         let frames = Duration::from_secs_f64(f64::from(parts.every + 1) / fps);
-        policy.look_ahead() + frames
+        parts.lock.engine().policy().look_ahead() + frames
     }
 
     pub fn status(&self) -> Status {
-        let parts = self.parts();
+        let mut parts = self.parts();
+        let (detection, last) = (parts.detection, parts.last);
+        let engine = parts.lock.engine();
         let mut status = Status::default();
-        status.stats = parts.engine.stats();
-        status.exposure = parts.engine.policy().max_gap();
-        status.detection = parts.detection;
-        status.state = match parts.last {
-            _ if parts.engine.privacy() => State::Privacy,
+        status.stats = engine.stats();
+        status.exposure = engine.policy().max_gap();
+        status.detection = detection;
+        status.state = match last {
+            _ if engine.privacy() => State::Privacy,
             Some(Outcome::Covered) => State::Covered,
             Some(_) if status.stats.observations > 0 => State::Degraded,
             _ => State::Starting,
@@ -142,22 +126,18 @@ impl Clip {
     }
 
     fn step(&self, (frame, private): (RawFrame, bool), next: Option<Timestamp>) -> Result<()> {
-        let now = frame.meta().captured;
         {
             let mut parts = self.parts();
             let privacy = parts.privacy;
-            parts.engine.set_privacy(privacy || private);
-            parts.engine.push(frame, now)?;
-            parts.engine.set_privacy(privacy);
-            parts.look(now, next);
-            if next.is_none() {
-                parts.engine.finish();
-            }
+            parts.lock.engine().set_privacy(privacy || private);
+            parts.lock.push(frame)?;
+            parts.lock.engine().set_privacy(privacy);
+            parts.look(next);
         }
         loop {
             let released = {
                 let mut parts = self.parts();
-                let released = parts.engine.release(now);
+                let released = parts.lock.release();
                 parts.last = released.as_ref().map(|f| f.outcome()).or(parts.last);
                 released
             };
@@ -174,25 +154,20 @@ impl Clip {
 }
 
 impl Parts {
-    /// Shows the newest frame to the detector, if it is its turn, or the frame after it would leave a gap too large to cover.
-    fn look(&mut self, now: Timestamp, next: Option<Timestamp>) {
-        self.unseen = self.unseen.saturating_add(1);
-        let jump = match (next, self.seen_at) {
-            (Some(next), Some(seen)) => next.since(seen) > self.engine.policy().max_gap(),
-            _ => true,
-        };
-        if !jump && self.unseen < self.every {
-            return;
-        }
-        let Some(detector) = self.detectors.first_mut() else { return };
-        let Some(mut job) = self.engine.next_job() else { return };
-        let start = Instant::now();
-        let found = detector.look(&mut job);
-        self.detection = start.elapsed();
-        match &found {
-            Ok(_) => (self.unseen, self.seen_at) = (0, Some(now)),
-            Err(e) => log::warn!("{e}"),
-        }
-        self.engine.observe(job, found);
+    /// Shows the newest frame to the detector, if it is its turn.
+    fn look(&mut self, next: Option<Timestamp>) {
+        let (detector, took) = (self.detectors.first_mut(), &mut self.detection);
+        self.lock.look(next, |job| {
+            let start = Instant::now();
+            let found = match detector {
+                Some(detector) => detector.look(job),
+                None => Err(Error::Detector("it was given back".into())),
+            };
+            *took = start.elapsed();
+            if let Err(e) = &found {
+                log::warn!("{e}");
+            }
+            found
+        });
     }
 }
