@@ -1,5 +1,7 @@
 //! The element itself.
 
+mod setting;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,7 +13,7 @@ use gstreamer::subclass::prelude::*;
 use milkglass::{Detector, Error, FrameMeta, Orientation, Pushed, State, Status, Timestamp};
 
 use super::Pace;
-use super::properties::{self, BackendName, Chosen, PresetName, Totals};
+use super::properties::{self, Chosen, Totals};
 use crate::clip::Clip;
 use crate::hiding::{Asked, Hiding, MakeDetectors};
 use crate::line::{Line, Next, Stamp};
@@ -515,96 +517,6 @@ impl MilkGlass {
         }
     }
 
-    // What is set.
-
-    fn set_privacy(&self, on: bool) {
-        let _one = lock(&self.exchange);
-        self.privacy.store(on, Ordering::SeqCst);
-        if on {
-            self.line.hide_covered();
-        }
-        if let Some(session) = lock(&self.session).clone() {
-            session.set_privacy(on);
-        }
-        if !on {
-            self.line.uncover();
-        }
-    }
-
-    /// Changes what is asked for. While it runs, the new policy is in force when this returns, or refused with a warning.
-    fn ask(&self, change: impl FnOnce(&mut Asked)) {
-        let refused = {
-            let _one = lock(&self.exchange);
-            let mut asked = lock(&self.asked).clone();
-            change(&mut asked);
-            let before = lock(&self.hiding).clone();
-            let exchanged = before.map_or(Ok(None), |before| self.exchange(&asked, &before));
-            if exchanged.is_ok() {
-                *lock(&self.asked) = asked;
-            }
-            exchanged
-        };
-        let warning = match refused {
-            Ok(None) => None,
-            Ok(Some(e)) => {
-                Some(format!("{e}. The new policy is in force, but would be forgotten by a restart"))
-            }
-            Err(e) => Some(format!("{e}. The old policy stays in force")),
-        };
-        if let Some(text) = warning {
-            gst::element_imp_warning!(self, gst::LibraryError::Settings, ("{text}"));
-        }
-        // Another deadline is another latency.
-        if let Some(session) = lock(&self.session).clone() {
-            self.tell_latency(&session);
-        }
-    }
-
-    /// Changes what is read at the start alone; while it runs, [`Hiding::follows`] refuses all else until that is taken back.
-    fn ask_at_start(&self, change: impl FnOnce(&mut Asked)) {
-        let _one = lock(&self.exchange);
-        change(&mut lock(&self.asked));
-    }
-
-    /// Puts it in force. What comes back is why it could not be remembered.
-    fn exchange(&self, asked: &Asked, before: &Hiding) -> Result<Option<Error>, Error> {
-        let hiding = Hiding::read(asked)?;
-        hiding.follows(before)?;
-        let format = lock(&self.incoming).stream.as_ref().map(|s| s.format);
-        format.map_or(Ok(()), |format| hiding.check(&format))?;
-        match lock(&self.session).clone() {
-            Some(session) => {
-                session.set_policy(&hiding)?;
-                if matches!(session.drive, Drive::Live(_)) {
-                    // What waits for downstream was hidden by the old one alone.
-                    self.line.forget();
-                }
-            }
-            // Those that are loaded may look for other classes.
-            None => *lock(&self.detectors) = None,
-        }
-        let hiding = lock(&self.hiding).insert(Arc::new(hiding)).clone();
-        Ok(format.and_then(|format| hiding.remember(&format).err()))
-    }
-
-    fn stats(&self) -> gst::Structure {
-        let mut totals = *lock(&self.past);
-        let status = match lock(&self.session).clone() {
-            Some(session) => {
-                let status = session.status();
-                totals.add(&status);
-                status
-            }
-            None => {
-                let mut status = Status::default();
-                status.state = *lock(&self.seen);
-                status
-            }
-        };
-        totals.missed += self.line.missed();
-        properties::structure(&totals, &status)
-    }
-
     /// READY to PAUSED: everything that can be wrong with the settings is found here.
     fn prepare(&self) -> Result<(), Error> {
         // Whoever changes what is asked for meanwhile waits, and is heard afterwards.
@@ -701,53 +613,11 @@ impl ObjectImpl for MilkGlass {
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, spec: &glib::ParamSpec) {
-        let text = || value.get::<Option<String>>().ok().flatten();
-        match spec.name() {
-            "policy-file" => self.ask(|asked| asked.policy_file = text()),
-            "policy" => self.ask(|asked| asked.policy = text()),
-            "lock" => self.ask_at_start(|asked| asked.lock = text()),
-            "owner-key" => self.ask_at_start(|asked| asked.owner_key = text()),
-            "state-dir" => self.ask_at_start(|asked| asked.state_dir = text()),
-            "models" => self.ask_at_start(|asked| asked.models = text()),
-            "preset" => {
-                let preset: PresetName = value.get().unwrap_or_default();
-                lock(&self.chosen).preset = preset;
-                self.ask_at_start(|asked| asked.preset = preset.choice());
-            }
-            "backend" => {
-                let backend: BackendName = value.get().unwrap_or_default();
-                lock(&self.chosen).backend = backend;
-                self.ask_at_start(|asked| asked.backend = backend.choice());
-            }
-            "threads" => {
-                self.ask_at_start(|asked| asked.threads = value.get().ok().filter(|n| *n > 0));
-            }
-            "pace" => lock(&self.chosen).pace = value.get().unwrap_or_default(),
-            // Whatever cannot be read hides.
-            "privacy-mode" => self.set_privacy(value.get().unwrap_or(true)),
-            _ => {}
-        }
+        self.set(spec.name(), value);
     }
 
     fn property(&self, _id: usize, spec: &glib::ParamSpec) -> glib::Value {
-        let asked = lock(&self.asked).clone();
-        let chosen = *lock(&self.chosen);
-        match spec.name() {
-            "policy-file" => asked.policy_file.to_value(),
-            "policy" => asked.policy.to_value(),
-            "lock" => asked.lock.to_value(),
-            "owner-key" => asked.owner_key.to_value(),
-            "state-dir" => asked.state_dir.to_value(),
-            "models" => asked.models.to_value(),
-            "preset" => chosen.preset.to_value(),
-            "backend" => chosen.backend.to_value(),
-            "threads" => asked.threads.unwrap_or(0).to_value(),
-            "pace" => chosen.pace.to_value(),
-            "privacy-mode" => self.privacy.load(Ordering::SeqCst).to_value(),
-            "state" => lock(&self.seen).name().to_value(),
-            "stats" => self.stats().to_value(),
-            _ => spec.default_value().clone(),
-        }
+        self.get(spec)
     }
 }
 
