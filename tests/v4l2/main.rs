@@ -49,6 +49,7 @@ const SCENARIOS: &[Scenario] = &[
     ("another_format_after_replugging_ends", faults::another_format_after_replugging_ends),
     ("a_program_in_c_survives", capi::a_program_in_c_survives_the_faults_of_live),
     ("a_program_in_c_ends", capi::a_program_in_c_ends_when_the_format_changes),
+    ("a_program_in_c_pushes_dmabufs", capi::a_program_in_c_pushes_dmabufs),
     ("people_are_hidden_by_the_real_program", real::people_are_hidden_by_the_real_program),
     ("the_quickstart_runs", real::the_quickstart_runs),
 ];
