@@ -220,7 +220,8 @@ mod tests {
     use rustix::fs::{MemfdFlags, SealFlags, ftruncate, memfd_create};
 
     use super::*;
-    use crate::frame::{FrameFormat, PixelFormat};
+    use crate::frame::{FrameFormat, FrameMeta, FramePool, PixelFormat};
+    use crate::time::Timestamp;
 
     #[test]
     fn the_request_is_the_kernels() {
@@ -255,6 +256,14 @@ mod tests {
                 other => panic!("{what}: {other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn a_picture_with_too_few_planes_is_refused() {
+        let pool = FramePool::new(FrameFormat::new(PixelFormat::Nv12, 100, 60).unwrap(), 1);
+        let meta = FrameMeta { sequence: 0, captured: Timestamp::ZERO };
+        let why = pool.fill(meta, |view| copy(&[], view)).unwrap_err().to_string();
+        assert!(why.ends_with("0 planes were given, its format has 2"), "{why}");
     }
 
     #[test]
