@@ -1,6 +1,6 @@
 //! The C interface of milkglass. Its documentation for those who use it is `milkglass.h`, written from this file.
 //!
-//! A stream is a [`Pipeline`](milkglass::Pipeline) whose source is [`milkglass_push`] or a camera, and whose one target is
+//! A stream is a [`Pipeline`](milkglass::Pipeline) whose source is [`milkglass_push`], [`milkglass_push_dmabuf`] or a camera, and whose one target is
 //! [`milkglass_take`]. So everything that holds for the pipeline holds here: deadlines, the worst-case exposure that is
 //! enforced, faults that cover.
 //!
@@ -119,6 +119,31 @@ pub unsafe extern "C" fn milkglass_push(
         let picture: milkglass_picture = unsafe { sized(picture, "picture") }?;
         // SAFETY: the caller's promise about the planes.
         unsafe { stream.push(&picture) }
+    })
+}
+
+/// milkglass_push for a frame in DMABUFs: it is copied out of them before it returns, never redacted in them, and nothing of
+/// them is kept. You may close the descriptors, and give the buffer back to its driver, at once. It waits for writers that
+/// the kernel knows of (a GPU, say) to have finished.
+///
+/// Only DMABUFs are taken, opened for reading at least: a memfd or a file could be cut off under the library. What is raw
+/// in them stays there: whoever else has a descriptor can see it.
+///
+/// MILKGLASS_STATUS_ as milkglass_push; _ARGUMENT too when a descriptor is closed or no DMABUF, a plane does not lie in it,
+/// or the kernel cannot make it readable.
+///
+/// # Safety
+/// `picture` must be NULL or point to `picture->size` readable bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn milkglass_push_dmabuf(
+    stream: milkglass_stream,
+    picture: *const milkglass_dmabuf,
+) -> milkglass_status {
+    answer_status(|| {
+        let stream = table::find(stream)?;
+        // SAFETY: the caller's promise: NULL or `size` readable bytes; any bits are valid.
+        let picture: milkglass_dmabuf = unsafe { sized(picture, "picture") }?;
+        stream.push_dmabuf(&picture)
     })
 }
 

@@ -1,8 +1,8 @@
 // milkglass: faces, persons and zones are hidden in camera pictures before they can leave the device.
 //
-// A stream takes raw frames, by milkglass_push or from a camera of its own, and gives redacted ones, by milkglass_take. No
-// function gives a raw pixel; only a detector of your own is lent some. docs/INTEGRATING.md has a whole program, and
-// docs/THREAT-MODEL.md says what is promised and what is not.
+// A stream takes raw frames, by milkglass_push, milkglass_push_dmabuf or from a camera of its own, and gives redacted ones, by
+// milkglass_take. No function gives a raw pixel; only a detector of your own is lent some. docs/INTEGRATING.md has a whole
+// program, and docs/THREAT-MODEL.md says what is promised and what is not.
 //
 // Threads: every function may be called from every thread at any time. What waits for others says so.
 // Callbacks: none may throw, longjmp out, or hang. From a detector's callback milkglass_open, _take, _checkpoint, _close and
@@ -49,7 +49,7 @@ enum milkglass_status
  {
     // It was done.
     MILKGLASS_STATUS_OK = 0,
-    // milkglass_push: no buffer was free, and the frame was discarded. Go on with the next one.
+    // milkglass_push, _push_dmabuf: no buffer was free, and the frame was discarded. Go on with the next one.
     MILKGLASS_STATUS_SKIPPED = 1,
     // milkglass_take: no frame in that time.
     MILKGLASS_STATUS_TIMEOUT = 2,
@@ -191,7 +191,7 @@ typedef struct {
     const char *policy;
     // Or the name of a policy file.
     const char *policy_file;
-    // A V4L2 device that the library captures from. NULL: frames come by milkglass_push.
+    // A V4L2 device that the library captures from. NULL: frames come by milkglass_push or _push_dmabuf.
     const char *camera;
     // A MILKGLASS_ format code. Pushed frames: required. A camera: 0 for any that can be used.
     uint32_t fourcc;
@@ -264,6 +264,26 @@ typedef struct {
     // Frames per second.
     double fps;
 } milkglass_layout;
+
+// A raw frame in DMABUFs, memory that a driver or another program shares by descriptors.
+typedef struct {
+    // sizeof(milkglass_dmabuf).
+    size_t size;
+    // The stream's format code; another one is refused. Of formats that V4L2 has two codes for, the one here: NV12, not NM12.
+    uint32_t fourcc;
+    // The stream's width in pixels.
+    uint32_t width;
+    // The stream's height in pixels.
+    uint32_t height;
+    // The DMABUF of each plane; several may be in one. Yours: it is neither kept nor closed.
+    int fd[3];
+    // When it was captured, in nanoseconds of one monotonic clock (V4L2's: CLOCK_MONOTONIC).
+    uint64_t captured;
+    // Bytes from the DMABUF's start to the first row of each plane.
+    size_t offset[3];
+    // Bytes from one row to the next, at least a row's.
+    size_t stride[3];
+} milkglass_dmabuf;
 
 // Memory for a redacted frame, and what is in it afterwards.
 typedef struct {
@@ -380,6 +400,21 @@ milkglass_status milkglass_read_layout(milkglass_stream stream, milkglass_layout
 // `picture` must be NULL or point to `picture->size` readable bytes, and each plane that the format has to
 // `length[plane]` readable bytes that nobody changes meanwhile.
 milkglass_status milkglass_push(milkglass_stream stream, const milkglass_picture *picture);
+
+// milkglass_push for a frame in DMABUFs: it is copied out of them before it returns, never redacted in them, and nothing of
+// them is kept. You may close the descriptors, and give the buffer back to its driver, at once. It waits for writers that
+// the kernel knows of (a GPU, say) to have finished.
+//
+// Only DMABUFs are taken, opened for reading at least: a memfd or a file could be cut off under the library. What is raw
+// in them stays there: whoever else has a descriptor can see it.
+//
+// MILKGLASS_STATUS_ as milkglass_push; _ARGUMENT too when a descriptor is closed or no DMABUF, a plane does not lie in it,
+// or the kernel cannot make it readable.
+//
+// # Safety
+// `picture` must be NULL or point to `picture->size` readable bytes.
+milkglass_status milkglass_push_dmabuf(milkglass_stream stream,
+                                       const milkglass_dmabuf *picture);
 
 // Waits for the next redacted frame, and writes it to the caller's memory: rows at `stride` bytes, bytes between rows
 // untouched. `timeout_ms` below 0 waits without end, 0 does not wait. Frames come in the order of capture, each once. A

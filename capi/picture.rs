@@ -1,6 +1,9 @@
-//! Planes in C's memory: checked against a format, then copied row by row.
+//! Planes in C's memory, or in DMABUFs: checked against a format, then copied row by row.
 
-use milkglass::{FrameFormat, PixelFormat, PlaneLayout, View, ViewMut};
+use std::ffi::c_int;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use milkglass::{Dmabuf, DmabufPlane, FrameFormat, PixelFormat, PlaneLayout, View, ViewMut};
 
 use crate::fault::Fault;
 use crate::types::*;
@@ -50,16 +53,7 @@ pub(crate) type Target = Planes<*mut u8>;
 
 impl Source {
     pub fn check(picture: &milkglass_picture, format: &FrameFormat) -> Result<Source, Fault> {
-        let (width, height) = format.size();
-        if (picture.fourcc, picture.width, picture.height) != (fourcc(format), width, height) {
-            return Err(Fault::argument(format!(
-                "the picture is {}x{} of format {:#010x}, the stream {width}x{height} of {:#010x}: open a stream for it",
-                picture.width,
-                picture.height,
-                picture.fourcc,
-                fourcc(format)
-            )));
-        }
+        check_kind((picture.fourcc, picture.width, picture.height), format)?;
         let at = |plane: usize| (picture.data[plane], picture.stride[plane], picture.length[plane]);
         check(format, at, |p| p.is_null())
     }
@@ -74,6 +68,60 @@ impl Source {
             view.copy_plane(n, from, plane.stride);
         }
     }
+}
+
+/// The DMABUFs of a picture, imported for one call.
+pub(crate) struct Buffers {
+    /// One for each plane of the format; `None` where the plane is in that of an earlier one.
+    imported: Vec<Option<Dmabuf>>,
+}
+
+impl Buffers {
+    pub fn import(picture: &milkglass_dmabuf, format: &FrameFormat) -> Result<Buffers, Fault> {
+        check_kind((picture.fourcc, picture.width, picture.height), format)?;
+        let mut buffers = Buffers { imported: Vec::with_capacity(3) };
+        for (n, layout) in format.planes().iter().enumerate() {
+            let (fd, offset, stride) = (picture.fd[n], picture.offset[n], picture.stride[n]);
+            let extent = check_stride(n, layout, stride)?;
+            let imported = if first(picture, n) == n { Some(import(n, fd)?) } else { None };
+            buffers.imported.push(imported);
+            let length = buffers.of(picture, n).map_or(0, Dmabuf::size);
+            if offset.checked_add(extent).is_none_or(|end| end > length) {
+                return Err(Fault::argument(format!(
+                    "fd[{n}] has {length} bytes, the plane takes {extent} from offset[{n}], {offset}, on"
+                )));
+            }
+        }
+        Ok(buffers)
+    }
+
+    /// The planes, in the format's order.
+    pub fn planes(&self, picture: &milkglass_dmabuf) -> Vec<DmabufPlane<'_>> {
+        let plane = |n: usize| {
+            let (offset, stride) = (picture.offset[n], picture.stride[n]);
+            Some(DmabufPlane { buffer: self.of(picture, n)?, offset, stride })
+        };
+        (0..self.imported.len()).filter_map(plane).collect()
+    }
+
+    fn of(&self, picture: &milkglass_dmabuf, plane: usize) -> Option<&Dmabuf> {
+        self.imported.get(first(picture, plane))?.as_ref()
+    }
+}
+
+/// The first plane that is in the DMABUF of this one.
+fn first(picture: &milkglass_dmabuf, plane: usize) -> usize {
+    picture.fd.iter().position(|fd| *fd == picture.fd[plane]).unwrap_or(plane)
+}
+
+fn import(plane: usize, fd: c_int) -> Result<Dmabuf, Fault> {
+    if fd < 0 {
+        return Err(Fault::argument(format!("fd[{plane}] is {fd}: no descriptor")));
+    }
+    // SAFETY: it is duplicated and nothing else; where the caller has closed it, the kernel says so.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    let refuse = |e| Fault::argument(format!("fd[{plane}] is {}: {e}", fd.as_raw_fd()));
+    Dmabuf::import(fd).map_err(refuse)
 }
 
 impl Target {
@@ -95,6 +143,18 @@ impl Target {
     }
 }
 
+/// Whether a picture has the stream's code, width and height.
+fn check_kind(picture: (u32, u32, u32), format: &FrameFormat) -> Result<(), Fault> {
+    let (code, (width, height)) = (fourcc(format), format.size());
+    if picture == (code, width, height) {
+        return Ok(());
+    }
+    Err(Fault::argument(format!(
+        "the picture is {}x{} of format {:#010x}, the stream {width}x{height} of {code:#010x}: open a stream for it",
+        picture.1, picture.2, picture.0
+    )))
+}
+
 fn check<P: Copy>(
     format: &FrameFormat,
     at: impl Fn(usize) -> (P, usize, usize),
@@ -106,29 +166,25 @@ fn check<P: Copy>(
         if is_null(first) {
             return Err(Fault::argument(format!("data[{n}] is NULL")));
         }
-        if stride < layout.row_bytes() {
-            return Err(Fault::argument(format!(
-                "stride[{n}] is {stride}, a row has {} bytes",
-                layout.row_bytes()
-            )));
+        let extent = check_stride(n, layout, stride)?;
+        if extent > length {
+            return Err(Fault::argument(format!("length[{n}] is {length}, the plane takes {extent} bytes")));
         }
-        let needed = extent(layout, stride).filter(|needed| *needed <= isize::MAX as usize);
-        match needed {
-            Some(extent) if extent <= length => planes[n] = Some(Plane { first, stride, extent }),
-            Some(needed) => {
-                return Err(Fault::argument(format!(
-                    "length[{n}] is {length}, the plane takes {needed} bytes"
-                )));
-            }
-            None => return Err(Fault::argument(format!("stride[{n}] is {stride}: no memory is that large"))),
-        }
+        planes[n] = Some(Plane { first, stride, extent });
     }
     Ok(Planes { planes })
 }
 
-/// Bytes from the first row to the end of the last; padding behind it need not exist.
-fn extent(layout: &PlaneLayout, stride: usize) -> Option<usize> {
-    (layout.height as usize - 1).checked_mul(stride)?.checked_add(layout.row_bytes())
+/// Bytes from the first row of plane `n` to the end of the last; padding behind it need not exist.
+fn check_stride(n: usize, layout: &PlaneLayout, stride: usize) -> Result<usize, Fault> {
+    let row = layout.row_bytes();
+    if stride < row {
+        return Err(Fault::argument(format!("stride[{n}] is {stride}, a row has {row} bytes")));
+    }
+    let extent = (layout.height as usize - 1).checked_mul(stride).and_then(|last| last.checked_add(row));
+    extent
+        .filter(|extent| *extent <= isize::MAX as usize)
+        .ok_or_else(|| Fault::argument(format!("stride[{n}] is {stride}: no memory is that large")))
 }
 
 /// A picture on loan: its addresses are good for as long as `view` is.

@@ -15,7 +15,7 @@ use crate::fault::Fault;
 use crate::hatch::{Asked, Hatch};
 use crate::opening::{Hiding, read_policy};
 use crate::owner::{self, Owner};
-use crate::picture::{self, Source, Target};
+use crate::picture::{self, Buffers, Source, Target};
 use crate::types::*;
 
 /// How long closing waits for a camera to be given back; it looks up every half second.
@@ -97,15 +97,28 @@ impl Stream {
     /// # Safety
     /// The planes of `picture` are readable as it says.
     pub(crate) unsafe fn push(&self, picture: &milkglass_picture) -> Result<milkglass_status, Fault> {
-        let Some(inlet) = &self.inlet else {
-            return Err(Fault::argument("the library captures this stream's frames from a camera itself"));
-        };
+        let inlet = self.inlet()?;
         let planes = Source::check(picture, &self.format)?;
         let pushed = inlet.push(Timestamp::from_nanos(picture.captured), |view| {
             // SAFETY: by the caller's promise; the view has the format that was checked.
             unsafe { planes.read(view) };
             Ok(())
-        })?;
+        });
+        self.pushed(pushed?)
+    }
+
+    pub(crate) fn push_dmabuf(&self, picture: &milkglass_dmabuf) -> Result<milkglass_status, Fault> {
+        let inlet = self.inlet()?;
+        let buffers = Buffers::import(picture, &self.format)?;
+        self.pushed(inlet.push_dmabuf(Timestamp::from_nanos(picture.captured), &buffers.planes(picture))?)
+    }
+
+    fn inlet(&self) -> Result<&Inlet, Fault> {
+        let captures = "the library captures this stream's frames from a camera itself";
+        self.inlet.as_ref().ok_or_else(|| Fault::argument(captures))
+    }
+
+    fn pushed(&self, pushed: Pushed) -> Result<milkglass_status, Fault> {
         match pushed {
             Pushed::Taken(_) => Ok(milkglass_status::OK),
             Pushed::Skipped => {

@@ -1,7 +1,7 @@
 //! The structures and numbers of `milkglass.h`. Every structure is valid for any bits: C fills them in.
 #![allow(non_camel_case_types, reason = "the names of the C interface")]
 
-use std::ffi::{c_char, c_void};
+use std::ffi::{c_char, c_int, c_void};
 
 use crate::detector::DetectFn;
 use crate::text::Versioned;
@@ -32,7 +32,7 @@ pub const MILKGLASS_CHECKPOINT_BYTES: usize = 1024;
 pub enum milkglass_status {
     /// It was done.
     OK = 0,
-    /// milkglass_push: no buffer was free, and the frame was discarded. Go on with the next one.
+    /// milkglass_push, _push_dmabuf: no buffer was free, and the frame was discarded. Go on with the next one.
     SKIPPED = 1,
     /// milkglass_take: no frame in that time.
     TIMEOUT = 2,
@@ -94,7 +94,7 @@ pub struct milkglass_config {
     pub policy: *const c_char,
     /// Or the name of a policy file.
     pub policy_file: *const c_char,
-    /// A V4L2 device that the library captures from. NULL: frames come by milkglass_push.
+    /// A V4L2 device that the library captures from. NULL: frames come by milkglass_push or _push_dmabuf.
     pub camera: *const c_char,
     /// A MILKGLASS_ format code. Pushed frames: required. A camera: 0 for any that can be used.
     pub fourcc: u32,
@@ -167,6 +167,28 @@ pub struct milkglass_picture {
     pub stride: [usize; 3],
     /// Bytes that may be read at `data`.
     pub length: [usize; 3],
+}
+
+/// A raw frame in DMABUFs, memory that a driver or another program shares by descriptors.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct milkglass_dmabuf {
+    /// sizeof(milkglass_dmabuf).
+    pub size: usize,
+    /// The stream's format code; another one is refused. Of formats that V4L2 has two codes for, the one here: NV12, not NM12.
+    pub fourcc: u32,
+    /// The stream's width in pixels.
+    pub width: u32,
+    /// The stream's height in pixels.
+    pub height: u32,
+    /// The DMABUF of each plane; several may be in one. Yours: it is neither kept nor closed.
+    pub fd: [c_int; 3],
+    /// When it was captured, in nanoseconds of one monotonic clock (V4L2's: CLOCK_MONOTONIC).
+    pub captured: u64,
+    /// Bytes from the DMABUF's start to the first row of each plane.
+    pub offset: [usize; 3],
+    /// Bytes from one row to the next, at least a row's.
+    pub stride: [usize; 3],
 }
 
 /// Memory for a redacted frame, and what is in it afterwards.
@@ -296,6 +318,7 @@ macro_rules! versioned {
 versioned! {
     milkglass_config std::mem::offset_of!(milkglass_config, lock);
     milkglass_picture size_of::<milkglass_picture>();
+    milkglass_dmabuf size_of::<milkglass_dmabuf>();
     milkglass_frame size_of::<milkglass_frame>();
     milkglass_layout size_of::<milkglass_layout>();
     milkglass_stats std::mem::offset_of!(milkglass_stats, self_tests_passed);

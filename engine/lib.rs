@@ -69,6 +69,8 @@ pub use sink::{V4l2Output, V4l2OutputCounters};
 #[cfg(feature = "v4l2")]
 pub use source::v4l2;
 pub use source::{Captured, FrameSource, Inlet, Pushed, Y4mSource};
+#[cfg(feature = "dmabuf")]
+pub use source::{Dmabuf, DmabufPlane};
 pub use stats::Stats;
 pub use time::Timestamp;
 

@@ -1,6 +1,6 @@
 //! docs/INTEGRATING.md: every block of commands, every file and every program in C in it is run as it stands, or says that it
-//! was not. (Programs in Rust are documentation tests of the engine, those in C and their commands are run by capi/tests, the
-//! commands for ARM by tests/arm/guide.sh, the pipeline of GStreamer by gst/tests/launch.rs.)
+//! was not. (Programs in Rust are documentation tests of the engine, those in C and their commands are run by capi/tests, that
+//! with DMABUFs by tests/v4l2, the commands for ARM by tests/arm/guide.sh, the pipeline of GStreamer by gst/tests/launch.rs.)
 //!
 //! The machine of a reader is a folder: `/var/lib` and `/run` are made part of it, and its camera, `/dev/video0`, is a pipe in
 //! which a clip plays.
@@ -75,8 +75,10 @@ const RUN_HERE: &[&str] = &[
 
 #[test]
 fn every_block_is_run_somewhere_or_says_that_it_was_not() {
-    let sources: String = ["capi/examples/redact.c", "capi/examples/firmware.c", "capi/examples/npu.c"]
+    let examples = ["capi/examples/redact.c", "capi/examples/firmware.c", "capi/examples/npu.c"];
+    let sources: String = examples
         .iter()
+        .chain(&["capi/tests/c/dmabuf.c"])
         .map(|file| fs::read_to_string(root().join(file)).unwrap())
         .collect();
     for block in blocks() {

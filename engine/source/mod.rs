@@ -1,10 +1,14 @@
 //! Where frames come from. An integrator's own camera implements [`FrameSource`].
 
+#[cfg(feature = "dmabuf")]
+mod dmabuf;
 mod inlet;
 #[cfg(feature = "v4l2")]
 pub mod v4l2;
 mod y4m;
 
+#[cfg(feature = "dmabuf")]
+pub use dmabuf::{Dmabuf, DmabufPlane};
 pub use inlet::{Inlet, Pushed};
 pub use y4m::Y4mSource;
 

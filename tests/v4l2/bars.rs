@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use milkglass::v4l2::{CameraFormat, Fourcc, FrameSize, V4l2Config, V4l2Source, devices};
+use milkglass::v4l2::{CameraFormat, Fourcc, FrameSize, Import, V4l2Config, V4l2Source, devices};
 use milkglass::{
     Class, ColorMatrix, ColorRange, Detection, Detector, Error, PixelFormat, PixelRect, Rect, Result, View,
 };
@@ -57,16 +57,22 @@ pub fn impossible_wishes_are_refused() {
 }
 
 pub fn every_format_single_planar() {
-    every_format(0, &["NV12", "YU12", "YUYV", "RGB3"]);
+    every_format(0, &["NV12", "YU12", "YUYV", "RGB3"], Import::Mmap);
 }
 
 pub fn every_format_multi_planar() {
-    every_format(1, &["NM12", "YM12", "NV12", "YU12", "YUYV", "RGB3"]);
+    every_format(1, &["NM12", "YM12", "NV12", "YU12", "YUYV", "RGB3"], Import::Mmap);
 }
 
-fn every_format(device: u32, fourccs: &[&str]) {
+/// vivid exports its buffers, so that mapped ones are not what is tested here.
+pub fn every_format_through_dmabufs() {
+    every_format(0, &["NV12", "YU12", "YUYV", "RGB3"], Import::Dmabuf);
+    every_format(1, &["NM12", "YM12", "NV12"], Import::Dmabuf);
+}
+
+fn every_format(device: u32, fourccs: &[&str], import: Import) {
     for fourcc in fourccs {
-        let running = start(device, fourcc);
+        let running = start_with(device, fourcc, import);
         running.seen.await_covered(5);
         assert!(running.counters.is_connected());
         assert_eq!(running.counters.corrupt() + running.counters.lost(), 0);
@@ -106,11 +112,17 @@ pub fn prepare(device: u32) {
 
 /// A pipeline on a camera that shows the bars.
 pub fn start(device: u32, fourcc: &str) -> Running {
+    start_with(device, fourcc, Import::Mmap)
+}
+
+/// The same, its buffers read in this way.
+pub fn start_with(device: u32, fourcc: &str, import: Import) -> Running {
     prepare(device);
     let config = V4l2Config {
         size: Some(SIZE),
         fps: Some(10.0),
         formats: vec![Fourcc(fourcc.as_bytes().try_into().unwrap())],
+        import,
         ..V4l2Config::new(format!("/dev/video{device}"))
     };
     let (seen, raw) = (Seen::default(), Raw::default());

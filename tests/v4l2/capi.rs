@@ -1,12 +1,13 @@
 //! A program in C whose library captures from the camera itself (capi/tests/c/camera.c): faults of camera, consumer and owner
 //! in turn, on one stream. The program judges every frame; here is said what happens, and covered frames are waited for.
+//! And one that pushes DMABUFs (capi/tests/c/dmabuf.c).
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use crate::bars::prepare;
-use crate::rig::{Killed, await_that, set};
+use crate::rig::{Killed, await_that, loop_hdmi, set};
 
 /// States of `milkglass.h`.
 const COVERED: u64 = 1;
@@ -121,4 +122,15 @@ pub fn a_program_in_c_ends_when_the_format_changes() {
     set(0, "quantization=0");
     await_that("its last words", || program.last_words.lock().unwrap().contains("another format"));
     assert_eq!(status.and_then(|s| s.code()), Some(3));
+}
+
+/// Pictures of its own in buffers that output devices export, with planes in one DMABUF and in one each.
+pub fn a_program_in_c_pushes_dmabufs() {
+    for (output, input, fourcc) in [(3, 2, "NV12"), (5, 4, "NM12")] {
+        loop_hdmi(output, input, fourcc, (640, 480));
+        let ended = Command::new("./dmabuf").arg(format!("/dev/video{output}")).output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert!(ended.status.success(), "{fourcc}: {said}");
+        println!("  {fourcc}: {}", String::from_utf8_lossy(&ended.stdout).trim());
+    }
 }

@@ -1,6 +1,8 @@
 //! Faults that vivid injects: nothing of the face leaves meanwhile, and afterwards frames are covered again.
 
-use crate::bars::start;
+use milkglass::v4l2::Import;
+
+use crate::bars::{start, start_with};
 use crate::rig::{Running, await_that, set};
 
 fn running() -> Running {
@@ -63,14 +65,17 @@ pub fn a_fatal_error_is_survived() {
 }
 
 pub fn an_unplugged_camera_is_found_again() {
-    let running = running();
-    for n in 1..=2 {
-        set(0, "disconnect=1");
-        await_that("losing it", || running.counters.lost() == n);
-        await_that("finding it again", || running.counters.reopened() == n);
+    for import in [Import::Mmap, Import::Dmabuf] {
+        let running = start_with(0, "YUYV", import);
         running.seen.await_covered(3);
+        for n in 1..=2 {
+            set(0, "disconnect=1");
+            await_that("losing it", || running.counters.lost() == n);
+            await_that("finding it again", || running.counters.reopened() == n);
+            running.seen.await_covered(3);
+        }
+        recovered(running);
     }
-    recovered(running);
 }
 
 pub fn failing_requests_are_tried_again() {

@@ -4,9 +4,10 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use milkglass::v4l2::{Import, V4l2Config, V4l2Source};
 use milkglass::{
-    Engine, Error, FrameFormat, FrameMeta, FramePool, FrameSink, PixelFormat, Policy, Polygon, RedactedFrame,
-    Style, Timestamp, V4l2Output, Zone,
+    Captured, Engine, Error, FrameFormat, FrameMeta, FramePool, FrameSink, FrameSource, PixelFormat, Policy,
+    Polygon, RedactedFrame, Style, Timestamp, V4l2Output, Zone,
 };
 
 use crate::rig::{await_that, loop_hdmi, set};
@@ -50,6 +51,21 @@ pub fn frames_arrive_through_v4l2loopback() {
         let counters = target.counters();
         assert!(counters.lost() == 0 && counters.dropped() == 0, "{counters:?}");
     }
+}
+
+/// v4l2loopback exports none.
+pub fn buffers_are_mapped_where_none_are_exported() {
+    let mut frames = Frames::new(PixelFormat::Nv12);
+    let mut target = V4l2Output::open("/dev/video9", &frames.format(), 30.0).unwrap();
+    target.send(&frames.next()).unwrap();
+    let config = V4l2Config { import: Import::Dmabuf, ..V4l2Config::new("/dev/video9") };
+    let (mut camera, format) = V4l2Source::open(&config).unwrap();
+    assert_eq!(camera.import(), Import::Mmap);
+    let pool = FramePool::new(format, 2);
+    await_that("capturing a picture all the same", || {
+        target.send(&frames.next()).unwrap();
+        matches!(camera.capture(&pool).unwrap(), Captured::Frame(_))
+    });
 }
 
 /// Sends frames until v4l2-ctl has captured enough of them, and compares those.

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use milkglass::v4l2::{CameraFormat, V4l2Config};
+use milkglass::v4l2::{CameraFormat, Import, V4l2Config};
 use milkglass::{Class, Detection, Detector, PixelRect, Rect, RedactedFrame, Result, View};
 
 use crate::rig::{Killed, PLAYED_ROW, Running, Seen, compare, loop_hdmi, samples, tag, write_tag};
@@ -18,11 +18,21 @@ const FACE: (u32, u32) = (80, 100);
 const SKIN: u8 = 220;
 
 pub fn played_frames_come_out_redacted() {
+    redacted(Import::Mmap);
+}
+
+/// The same pictures, byte for byte, from buffers that the driver exports.
+pub fn played_frames_come_through_dmabufs() {
+    redacted(Import::Dmabuf);
+}
+
+fn redacted(import: Import) {
     let clip: Vec<Vec<Vec<u8>>> = (0..FRAMES).map(picture).collect();
     let _player = play(&clip);
     let config = V4l2Config {
         size: Some(SIZE),
         formats: CameraFormat::Nv12.fourccs().to_vec(),
+        import,
         ..V4l2Config::new("/dev/video2")
     };
     let seen = Seen::default();

@@ -177,6 +177,7 @@ impl Running {
         sink: Box<dyn FrameSink>,
     ) -> Running {
         let (source, format) = V4l2Source::open(config).unwrap();
+        assert_eq!(source.import(), config.import);
         let fps = source.fps().unwrap();
         let counters = source.counters();
         let deadline = Duration::from_secs(4);

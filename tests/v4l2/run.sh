@@ -27,11 +27,13 @@ files=$(mktemp -d)
 trap 'rm -rf "$files"' EXIT
 "$strip" -o "$files/milkglass" "$(executable milkglass)"
 "$strip" -o "$files/quickstart" "$(executable quickstart)"
-# capi.rs: a program in C, with the library inside.
+# capi.rs: programs in C, with the library inside.
 library=$(grep -o '"[^"]*/libmilkglass_capi\.a"' <<<"$built" | tail -1 | tr -d '"')
-"$gcc" -O1 -Wall -Wextra -Werror -Wno-missing-field-initializers -I capi capi/tests/c/camera.c "$library" -lpthread -ldl -lm \
-  -lgcc_s -o "$files/camera"
-"$strip" "$files/camera"
+for program in camera dmabuf; do
+  "$gcc" -O1 -Wall -Wextra -Werror -Wno-missing-field-initializers -I capi "capi/tests/c/$program.c" "$library" -lpthread -ldl \
+    -lm -lgcc_s -o "$files/$program"
+  "$strip" "$files/$program"
+done
 ffmpeg -v error -nostdin -i examples/people.mp4 \
   -vf trim=start_frame=18:end_frame=34,setpts=PTS-STARTPTS,crop=480:360:420:280,scale=320:240 -pix_fmt nv12 -f rawvideo \
   "$files/people.nv12"
@@ -40,8 +42,8 @@ ffmpeg -v error -nostdin -i examples/people.mp4 \
 vivid="n_devs=4 multiplanar=1,2,1,2 node_types=0x1,0x1,0x101,0x101 num_inputs=1,1,1,1 input_types=0x0,0x0,0x3,0x3"
 vivid+=" num_outputs=0,0,1,1 output_types=0x0,0x0,0x1,0x1 vid_cap_nr=0,1,2,4 vid_out_nr=-1,-1,3,5"
 run() { # SCENARIO...
-  tests/v4l2/vm.sh -t 600 -m "$vivid" -f "$files/milkglass" -f "$files/quickstart" -f "$files/camera" -f "$files/people.nv12" \
-    -f examples/people.truth.json -f models/yunet.onnx -f models/yunet.toml "$(executable v4l2)" "$@"
+  tests/v4l2/vm.sh -t 600 -m "$vivid" -f "$files/milkglass" -f "$files/quickstart" -f "$files/camera" -f "$files/dmabuf" \
+    -f "$files/people.nv12" -f examples/people.truth.json -f models/yunet.onnx -f models/yunet.toml "$(executable v4l2)" "$@"
 }
 if [ $# -gt 0 ]; then
   run "$@"

@@ -1,6 +1,11 @@
 // Whatever a program does wrong is an error with a reason, and nothing worse: run under AddressSanitizer and valgrind.
+#define _GNU_SOURCE
 #include "check.h"
+#include <fcntl.h>
+#include <limits.h>
 #include <math.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define REFUSED(call, what) CHECK((call) == (what) && milkglass_last_error()[0] != 0)
 
@@ -134,6 +139,32 @@ static void pictures_are_checked(void) {
     WRONG_PICTURE(length[0], LUMA - 1);
     WRONG_PICTURE(length[1], 0);
 
+    // A frame in memory that is no DMABUF, as large as it may be. What becomes of true ones: tests/v4l2.
+    int memory = memfd_create("picture", MFD_ALLOW_SEALING), closed = dup(memory), ends[2];
+    CHECK(memory >= 0 && closed >= 0 && ftruncate(memory, 1 << 20) == 0 && pipe(ends) == 0 && close(closed) == 0);
+    CHECK(fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) == 0);
+    milkglass_dmabuf shared_picture = {sizeof shared_picture, MILKGLASS_NV12, WIDTH, HEIGHT, {memory, memory}, 1,
+                                       {0, LUMA}, {WIDTH, WIDTH}}, bad_one;
+    REFUSED(milkglass_push_dmabuf(stream, NULL), MILKGLASS_STATUS_ARGUMENT);
+#define WRONG_DMABUF(field, value, why) \
+    (bad_one = shared_picture, bad_one.field = (value), \
+     REFUSED(milkglass_push_dmabuf(stream, &bad_one), MILKGLASS_STATUS_ARGUMENT), \
+     CHECK(strstr(milkglass_last_error(), why) != NULL))
+    WRONG_DMABUF(size, 0, "picture.size is 0");
+    WRONG_DMABUF(size, sizeof bad_one - 1, "picture.size");
+    WRONG_DMABUF(fourcc, MILKGLASS_YUYV, "open a stream for it");
+    WRONG_DMABUF(width, WIDTH - 1, "open a stream for it");
+    WRONG_DMABUF(stride[0], WIDTH - 1, "stride[0] is 95, a row has 96 bytes");
+    WRONG_DMABUF(stride[0], SIZE_MAX / 2, "no memory is that large");
+    WRONG_DMABUF(fd[0], memory, "it is no DMABUF");
+    WRONG_DMABUF(fd[0], ends[0], "it is no DMABUF");
+    WRONG_DMABUF(fd[0], 0, "it is no DMABUF");
+    WRONG_DMABUF(fd[0], -1, "fd[0] is -1: no descriptor");
+    WRONG_DMABUF(fd[0], INT_MIN, "no descriptor");
+    WRONG_DMABUF(fd[0], closed, "Bad file descriptor");
+    WRONG_DMABUF(fd[0], INT_MAX, "Bad file descriptor");
+    CHECK(close(memory) == 0 && close(ends[0]) == 0 && close(ends[1]) == 0);
+
     milkglass_frame fits = room(redacted), frame;
     REFUSED(milkglass_take(stream, NULL, 0), MILKGLASS_STATUS_ARGUMENT);
 #define WRONG_FRAME(field, value) \
@@ -207,6 +238,7 @@ static void stale_streams_are_errors(void) {
         REFUSED(milkglass_close(s), MILKGLASS_STATUS_NO_STREAM);
         REFUSED(milkglass_finish(s), MILKGLASS_STATUS_NO_STREAM);
         REFUSED(milkglass_push(s, &picture), MILKGLASS_STATUS_NO_STREAM);
+        REFUSED(milkglass_push_dmabuf(s, NULL), MILKGLASS_STATUS_NO_STREAM);
         REFUSED(milkglass_take(s, &frame, -1), MILKGLASS_STATUS_NO_STREAM);
         REFUSED(milkglass_set_privacy(s, 1), MILKGLASS_STATUS_NO_STREAM);
         REFUSED(milkglass_set_policy(s, "", NULL), MILKGLASS_STATUS_NO_STREAM);

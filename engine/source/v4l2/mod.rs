@@ -28,8 +28,8 @@ use format::{ColorCodes, Negotiated};
 use negotiate::settle;
 use order::{Order, Pace};
 use picture::Picture;
-pub use sys::FrameSize;
 use sys::{Device, Kind, Stream};
+pub use sys::{FrameSize, Import};
 
 use super::{Captured, FrameSource};
 use crate::error::{Error, Result};
@@ -62,13 +62,15 @@ pub struct V4l2Config {
     pub formats: Vec<Fourcc>,
     /// How the pictures are turned upright.
     pub orientation: Orientation,
+    /// How its buffers are read.
+    pub import: Import,
 }
 
 impl V4l2Config {
-    /// A camera as it is set, in any format, mounted upright.
+    /// A camera as it is set, in any format, mounted upright, its buffers mapped.
     pub fn new(device: impl Into<PathBuf>) -> V4l2Config {
-        let (device, orientation) = (device.into(), Orientation::UPRIGHT);
-        V4l2Config { device, size: None, fps: None, formats: Vec::new(), orientation }
+        let (device, orientation, import) = (device.into(), Orientation::UPRIGHT, Import::default());
+        V4l2Config { device, size: None, fps: None, formats: Vec::new(), orientation, import }
     }
 }
 
@@ -79,6 +81,8 @@ pub struct V4l2Source {
     home: Home,
     fourcc: Fourcc,
     format: FrameFormat,
+    /// As it was asked for.
+    import: Import,
     fps: Option<f64>,
     picture: Picture,
     order: Order,
@@ -102,7 +106,7 @@ impl V4l2Source {
         let identity = device.identity().map_err(io("asking what is behind"))?;
         let settled = settle(&device, &identity, config)?;
         let format = settled.negotiated.frame_format()?.with_orientation(config.orientation);
-        let stream = device.start(settled.kind, BUFFERS).map_err(io("starting the camera"))?;
+        let stream = device.start(settled.kind, BUFFERS, config.import).map_err(io("starting the camera"))?;
         let picture = Picture::new(&settled.negotiated, &format, &stream)?;
         let (pace, fps) = Pace::new(config.fps, settled.fps);
         let journal = Journal::new(format!("{} ({})", path.display(), identity.card));
@@ -122,6 +126,7 @@ impl V4l2Source {
             home: Home::of(path, &identity),
             fourcc,
             format,
+            import: config.import,
             fps,
             picture,
             order: Order::default(),
@@ -142,6 +147,11 @@ impl V4l2Source {
     /// The camera's own format.
     pub fn fourcc(&self) -> Fourcc {
         self.fourcc
+    }
+
+    /// How its buffers are read: [`Import::Mmap`] too where the driver exports none, and while the camera is lost.
+    pub fn import(&self) -> Import {
+        self.stream.as_ref().map_or(Import::Mmap, Stream::import)
     }
 
     /// Counters that go on showing this source's figures when it has been handed to a pipeline.
@@ -240,7 +250,7 @@ impl V4l2Source {
             )));
         }
         device.set_rate(kind, self.fps);
-        let stream = match device.start(kind, BUFFERS) {
+        let stream = match device.start(kind, BUFFERS, self.import) {
             Ok(stream) => stream,
             Err(e) => return Ok(Err(e)),
         };

@@ -40,22 +40,28 @@ impl Picture {
         }
         match self {
             Picture::Rows(rows) => {
-                if !is_whole(rows, |i| filled.memory(i)) {
-                    filled.requeue()?;
-                    return Ok(Err("it is cut off".into()));
-                }
-                let frame = pool.fill(meta, |view| {
-                    copy_rows(rows, |i| filled.memory(i), view);
-                    Ok(())
+                let frame = filled.read(|picture| {
+                    is_whole(rows, |i| picture.memory(i)).then(|| {
+                        pool.fill(meta, |view| {
+                            copy_rows(rows, |i| picture.memory(i), view);
+                            Ok(())
+                        })
+                    })
                 });
                 filled.requeue()?;
-                Ok(skipped_if_full(frame))
+                Ok(match frame {
+                    Ok(Some(frame)) => skipped_if_full(frame),
+                    Ok(None) => Err("it is cut off".into()),
+                    Err(e) => Err(unreadable(&e)),
+                })
             }
             Picture::Jpeg(jpeg) => {
-                let loaded = jpeg.load(filled.memory(0));
+                let loaded = filled.read(|picture| jpeg.load(picture.memory(0)));
                 filled.requeue()?;
-                if !loaded {
-                    return Ok(Err("it is no complete JPEG".into()));
+                match loaded {
+                    Ok(true) => {}
+                    Ok(false) => return Ok(Err("it is no complete JPEG".into())),
+                    Err(e) => return Ok(Err(unreadable(&e))),
                 }
                 if let Err(why) = jpeg.decode() {
                     return Ok(Err(why));
@@ -68,6 +74,10 @@ impl Picture {
             }
         }
     }
+}
+
+fn unreadable(why: &io::Error) -> String {
+    format!("its memory cannot be read: {why}")
 }
 
 fn skipped_if_full(frame: Result<Option<RawFrame>>) -> Result<Captured, String> {

@@ -51,6 +51,19 @@ impl Kind {
     }
 }
 
+/// How a camera's buffers are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Import {
+    /// Mapped from the device. The kernel readies each picture for the processor when it hands it over.
+    #[default]
+    Mmap,
+    /// Exported by the driver as DMABUFs (`VIDIOC_EXPBUF`), which are mapped for reading and announced to the kernel around
+    /// each picture; mapped as above where the driver exports none. The same memory by a longer way: for a driver that
+    /// readies its pictures in this way alone.
+    Dmabuf,
+}
+
 /// What a device says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
@@ -101,7 +114,7 @@ macro_rules! plain {
     };
 }
 plain!(v4l2_capability, v4l2_fmtdesc, v4l2_frmsizeenum, v4l2_format, v4l2_streamparm);
-plain!(v4l2_requestbuffers, v4l2_buffer, v4l2_plane);
+plain!(v4l2_requestbuffers, v4l2_buffer, v4l2_plane, v4l2_exportbuffer);
 
 macro_rules! requests {
     ($($name:ident = $request:ident($argument:ty);)*) => {
@@ -135,6 +148,7 @@ impl Device {
         s_parm = VIDIOC_S_PARM(raw::v4l2_streamparm);
         reqbufs = VIDIOC_REQBUFS(raw::v4l2_requestbuffers);
         querybuf = VIDIOC_QUERYBUF(raw::v4l2_buffer);
+        expbuf = VIDIOC_EXPBUF(raw::v4l2_exportbuffer);
         qbuf = VIDIOC_QBUF(raw::v4l2_buffer);
         dqbuf = VIDIOC_DQBUF(raw::v4l2_buffer);
         streamon = VIDIOC_STREAMON(i32);

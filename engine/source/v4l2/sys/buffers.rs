@@ -1,15 +1,17 @@
 //! Mapped buffers, and the queues through which they go to the driver and come back.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::time::Duration;
 
 use rustix::event::PollFlags;
+use rustix::fs::OFlags;
 use rustix::mm::{MapFlags, ProtFlags};
 use v4l::v4l_sys as raw;
 
-use super::{Device, Kind, Plain};
+use super::{Device, Import, Kind, Plain};
+use crate::source::dmabuf::{Descriptor, reading};
 use crate::time::Timestamp;
 
 /// The most memory planes of a buffer.
@@ -18,8 +20,13 @@ const BROKEN: PollFlags = PollFlags::ERR.union(PollFlags::HUP).union(PollFlags::
 
 impl Device {
     /// Maps `count` buffers (the driver may give others), queues them and starts the camera.
-    pub fn start(self, kind: Kind, count: u32) -> io::Result<Stream> {
-        let queue = Queue::new(self, kind, count, ProtFlags::READ)?;
+    pub fn start(self, kind: Kind, count: u32, import: Import) -> io::Result<Stream> {
+        let mut queue = Queue::new(self, kind, count, ProtFlags::READ)?;
+        if import == Import::Dmabuf
+            && let Err(why) = queue.import()
+        {
+            log::info!("the driver exports no DMABUFs ({why}): its buffers are mapped as usual");
+        }
         for index in 0..queue.buffers.len() {
             queue.enqueue(index as u32, &[])?;
         }
@@ -40,11 +47,26 @@ impl Device {
         if kind.has_planes() {
             let used = planes.iter().take(b.length as usize);
             // SAFETY: a union of integers and pointers; for mapped buffers of this kind the kernel fills `mem_offset`.
-            used.map(|p| Mapping::new(&self.fd, p.length, unsafe { p.m.mem_offset }, protection)).collect()
+            used.map(|p| Mapping::new(self.fd.as_fd(), p.length, unsafe { p.m.mem_offset }, protection))
+                .collect()
         } else {
             // SAFETY: as above, with `offset`.
-            Ok(vec![Mapping::new(&self.fd, b.length, unsafe { b.m.offset }, protection)?])
+            Ok(vec![Mapping::new(self.fd.as_fd(), b.length, unsafe { b.m.offset }, protection)?])
         }
+    }
+
+    /// A memory plane of a buffer, exported as a DMABUF and mapped for reading through it.
+    fn export(&self, kind: Kind, index: u32, plane: u32) -> io::Result<Mapping> {
+        let flags = (OFlags::CLOEXEC | OFlags::RDONLY).bits();
+        let type_ = kind.buffer_type();
+        let mut e = raw::v4l2_exportbuffer { type_, index, plane, flags, ..Plain::zeroed() };
+        self.expbuf(&mut e)?;
+        // SAFETY: the kernel has made it for this call, so nobody else owns it; a failed request has returned above.
+        let export = Descriptor::new(unsafe { OwnedFd::from_raw_fd(e.fd) })?;
+        let len = u32::try_from(export.len()).map_err(io::Error::other)?;
+        let mut mapping = Mapping::new(export.as_fd(), len, 0, ProtFlags::READ)?;
+        mapping.export = Some(export);
+        Ok(mapping)
     }
 
     /// One buffer request, with the structures it needs. `used`: the bytes of each memory plane that hold the picture, where
@@ -92,6 +114,21 @@ impl Queue {
             queue.buffers.push(mappings);
         }
         Ok(queue)
+    }
+
+    /// Has all buffers read as DMABUFs, or none.
+    fn import(&mut self) -> io::Result<()> {
+        let mut imported = Vec::with_capacity(self.buffers.len());
+        for (index, mappings) in (0..).zip(&self.buffers) {
+            let plane = |(plane, mapped): (u32, &Mapping)| {
+                let mapping = self.device.export(self.kind, index, plane)?;
+                let shorter = || io::Error::other("the DMABUF is shorter than the buffer");
+                (mapping.len >= mapped.len).then_some(mapping).ok_or_else(shorter)
+            };
+            imported.push((0..).zip(mappings).map(plane).collect::<io::Result<_>>()?);
+        }
+        self.buffers = imported;
+        Ok(())
     }
 
     /// The length of each memory plane of every buffer, at the least.
@@ -152,6 +189,14 @@ impl Stream {
         self.queue.capacity(plane)
     }
 
+    /// How the buffers are read.
+    pub fn import(&self) -> Import {
+        match self.queue.buffers.iter().flatten().all(|m| m.export.is_some()) {
+            true => Import::Dmabuf,
+            false => Import::Mmap,
+        }
+    }
+
     /// Waits for a filled buffer; `None` when none came in time. Another call may follow.
     pub fn dequeue(&mut self, patience: Duration) -> io::Result<Option<Filled<'_>>> {
         let Some((b, planes)) = self.queue.dequeue(patience)? else { return Ok(None) };
@@ -175,12 +220,27 @@ impl Stream {
     }
 }
 
-impl Filled<'_> {
+/// A filled buffer while it may be read.
+#[derive(Clone, Copy)]
+pub(crate) struct Readable<'a>(&'a Filled<'a>);
+
+impl<'a> Readable<'a> {
     /// The picture's bytes in a memory plane; empty where there is none.
-    pub fn memory(&self, plane: usize) -> &[u8] {
-        let mapping = self.queue.buffers.get(self.index as usize).and_then(|b| b.get(plane));
-        let (start, end) = self.spans.get(plane).copied().unwrap_or((0, 0));
+    pub fn memory(self, plane: usize) -> &'a [u8] {
+        let mapping = self.0.memory().get(plane);
+        let (start, end) = self.0.spans.get(plane).copied().unwrap_or((0, 0));
         mapping.and_then(|m| m.bytes().get(start..end.min(m.len))).unwrap_or(&[])
+    }
+}
+
+impl Filled<'_> {
+    fn memory(&self) -> &[Mapping] {
+        self.queue.buffers.get(self.index as usize).map_or(&[], Vec::as_slice)
+    }
+
+    /// Has the picture read. What was read is worth nothing when this fails: the memory was or became unreadable.
+    pub fn read<T>(&self, read: impl FnOnce(Readable<'_>) -> T) -> io::Result<T> {
+        reading(self.memory().iter().filter_map(|m| m.export.as_ref()), || read(Readable(self)))
     }
 
     /// Gives the buffer back to the driver.
@@ -228,26 +288,28 @@ impl Playback {
 pub(crate) struct Mapping {
     start: NonNull<u8>,
     len: usize,
+    /// What it is a mapping of, if not of the device itself.
+    export: Option<Descriptor>,
 }
 
 // SAFETY: plain memory, owned by this value; nothing about it belongs to a thread.
 unsafe impl Send for Mapping {}
 
 impl Mapping {
-    fn new(fd: &OwnedFd, len: u32, offset: u32, protection: ProtFlags) -> io::Result<Mapping> {
+    fn new(fd: BorrowedFd<'_>, len: u32, offset: u32, protection: ProtFlags) -> io::Result<Mapping> {
         let len = len as usize;
         // SAFETY: a new mapping at an address of the kernel's choice, so no other memory is touched.
         let start = unsafe {
-            rustix::mm::mmap(ptr::null_mut(), len, protection, MapFlags::SHARED, fd.as_fd(), offset.into())
+            rustix::mm::mmap(ptr::null_mut(), len, protection, MapFlags::SHARED, fd, offset.into())
         }?;
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Mapping { start, len })
+        Ok(Mapping { start, len, export: None })
     }
 
-    /// Private to this file: only [`Filled`] may read, while the driver does not write.
+    /// Private to this file: only [`Readable`] may read, while the driver does not write.
     fn bytes(&self) -> &[u8] {
         // SAFETY: `start` maps `len` readable bytes until drop. They are reached through a dequeued buffer only, which the
-        // driver leaves alone until `requeue` consumes it.
+        // driver leaves alone until `requeue` consumes it; a DMABUF of it is nobody's but ours.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 }
