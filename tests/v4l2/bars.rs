@@ -1,10 +1,12 @@
 //! vivid's colour bars with a green square: the bars tell whether format and colours are right, the square is the face.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use milkglass::v4l2::{CameraFormat, Fourcc, FrameSize, Import, V4l2Config, V4l2Source, devices};
 use milkglass::{
-    Class, ColorMatrix, ColorRange, Detection, Detector, Error, PixelFormat, PixelRect, Rect, Result, View,
+    Captured, Class, ColorMatrix, ColorRange, Detection, Detector, Error, FramePool, FrameSource,
+    PixelFormat, PixelRect, Rect, Result, View,
 };
 
 use crate::rig::{Running, Seen, compare, samples, set, v4l2_ctl};
@@ -54,6 +56,25 @@ pub fn impossible_wishes_are_refused() {
     assert!(matches!(refused(&V4l2Config::new("/dev/video3")), Error::Camera(_)), "an output device");
     assert!(matches!(refused(&V4l2Config::new("/dev/null")), Error::Io { .. }));
     assert!(matches!(refused(&V4l2Config::new("/dev/video77")), Error::Io { .. }));
+}
+
+/// A camera runs from when it is opened. What it filled its buffers with before the first picture is asked for is old, and
+/// whatever comes next would follow with a leap; beyond two seconds a picture's own time is not believed any more.
+pub fn the_first_picture_is_new() {
+    let (mut camera, format) = V4l2Source::open(&V4l2Config::new("/dev/video0")).unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    let pool = FramePool::new(format, 2);
+    let mut times = Vec::new();
+    while times.len() < 7 {
+        match camera.capture(&pool).unwrap() {
+            Captured::Frame(frame) => times.push(frame.meta().captured),
+            Captured::Skipped => {}
+            Captured::End => panic!("a camera has no end"),
+        }
+    }
+    let leap = times.windows(2).map(|t| t[1].since(t[0])).max().unwrap();
+    assert!(leap < Duration::from_secs(2), "{leap:?} between two pictures");
+    assert_eq!(camera.counters().odd_times(), 0);
 }
 
 pub fn every_format_single_planar() {

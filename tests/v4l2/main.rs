@@ -30,6 +30,7 @@ const SCENARIOS: &[Scenario] = &[
     ("colours_are_as_the_driver_says", bars::colours_are_as_the_driver_says),
     ("played_frames_come_out_redacted", played::played_frames_come_out_redacted),
     ("played_frames_come_through_dmabufs", played::played_frames_come_through_dmabufs),
+    ("the_first_picture_is_new", bars::the_first_picture_is_new),
     ("a_faster_camera_is_slowed_down", played::a_faster_camera_is_slowed_down),
     ("frames_arrive_single_planar", output::frames_arrive_single_planar),
     ("frames_arrive_multi_planar", output::frames_arrive_multi_planar),

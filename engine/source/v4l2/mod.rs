@@ -88,6 +88,8 @@ pub struct V4l2Source {
     order: Order,
     pace: Pace,
     journal: Journal,
+    /// No picture was asked for yet.
+    fresh: bool,
     /// When the last whole picture came, or the stream was started.
     alive: Instant,
     retry: (Instant, Duration),
@@ -132,6 +134,7 @@ impl V4l2Source {
             order: Order::default(),
             pace,
             journal,
+            fresh: true,
             alive: Instant::now(),
             retry: (Instant::now(), RETRY.0),
         };
@@ -161,6 +164,10 @@ impl V4l2Source {
 
     /// Waits for one picture. An error means that the stream is of no more use.
     fn picture(&mut self, stream: &mut Stream, pool: &FramePool) -> std::io::Result<Captured> {
+        if std::mem::take(&mut self.fresh) {
+            // It runs since it was opened, and these have waited while the detector was measured: too old to show.
+            stream.discard()?;
+        }
         let end = Instant::now() + PATIENCE;
         let (filled, placed) = loop {
             let Some(filled) = stream.dequeue(PATIENCE)? else {

@@ -197,6 +197,18 @@ impl Stream {
         }
     }
 
+    /// Gives buffers back unread that were filled before this call.
+    pub fn discard(&mut self) -> io::Result<()> {
+        // Not more than there are: a fast camera would fill them again and again.
+        for _ in 0..self.queue.buffers.len() {
+            match self.dequeue(Duration::ZERO)? {
+                Some(filled) => filled.requeue()?,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
     /// Waits for a filled buffer; `None` when none came in time. Another call may follow.
     pub fn dequeue(&mut self, patience: Duration) -> io::Result<Option<Filled<'_>>> {
         let Some((b, planes)) = self.queue.dequeue(patience)? else { return Ok(None) };
