@@ -1,8 +1,8 @@
 //! The C interface of milkglass. Its documentation for those who use it is `milkglass.h`, written from this file.
 //!
-//! A stream is a [`Pipeline`](milkglass::Pipeline) whose source is [`milkglass_push`], [`milkglass_push_dmabuf`] or a camera, and whose one target is
-//! [`milkglass_take`]. So everything that holds for the pipeline holds here: deadlines, the worst-case exposure that is
-//! enforced, faults that cover.
+//! A stream is a [`Pipeline`](milkglass::Pipeline) whose source is [`milkglass_push`], [`milkglass_push_dmabuf`] or a
+//! camera, and whose one target is [`milkglass_take`]. So everything that holds for the pipeline holds here: deadlines,
+//! the worst-case exposure that is enforced, faults that cover.
 //!
 //! Rules of this crate, in which alone of all `unsafe` is common:
 //! - A stream is a number in a table, never an address: a stale one is an error, not undefined behaviour.
@@ -122,15 +122,15 @@ pub unsafe extern "C" fn milkglass_push(
     })
 }
 
-/// milkglass_push for a frame in DMABUFs: it is copied out of them before it returns, never redacted in them, and nothing of
-/// them is kept. You may close the descriptors, and give the buffer back to its driver, at once. It waits for writers that
-/// the kernel knows of (a GPU, say) to have finished.
+/// milkglass_push for a frame in DMABUFs: it is copied out of them before it returns, never redacted in them, and
+/// nothing of them is kept. You may close the descriptors, and give the buffer back to its driver, at once. It waits
+/// for writers that the kernel knows of (a GPU, say) to have finished.
 ///
-/// Only DMABUFs are taken, opened for reading at least: a memfd or a file could be cut off under the library. What is raw
-/// in them stays there: whoever else has a descriptor can see it.
+/// Only DMABUFs are taken, opened for reading at least: a memfd or a file could be cut off under the library. What is
+/// raw in them stays there: whoever else has a descriptor can see it.
 ///
-/// MILKGLASS_STATUS_ as milkglass_push; _ARGUMENT too when a descriptor is closed or no DMABUF, a plane does not lie in it,
-/// or the kernel cannot make it readable.
+/// MILKGLASS_STATUS_ as milkglass_push; _ARGUMENT too when a descriptor is closed or no DMABUF, a plane does not lie in
+/// it, or the kernel cannot make it readable.
 ///
 /// # Safety
 /// `picture` must be NULL or point to `picture->size` readable bytes.

@@ -1,8 +1,8 @@
 // milkglass: faces, persons and zones are hidden in camera pictures before they can leave the device.
 //
-// A stream takes raw frames, by milkglass_push, milkglass_push_dmabuf or from a camera of its own, and gives redacted ones, by
-// milkglass_take. No function gives a raw pixel; only a detector of your own is lent some. docs/INTEGRATING.md has a whole
-// program, and docs/THREAT-MODEL.md says what is promised and what is not.
+// A stream takes raw frames, by milkglass_push, milkglass_push_dmabuf or from a camera of its own, and gives redacted
+// ones, by milkglass_take. No function gives a raw pixel; only a detector of your own is lent some. docs/INTEGRATING.md
+// has a whole program, and docs/THREAT-MODEL.md says what is promised and what is not.
 //
 // Threads: every function may be called from every thread at any time. What waits for others says so.
 // Callbacks: none may throw, longjmp out, or hang. From a detector's callback milkglass_open, _take, _checkpoint, _close and
@@ -269,7 +269,8 @@ typedef struct {
 typedef struct {
     // sizeof(milkglass_dmabuf).
     size_t size;
-    // The stream's format code; another one is refused. Of formats that V4L2 has two codes for, the one here: NV12, not NM12.
+    // The stream's format code; another one is refused. Of formats that V4L2 has two codes for, the one here: NV12,
+    // not NM12.
     uint32_t fourcc;
     // The stream's width in pixels.
     uint32_t width;
@@ -401,20 +402,19 @@ milkglass_status milkglass_read_layout(milkglass_stream stream, milkglass_layout
 // `length[plane]` readable bytes that nobody changes meanwhile.
 milkglass_status milkglass_push(milkglass_stream stream, const milkglass_picture *picture);
 
-// milkglass_push for a frame in DMABUFs: it is copied out of them before it returns, never redacted in them, and nothing of
-// them is kept. You may close the descriptors, and give the buffer back to its driver, at once. It waits for writers that
-// the kernel knows of (a GPU, say) to have finished.
+// milkglass_push for a frame in DMABUFs: it is copied out of them before it returns, never redacted in them, and
+// nothing of them is kept. You may close the descriptors, and give the buffer back to its driver, at once. It waits
+// for writers that the kernel knows of (a GPU, say) to have finished.
 //
-// Only DMABUFs are taken, opened for reading at least: a memfd or a file could be cut off under the library. What is raw
-// in them stays there: whoever else has a descriptor can see it.
+// Only DMABUFs are taken, opened for reading at least: a memfd or a file could be cut off under the library. What is
+// raw in them stays there: whoever else has a descriptor can see it.
 //
-// MILKGLASS_STATUS_ as milkglass_push; _ARGUMENT too when a descriptor is closed or no DMABUF, a plane does not lie in it,
-// or the kernel cannot make it readable.
+// MILKGLASS_STATUS_ as milkglass_push; _ARGUMENT too when a descriptor is closed or no DMABUF, a plane does not lie in
+// it, or the kernel cannot make it readable.
 //
 // # Safety
 // `picture` must be NULL or point to `picture->size` readable bytes.
-milkglass_status milkglass_push_dmabuf(milkglass_stream stream,
-                                       const milkglass_dmabuf *picture);
+milkglass_status milkglass_push_dmabuf(milkglass_stream stream, const milkglass_dmabuf *picture);
 
 // Waits for the next redacted frame, and writes it to the caller's memory: rows at `stride` bytes, bytes between rows
 // untouched. `timeout_ms` below 0 waits without end, 0 does not wait. Frames come in the order of capture, each once. A

@@ -175,7 +175,8 @@ pub struct milkglass_picture {
 pub struct milkglass_dmabuf {
     /// sizeof(milkglass_dmabuf).
     pub size: usize,
-    /// The stream's format code; another one is refused. Of formats that V4L2 has two codes for, the one here: NV12, not NM12.
+    /// The stream's format code; another one is refused. Of formats that V4L2 has two codes for, the one here: NV12,
+    /// not NM12.
     pub fourcc: u32,
     /// The stream's width in pixels.
     pub width: u32,

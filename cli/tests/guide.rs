@@ -1,6 +1,7 @@
-//! docs/INTEGRATING.md: every block of commands, every file and every program in C in it is run as it stands, or says that it
-//! was not. (Programs in Rust are documentation tests of the engine, those in C and their commands are run by capi/tests, that
-//! with DMABUFs by tests/v4l2, the commands for ARM by tests/arm/guide.sh, the pipeline of GStreamer by gst/tests/launch.rs.)
+//! docs/INTEGRATING.md: every block of commands, every file and every program in C in it is run as it stands, or says
+//! that it was not. (Programs in Rust are documentation tests of the engine, those in C and their commands are run by
+//! capi/tests, that with DMABUFs by tests/v4l2, the commands for ARM by tests/arm/guide.sh, the pipeline of GStreamer
+//! by gst/tests/launch.rs.)
 //!
 //! The machine of a reader is a folder: `/var/lib` and `/run` are made part of it, and its camera, `/dev/video0`, is a pipe in
 //! which a clip plays.

@@ -1,6 +1,6 @@
-//! Pictures in somebody else's DMABUF, memory that a driver or another program shares by a descriptor. It is mapped for reading
-//! alone, and what is read is copied into the pool at once; no descriptor and no address of it leave this file but for
-//! [`v4l2`](super::v4l2)'s own buffers. All unsafe code for it. Linux.
+//! Pictures in somebody else's DMABUF, memory that a driver or another program shares by a descriptor. It is mapped for
+//! reading alone, and what is read is copied into the pool at once; no descriptor and no address of it leave this file
+//! but for [`v4l2`](super::v4l2)'s own buffers. All unsafe code for it. Linux.
 #![allow(unsafe_code)]
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -26,8 +26,8 @@ const SYNC: u32 = opcode::write::<u64>(b'b', 0) as u32;
 
 /// A DMABUF of somebody else, mapped for reading until it is dropped.
 ///
-/// Whoever exported it, and whoever else has a descriptor of it, can read and write it all the while: what is raw in it is
-/// not this program's to hide. Frames are copied out of it and redacted in memory of their own, never in here.
+/// Whoever exported it, and whoever else has a descriptor of it, can read and write it all the while: what is raw in it
+/// is not this program's to hide. Frames are copied out of it and redacted in memory of their own, never in here.
 pub struct Dmabuf {
     descriptor: Descriptor,
     start: NonNull<u8>,
@@ -39,13 +39,14 @@ unsafe impl Send for Dmabuf {}
 unsafe impl Sync for Dmabuf {}
 
 impl Dmabuf {
-    /// Imports the DMABUF behind a descriptor, which stays the caller's and may be closed at once: a copy of it is kept, since
-    /// each read has to be announced through one. Costs a mapping, so keep the result where a ring of buffers comes round.
+    /// Imports the DMABUF behind a descriptor, which stays the caller's and may be closed at once: a copy of it is
+    /// kept, since each read has to be announced through one. Costs a mapping, so keep the result where a ring of
+    /// buffers comes round.
     ///
     /// # Errors
-    /// [`Error::Io`] when it is closed, no DMABUF, or one that cannot be mapped for reading. Nothing but a DMABUF is taken: its
-    /// size is fixed for good, whereas a file or a memfd could be cut off by whoever holds it, and reading beyond its end
-    /// would kill this program (SIGBUS).
+    /// [`Error::Io`] when it is closed, no DMABUF, or one that cannot be mapped for reading. Nothing but a DMABUF is
+    /// taken: its size is fixed for good, whereas a file or a memfd could be cut off by whoever holds it, and reading
+    /// beyond its end would kill this program (SIGBUS).
     pub fn import(fd: impl AsFd) -> Result<Dmabuf> {
         let import = || {
             let descriptor = Descriptor::new(rustix::io::fcntl_dupfd_cloexec(fd, 0)?)?;
@@ -110,8 +111,8 @@ impl DmabufPlane<'_> {
     }
 }
 
-/// Bytes from a buffer's start to the end of the last row; padding behind it need not exist. The error says why the rows
-/// cannot lie in `len` bytes.
+/// Bytes from a buffer's start to the end of the last row; padding behind it need not exist. The error says why the
+/// rows cannot lie in `len` bytes.
 fn end(layout: &PlaneLayout, offset: usize, stride: usize, len: usize) -> Result<usize, String> {
     let row = layout.row_bytes();
     if stride < row {
@@ -140,9 +141,9 @@ pub(super) fn copy(planes: &[DmabufPlane<'_>], view: &mut ViewMut<'_>) -> Result
         for (n, plane) in planes.iter().enumerate() {
             for y in 0..layouts[n].height {
                 let row = view.row_mut(n, y);
-                // SAFETY: every row lies within the mapping ([`DmabufPlane::check`]), whose size is fixed, and a pool's row
-                // is nobody else's. No reference to the mapping is made: its exporter may write to it meanwhile, by mistake
-                // or malice, and then the copy is a mixture of two pictures and nothing worse.
+                // SAFETY: every row lies within the mapping ([`DmabufPlane::check`]), whose size is fixed, and a pool's
+                // row is nobody else's. No reference to the mapping is made: its exporter may write to it meanwhile, by
+                // mistake or malice, and then the copy is a mixture of two pictures and nothing worse.
                 unsafe {
                     let from = plane.buffer.start.as_ptr().add(plane.offset + y as usize * plane.stride);
                     ptr::copy_nonoverlapping(from, row.as_mut_ptr(), row.len());
@@ -153,8 +154,8 @@ pub(super) fn copy(planes: &[DmabufPlane<'_>], view: &mut ViewMut<'_>) -> Result
     copied.map_err(|e| Error::Source(format!("its DMABUF cannot be read: {e}")))
 }
 
-/// Reads while the kernel keeps these DMABUFs readable: their writers are waited for, and what the processor's caches hold of
-/// them is brought up to date. What was read is worth nothing when this fails.
+/// Reads while the kernel keeps these DMABUFs readable: their writers are waited for, and what the processor's caches
+/// hold of them is brought up to date. What was read is worth nothing when this fails.
 pub(super) fn reading<'a, T>(
     mut buffers: impl Iterator<Item = &'a Descriptor>,
     read: impl FnOnce() -> T,
@@ -203,7 +204,8 @@ impl Descriptor {
 
     fn sync(&self, flags: u64) -> io::Result<()> {
         loop {
-            // SAFETY: the kernel reads the one number that this request takes; other files refuse it, or are no DMABUFs.
+            // SAFETY: the kernel reads the one number that this request takes; other files refuse it, or are no
+            // DMABUFs.
             match unsafe { ioctl(&self.fd, Setter::<{ SYNC as _ }, u64>::new(flags)) } {
                 Err(Errno::INTR | Errno::AGAIN) => {}
                 result => return result.map_err(io::Error::from),
@@ -228,7 +230,8 @@ mod tests {
         assert_eq!(SYNC, 0x4008_6200);
     }
 
-    /// Each of them could be mapped or answer to a request; none is of a size that is fixed for good, but for the sealed one.
+    /// Each of them could be mapped or answer to a request; none is of a size that is fixed for good, but for the
+    /// sealed one.
     #[test]
     fn what_is_no_dmabuf_is_refused() {
         let memfd = || {

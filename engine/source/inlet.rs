@@ -80,13 +80,13 @@ impl Inlet {
         }
     }
 
-    /// The same for a picture in memory that others share: it is copied out of its DMABUFs before this returns, and nothing of
-    /// them is kept. `planes` has as many as the pipeline's format, in its order. Waits for the writers that the kernel knows
-    /// of, a processor of graphics for instance, to have finished.
+    /// The same for a picture in memory that others share: it is copied out of its DMABUFs before this returns, and
+    /// nothing of them is kept. `planes` has as many as the pipeline's format, in its order. Waits for the writers that
+    /// the kernel knows of, a processor of graphics for instance, to have finished.
     ///
     /// # Errors
-    /// [`Error::Source`](crate::Error::Source) when a plane does not lie within its DMABUF, their number is wrong, or the kernel
-    /// cannot make them readable; the half-written buffer is scrubbed.
+    /// [`Error::Source`](crate::Error::Source) when a plane does not lie within its DMABUF, their number is wrong, or
+    /// the kernel cannot make them readable; the half-written buffer is scrubbed.
     #[cfg(feature = "dmabuf")]
     pub fn push_dmabuf(
         &self,

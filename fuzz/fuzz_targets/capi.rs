@@ -440,6 +440,8 @@ impl Run {
         let Some(stream) = self.streams.iter_mut().find(|s| s.number == number) else {
             // SAFETY: NULL is an error.
             assert_eq!(unsafe { milkglass_push(number, null()) }, milkglass_status::NO_STREAM);
+            // SAFETY: as above.
+            assert_eq!(unsafe { milkglass_push_dmabuf(number, null()) }, milkglass_status::NO_STREAM);
             return;
         };
         stream.next += 33_000_000;
@@ -469,6 +471,21 @@ impl Run {
                 picture.data[n] = null();
             }
         }
+        // This program has no DMABUF, whatever is said of its planes.
+        let shared = milkglass_dmabuf {
+            size: size_of::<milkglass_dmabuf>(),
+            fourcc: picture.fourcc,
+            width: picture.width,
+            height: picture.height,
+            fd: [0, 1, -1],
+            captured: picture.captured,
+            offset: picture.length,
+            stride: picture.stride,
+        };
+        // SAFETY: as large as it says.
+        let status = unsafe { milkglass_push_dmabuf(number, &raw const shared) };
+        let refused = if open { milkglass_status::ARGUMENT } else { milkglass_status::NO_STREAM };
+        assert_eq!(status, refused);
         // SAFETY: NULL, or a structure with room for what its size says; no plane is shorter than it says.
         let status = unsafe { milkglass_push(number, sized(&mut picture, how.mistake).cast_const()) };
         match (open, wrong) {

@@ -1,6 +1,6 @@
-// Runs in the emulated machine of tests/v4l2, where an output device of vivid exports its buffers: this program writes pictures
-// into them, and pushes them as DMABUFs. What leaves is compared with what was written: the face hidden, the rest equal. The
-// device says whether planes share a buffer (NV12) or have one each (NM12).
+// Runs in the emulated machine of tests/v4l2, where an output device of vivid exports its buffers: this program writes
+// pictures into them, and pushes them as DMABUFs. What leaves is compared with what was written: the face hidden, the
+// rest equal. The device says whether planes share a buffer (NV12) or have one each (NM12).
 #define _GNU_SOURCE
 #include <milkglass.h>
 #include <dirent.h>
@@ -15,7 +15,8 @@
 #include <unistd.h>
 
 enum { WIDTH = 640, HEIGHT = 480, BUFFERS = 2, FRAMES = 30, BLACK = 16, GREY = 128 };
-// The face, on odd corners, of a value that nothing else has; and what buffers are overwritten with once they are pushed.
+// The face, on odd corners, of a value that nothing else has; and what buffers are overwritten with once they are
+// pushed.
 enum { X = 211, Y = 121, SIDE = 96, MARK = 211, LATER = 222 };
 
 static void failed(int line, const char *what) {
@@ -43,8 +44,10 @@ static void export(const char *device) {
     struct v4l2_format format = {.type = type};
     CHECK(ioctl(video, VIDIOC_G_FMT, &format) == 0);
     struct v4l2_pix_format_mplane *several = &format.fmt.pix_mp;
-    if (planes == 2) CHECK(several->pixelformat == V4L2_PIX_FMT_NV12M && several->width == WIDTH && several->height == HEIGHT);
-    else CHECK(format.fmt.pix.pixelformat == V4L2_PIX_FMT_NV12 && format.fmt.pix.width == WIDTH && format.fmt.pix.height == HEIGHT);
+    struct v4l2_pix_format *one = &format.fmt.pix;
+    // Both begin with width and height.
+    CHECK(one->width == WIDTH && one->height == HEIGHT);
+    CHECK(planes == 2 ? several->pixelformat == V4L2_PIX_FMT_NV12M : one->pixelformat == V4L2_PIX_FMT_NV12);
     struct v4l2_requestbuffers request = {.count = BUFFERS, .type = type, .memory = V4L2_MEMORY_MMAP};
     CHECK(ioctl(video, VIDIOC_REQBUFS, &request) == 0 && request.count == BUFFERS);
     for (int b = 0; b < BUFFERS; b++) {
@@ -55,7 +58,7 @@ static void export(const char *device) {
         for (int p = 0; p < planes; p++) {
             struct memory *memory = &buffers[b][p];
             memory->length = planes == 2 ? its[p].length : buffer.length;
-            memory->stride = planes == 2 ? several->plane_fmt[p].bytesperline : format.fmt.pix.bytesperline;
+            memory->stride = planes == 2 ? several->plane_fmt[p].bytesperline : one->bytesperline;
             off_t at = planes == 2 ? its[p].m.mem_offset : buffer.m.offset;
             memory->bytes = mmap(NULL, memory->length, PROT_READ | PROT_WRITE, MAP_SHARED, video, at);
             struct v4l2_exportbuffer export = {.type = type, .index = b, .plane = p, .flags = O_CLOEXEC | O_RDONLY};
@@ -97,7 +100,8 @@ static milkglass_status push(milkglass_stream stream, int fd, size_t stride, uin
     return milkglass_push_dmabuf(stream, &picture);
 }
 
-static int detect(void *context, const milkglass_picture *picture, milkglass_detection *found, size_t capacity, size_t *count) {
+static int detect(void *context, const milkglass_picture *picture, milkglass_detection *found, size_t capacity,
+                  size_t *count) {
     (void)context;
     // The blank picture that the library measures with has no face.
     if (capacity < 1 || picture->data[0][Y * picture->stride[0] + X] != MARK) return capacity < 1;
@@ -194,7 +198,8 @@ static void pictures_come_out_redacted(milkglass_stream stream) {
             memset(buffers[b][p].bytes, LATER, buffers[b][p].length);
         }
         nanosleep(&(struct timespec){0, 100000000}, NULL);
-        while ((status = milkglass_take(stream, &out, 0)) == MILKGLASS_STATUS_OK) judge(redacted, out.sequence, out.outcome);
+        while ((status = milkglass_take(stream, &out, 0)) == MILKGLASS_STATUS_OK)
+            judge(redacted, out.sequence, out.outcome);
         CHECK(status == MILKGLASS_STATUS_TIMEOUT);
     }
     CHECK(milkglass_finish(stream) == MILKGLASS_STATUS_OK);

@@ -58,9 +58,9 @@ pub enum Import {
     /// Mapped from the device. The kernel readies each picture for the processor when it hands it over.
     #[default]
     Mmap,
-    /// Exported by the driver as DMABUFs (`VIDIOC_EXPBUF`), which are mapped for reading and announced to the kernel around
-    /// each picture; mapped as above where the driver exports none. The same memory by a longer way: for a driver that
-    /// readies its pictures in this way alone.
+    /// Exported by the driver as DMABUFs (`VIDIOC_EXPBUF`), which are mapped for reading and announced to the kernel
+    /// around each picture; mapped as above where the driver exports none. The same memory by a longer way: for a
+    /// driver that readies its pictures in this way alone.
     Dmabuf,
 }
 
