@@ -24,11 +24,11 @@ pub(super) const KERNELS: Kernels = Kernels {
 /// Bytes in a register.
 const SIZE: usize = 16;
 
-/// Read from byte `SIZE - n` on, it keeps the first `n` bytes.
-const FIRST: [u8; 2 * SIZE] = {
-    let mut mask = [0; 2 * SIZE];
-    let mut i = 0;
-    while i < SIZE {
+/// Read from byte `n` on, it keeps the last `n` bytes; from byte `2 * SIZE - n` on, the first `n`.
+const EDGES: [u8; 3 * SIZE] = {
+    let mut mask = [0; 3 * SIZE];
+    let mut i = SIZE;
+    while i < 2 * SIZE {
         mask[i] = 255;
         i += 1;
     }
@@ -92,35 +92,77 @@ unsafe fn load_samples<const N: usize>(from: *const u8) -> [uint8x16_t; 4] {
 }
 
 fn sum<const N: usize>(block: Block<'_>, totals: &mut [u64]) {
+    let mut all = [0; N];
+    let Block { stride, rows, .. } = block;
+    let (from, samples) = (block.bytes.as_ptr(), block.width / N);
+    if samples < SIZE {
+        let keep = load_at(&EDGES, 2 * SIZE - samples);
+        let roomy = block.roomy(0, N * SIZE);
+        // SAFETY: a roomy row has the bytes that are read (`Block::roomy`).
+        unsafe { add_strip::<N, 0>(from, from, stride, roomy, keep, &mut all) };
+        for y in roomy..rows {
+            let row: [u8; 4 * SIZE] = block.padded(0, y);
+            // SAFETY: `N` is at most four.
+            unsafe { add_strip::<N, 0>(row.as_ptr(), row.as_ptr(), 0, 1, keep, &mut all) };
+        }
+        return totals.copy_from_slice(&all);
+    }
+    for start in (0..samples).step_by(4 * SIZE) {
+        let end = (start + 4 * SIZE).min(samples);
+        // The last register ends where the strip does; of it counts what the others have not.
+        let whole = (end - start - 1) / SIZE;
+        let keep = load_at(&EDGES, end - start - whole * SIZE);
+        // SAFETY: every row has the samples up to `end`, which are no fewer than a register's.
+        unsafe {
+            let (first, last) = (from.add(N * start), from.add(N * (end - SIZE)));
+            match whole {
+                0 => add_strip::<N, 0>(first, last, stride, rows, keep, &mut all),
+                1 => add_strip::<N, 1>(first, last, stride, rows, keep, &mut all),
+                2 => add_strip::<N, 2>(first, last, stride, rows, keep, &mut all),
+                _ => add_strip::<N, 3>(first, last, stride, rows, keep, &mut all),
+            }
+        }
+    }
+    totals.copy_from_slice(&all);
+}
+
+/// Adds up `C` registers of each channel from `first` on, and what `keep` keeps of the one at `last`, from row to row.
+///
+/// # Safety
+/// As many samples can be read there in each of `rows` rows, which lie `stride` bytes apart.
+#[inline(always)]
+unsafe fn add_strip<const N: usize, const C: usize>(
+    first: *const u8,
+    last: *const u8,
+    stride: usize,
+    rows: usize,
+    keep: uint8x16_t,
+    totals: &mut [u64; N],
+) {
     /// Rows whose sums of pairs fit into 16 bits.
     const FEW: usize = 128;
-    totals.fill(0);
-    // One column of samples after the other, from top to bottom.
-    for start in (0..block.width).step_by(N * SIZE) {
-        let keep = load_at(&FIRST, SIZE - ((block.width - start) / N).min(SIZE));
-        let roomy = block.roomy(start, N * SIZE);
-        for top in (0..block.rows).step_by(FEW) {
-            // SAFETY: NEON.
-            let mut sums = unsafe { [vdupq_n_u16(0); N] };
-            let mut add = |samples: [uint8x16_t; 4]| {
-                for (sum, v) in sums.iter_mut().zip(samples) {
-                    // SAFETY: NEON.
-                    *sum = unsafe { vpadalq_u8(*sum, vandq_u8(v, keep)) };
+    for top in (0..rows).step_by(FEW) {
+        // SAFETY: the caller's.
+        unsafe {
+            let none = vdupq_n_u16(0);
+            let (mut sums, mut last_sums) = ([[none; N]; C], [none; N]);
+            for y in top..(top + FEW).min(rows) {
+                for (i, sums) in sums.iter_mut().enumerate() {
+                    let samples = load_samples::<N>(first.add(y * stride + i * N * SIZE));
+                    for (sum, v) in sums.iter_mut().zip(samples) {
+                        *sum = vpadalq_u8(*sum, v);
+                    }
                 }
-            };
-            let bottom = (top + FEW).min(block.rows);
-            for y in top..bottom.min(roomy) {
-                // SAFETY: a roomy row has the bytes that are read (`Block::roomy`).
-                add(unsafe { load_samples::<N>(block.bytes.as_ptr().add(y * block.stride + start)) });
+                for (sum, v) in last_sums.iter_mut().zip(load_samples::<N>(last.add(y * stride))) {
+                    *sum = vpadalq_u8(*sum, vandq_u8(v, keep));
+                }
             }
-            for y in top.max(roomy)..bottom {
-                let piece: [u8; 4 * SIZE] = block.padded(start, y);
-                // SAFETY: `N` is at most four.
-                add(unsafe { load_samples::<N>(piece.as_ptr()) });
-            }
-            for (total, sum) in totals.iter_mut().zip(sums) {
-                // SAFETY: NEON.
-                *total += u64::from(unsafe { vaddlvq_u16(sum) });
+            for (channel, total) in totals.iter_mut().enumerate() {
+                let mut fours = vpaddlq_u16(last_sums[channel]);
+                for sums in &sums {
+                    fours = vpadalq_u16(fours, sums[channel]);
+                }
+                *total += vaddlvq_u32(fours);
             }
         }
     }
