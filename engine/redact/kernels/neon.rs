@@ -3,7 +3,7 @@
 
 use std::arch::aarch64::*;
 
-use super::{Block, COLUMN, Kernels, MOST_ROWS, scalar};
+use super::{Block, CELL, Kernels, scalar};
 
 pub(super) const KERNELS: Kernels = Kernels {
     sum: |block, totals| match totals.len() {
@@ -15,7 +15,12 @@ pub(super) const KERNELS: Kernels = Kernels {
     // What the compiler makes of these plain loops takes no more instructions than what can be written by hand.
     fill: scalar::fill,
     blend: scalar::blend,
-    column_sums,
+    cell_sums: |block, channels, sums| match channels {
+        1 => cell_sums::<1>(block, sums),
+        2 => cell_sums::<2>(block, sums),
+        3 => cell_sums::<3>(block, sums),
+        _ => cell_sums::<4>(block, sums),
+    },
     evens,
     odd_means,
     split: scalar::split,
@@ -168,50 +173,59 @@ unsafe fn add_strip<const N: usize, const C: usize>(
     }
 }
 
-fn column_sums(rows: &[u8], stride: usize, sums: &mut [u32]) {
-    let count = rows.len().div_ceil(stride);
-    let wide = sums.len() * COLUMN;
-    assert!(count <= MOST_ROWS && wide <= stride);
-    assert!(count == 0 || (count - 1) * stride + wide <= rows.len());
-    // Four registers side by side, then one, from top to bottom.
-    let (eights, rest) = sums.as_chunks_mut::<8>();
-    let (pairs, rest) = rest.as_chunks_mut::<2>();
-    let mut done = 0;
-    for sums in eights {
-        // SAFETY: `count` rows of `wide` bytes are there (asserted above), and `done + 4 * SIZE` is at most `wide`.
-        unsafe { strip::<4>(rows, stride, count, done, sums) };
-        done += 4 * SIZE;
-    }
-    for sums in pairs {
-        // SAFETY: as above, with `done + SIZE`.
-        unsafe { strip::<1>(rows, stride, count, done, sums) };
-        done += SIZE;
-    }
-    if !rest.is_empty() {
-        let rows = rows.get(done..).unwrap_or_default();
-        scalar::column_sums(rows, stride, rest);
-    }
+/// How many cells have their samples in four registers, if these hold as many samples of `N` channels as they can.
+const fn cells_at_once<const N: usize>() -> usize {
+    4 / N * SIZE / CELL
 }
 
-/// The sums of `C` registers side by side, from byte `start` of each row on.
+/// Takes 16-bit sums of two cells, channel by channel, to sums of channels, cell by cell; twice where there are four cells.
+const ORDER: [[u8; SIZE]; 4] = [
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
+    [0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15],
+    [0, 1, 4, 5, 8, 9, 2, 3, 6, 7, 10, 11, 12, 13, 14, 15],
+    [0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15],
+];
+
+fn cell_sums<const N: usize>(block: Block<'_>, sums: &mut [u16]) {
+    assert!(block.rows <= CELL);
+    let step = cells_at_once::<N>();
+    let whole = block.width / (N * CELL);
+    if whole < step {
+        return scalar::cell_sums(block, N, sums);
+    }
+    for cell in (0..whole).step_by(step) {
+        // The last ones may overlap those before.
+        let cell = cell.min(whole - step);
+        // SAFETY: every row has the samples of all whole cells.
+        let found =
+            unsafe { few_cells::<N>(block.bytes.as_ptr().add(N * CELL * cell), block.stride, block.rows) };
+        sums[N * cell..N * (cell + step)].copy_from_slice(&found[..N * step]);
+    }
+    scalar::cell_sums(block.right_of(N * CELL * whole), N, &mut sums[N * whole..]);
+}
+
+/// The sums of [`cells_at_once`].
 ///
 /// # Safety
-/// Each of `count` rows, at most [`MOST_ROWS`], has `C * SIZE` bytes from `start` on.
+/// Their samples can be read in each of `rows` rows, which are at most [`CELL`] and lie `stride` bytes apart.
 #[inline(always)]
-unsafe fn strip<const C: usize>(rows: &[u8], stride: usize, count: usize, start: usize, sums: &mut [u32]) {
-    // SAFETY: the caller's. 128 rows of sums of pairs fit into 16 bits.
+unsafe fn few_cells<const N: usize>(from: *const u8, stride: usize, rows: usize) -> [u16; 8] {
+    // SAFETY: the caller's. Eight rows of sums of pairs fit into 16 bits, as do those of cells.
     unsafe {
-        let mut columns = [vdupq_n_u16(0); C];
-        for y in 0..count {
-            let row = rows.as_ptr().add(y * stride + start);
-            for (i, column) in columns.iter_mut().enumerate() {
-                *column = vpadalq_u8(*column, vld1q_u8(row.add(i * SIZE)));
+        let mut pairs = [vdupq_n_u16(0); 4];
+        for y in 0..rows {
+            for (i, pairs) in pairs.chunks_exact_mut(N).enumerate() {
+                let samples = load_samples::<N>(from.add(y * stride + i * N * SIZE));
+                for (pair, v) in pairs.iter_mut().zip(samples) {
+                    *pair = vpadalq_u8(*pair, v);
+                }
             }
         }
-        for (sums, column) in sums.as_chunks_mut::<2>().0.iter_mut().zip(columns) {
-            let fours = vpaddlq_u16(column);
-            vst1_u32(sums.as_mut_ptr(), vpadd_u32(vget_low_u32(fours), vget_high_u32(fours)));
-        }
+        let [a, b, c, d] = pairs;
+        let cells = vreinterpretq_u8_u16(vpaddq_u16(vpaddq_u16(a, b), vpaddq_u16(c, d)));
+        let mut found = [0; 8];
+        vst1q_u8(found.as_mut_ptr().cast(), vqtbl1q_u8(cells, vld1q_u8(ORDER[N - 1].as_ptr())));
+        found
     }
 }
 
