@@ -6,21 +6,11 @@ use std::arch::aarch64::*;
 use super::{Block, CELL, Kernels, scalar};
 
 pub(super) const KERNELS: Kernels = Kernels {
-    sum: |block, totals| match totals.len() {
-        1 => sum::<1>(block, totals),
-        2 => sum::<2>(block, totals),
-        3 => sum::<3>(block, totals),
-        _ => sum::<4>(block, totals),
-    },
+    sum,
     // What the compiler makes of these plain loops takes no more instructions than what can be written by hand.
     fill: scalar::fill,
     blend: scalar::blend,
-    cell_sums: |block, channels, sums| match channels {
-        1 => cell_sums::<1>(block, sums),
-        2 => cell_sums::<2>(block, sums),
-        3 => cell_sums::<3>(block, sums),
-        _ => cell_sums::<4>(block, sums),
-    },
+    cell_sums,
     evens,
     odd_means,
     split: scalar::split,
@@ -96,7 +86,16 @@ unsafe fn load_samples<const N: usize>(from: *const u8) -> [uint8x16_t; 4] {
     }
 }
 
-fn sum<const N: usize>(block: Block<'_>, totals: &mut [u64]) {
+fn sum(block: Block<'_>, totals: &mut [u64]) {
+    match totals.len() {
+        1 => sum_of::<1>(block, totals),
+        2 => sum_of::<2>(block, totals),
+        3 => sum_of::<3>(block, totals),
+        _ => sum_of::<4>(block, totals),
+    }
+}
+
+fn sum_of<const N: usize>(block: Block<'_>, totals: &mut [u64]) {
     let mut all = [0; N];
     let Block { stride, rows, .. } = block;
     let (from, samples) = (block.bytes.as_ptr(), block.width / N);
@@ -186,7 +185,16 @@ const ORDER: [[u8; SIZE]; 4] = [
     [0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15],
 ];
 
-fn cell_sums<const N: usize>(block: Block<'_>, sums: &mut [u16]) {
+fn cell_sums(block: Block<'_>, channels: usize, sums: &mut [u16]) {
+    match channels {
+        1 => cell_sums_of::<1>(block, sums),
+        2 => cell_sums_of::<2>(block, sums),
+        3 => cell_sums_of::<3>(block, sums),
+        _ => cell_sums_of::<4>(block, sums),
+    }
+}
+
+fn cell_sums_of<const N: usize>(block: Block<'_>, sums: &mut [u16]) {
     assert!(block.rows <= CELL);
     let step = cells_at_once::<N>();
     let whole = block.width / (N * CELL);
