@@ -56,6 +56,14 @@ impl<'a> Block<'a> {
         Block { bytes, stride, width, rows }
     }
 
+    fn lines(self) -> impl Iterator<Item = &'a [u8]> {
+        self.bytes.chunks(self.stride).take(self.rows).map(move |line| &line[..self.width])
+    }
+}
+
+/// What only kernels that read several bytes at once ask for.
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+impl<'a> Block<'a> {
     /// How many rows, from the first, have `size` bytes in a piece from byte `start` of theirs, the gap after them included.
     fn roomy(&self, start: usize, size: usize) -> usize {
         match self.bytes.len().checked_sub(start + size) {
@@ -74,13 +82,8 @@ impl<'a> Block<'a> {
     }
 
     /// The same rows, from byte `start` of each on.
-    #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
     fn right_of(self, start: usize) -> Block<'a> {
         Block::new(self.bytes.get(start..).unwrap_or_default(), self.stride, self.width - start, self.rows)
-    }
-
-    fn lines(self) -> impl Iterator<Item = &'a [u8]> {
-        self.bytes.chunks(self.stride).take(self.rows).map(move |line| &line[..self.width])
     }
 }
 
