@@ -2,7 +2,7 @@
 
 use super::{Case, InstructionSet};
 use crate::frame::{FrameFormat, FrameMeta, FramePool, PixelFormat};
-use crate::motion::{Grid, Room, Signature};
+use crate::motion::{Grid, Signature};
 use crate::redact::Kernels;
 use crate::time::Timestamp;
 
@@ -35,18 +35,17 @@ fn signature(set: InstructionSet, name: &str, pixel: PixelFormat) -> Option<Case
     let mut signature = Signature::new(&grid);
     let (grid, frame) = (std::rc::Rc::new(grid), std::rc::Rc::new(frame));
     let (grid_of_check, frame_of_check) = (std::rc::Rc::clone(&grid), std::rc::Rc::clone(&frame));
-    let (mut room, kernels) = (Room::default(), Kernels::of(set));
+    let kernels = Kernels::of(set);
     let samples: usize = format.planes().iter().map(|p| p.row_bytes() * p.height as usize).sum();
     Some(Case {
         name: format!("motion/{name}-{width}x{height}"),
         pixels: u64::from(width) * u64::from(height),
         reads: samples as u64,
         writes: 2 * signature.sums().len() as u64,
-        run: Box::new(move || frame.look(|view| signature.measure(&view, &grid, &mut room, kernels))),
+        run: Box::new(move || frame.look(|view| signature.measure(&view, &grid, kernels))),
         check: Box::new(move || {
             let mut signature = Signature::new(&grid_of_check);
-            frame_of_check
-                .look(|view| signature.measure(&view, &grid_of_check, &mut Room::default(), kernels));
+            frame_of_check.look(|view| signature.measure(&view, &grid_of_check, kernels));
             let mut expected = Vec::new();
             for (i, plane) in format.planes().iter().enumerate() {
                 for cy in 0..plane.height.div_ceil(8) {

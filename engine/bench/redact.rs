@@ -1,4 +1,4 @@
-//! Styles and zones in frames of each format, what they could cost at best, and the loops for targets and the motion map.
+//! Styles and zones in frames of each format, what they could cost at best, and the loops for targets.
 
 use std::hint::black_box;
 use std::rc::Rc;
@@ -283,7 +283,6 @@ fn to_nv12(set: InstructionSet, format: FrameFormat) -> Case {
     Case::new("convert/yuyv-nv12-1920x1080", (pixels, 2 * pixels, pixels * 3 / 2), run, check)
 }
 
-/// The sums that the motion map is made of, for a whole picture.
 #[cfg(test)]
 mod tests {
     use super::*;

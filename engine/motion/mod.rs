@@ -3,7 +3,6 @@
 //! A block is always compared with what it showed *when it was examined*, never with the frame before: however slowly
 //! somebody comes in, the difference adds up.
 
-mod cells;
 mod signature;
 
 use std::collections::VecDeque;
@@ -14,7 +13,6 @@ use crate::frame::{FrameFormat, RawFrame};
 use crate::geometry::PixelRect;
 use crate::redact::kernels;
 use crate::time::Timestamp;
-pub(crate) use cells::Room;
 use signature::BLOCK;
 pub(crate) use signature::{Grid, Signature};
 
@@ -32,7 +30,6 @@ pub(crate) struct Motion {
     since: Vec<Option<Timestamp>>,
     /// Signatures to be used again, scrubbed.
     stock: Vec<Signature>,
-    room: Room,
     /// Marks of one frame's blocks, and of a row on the way there.
     marks: Vec<bool>,
     row: Vec<bool>,
@@ -64,7 +61,6 @@ impl Motion {
             frames: VecDeque::with_capacity(count),
             // One for each frame that there can be, so that none is made while the line is the longest it ever was.
             stock: (0..count).map(|_| Signature::new(&grid)).collect(),
-            room: Room::default(),
             marks: Vec::new(),
             row: Vec::new(),
             lent: Vec::new(),
@@ -77,7 +73,7 @@ impl Motion {
     /// Takes the signature of a frame that enters the line.
     pub fn push(&mut self, frame: &RawFrame) {
         let mut signature = self.stock.pop().unwrap_or_else(|| Signature::new(&self.grid));
-        frame.look(|view| signature.measure(&view, &self.grid, &mut self.room, kernels()));
+        frame.look(|view| signature.measure(&view, &self.grid, kernels()));
         self.frames.push_back(Seen { at: frame.meta().captured, signature, part: None });
     }
 

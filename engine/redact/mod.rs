@@ -12,7 +12,7 @@ use crate::geometry::PixelRect;
 use crate::policy::{Color, Style};
 use crate::time::Timestamp;
 use crate::track::Cover;
-pub(crate) use kernels::{Kernels, kernels};
+pub(crate) use kernels::{Block, CELL, Kernels, kernels};
 
 /// Where something is hidden, in luma pixels of the stored picture.
 pub(crate) enum Shape<'a> {

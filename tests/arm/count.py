@@ -75,10 +75,8 @@ def neon_loops(program):
         capture_output=True, text=True, check=True,
     ).stdout
     for head, body in re.findall(r"^[0-9a-f]+ <(.+)>:\n((?:.+\n)+)", shown, re.M):
-        # Closures in the table of kernels have no better name.
         if "milkglass" not in head or "neon" not in head.lower():
-            if head.split("::h")[0] != "core::ops::function::FnOnce::call_once":
-                continue
+            continue
         lines = [(int(at, 16), text) for at, text in re.findall(r"^\s*([0-9a-f]+):\t(.+)$", body, re.M)]
         index = {at: i for i, (at, _) in enumerate(lines)}
         back = []
@@ -137,8 +135,8 @@ cells are only written, which both do with the C library's copies.
 
 ## Estimated cycles of a round of each NEON loop
 By llvm-mca 16 from the code of the same program: its models of the processors, all data in the first cache, no jump
-mispredicted. Loops that have NEON in their function's name, or none (`FnOnce::call_once`: the sums
-of `pixelate`, for three, two, one and four channels); one that was inlined elsewhere is not in it. "On the stack":
+mispredicted. Loops that have NEON in their function's name; one that was inlined elsewhere is not in it. `sum` has one for
+each number of channels and of registers side by side, and one around it for blocks of more than 128 rows. "On the stack":
 instructions that spill to it or read from it; it should be none.
 
 {estimates}

@@ -358,3 +358,39 @@ fn misaligned_parts_are_the_same_and_nothing_beside_is_written() {
         }
     }
 }
+
+/// What lies between the rows of a plane and after its last one counts for nothing, whatever it is, in every set. Frames of
+/// the pool have zeros there (I6), which would hide a sample too many.
+#[test]
+fn padding_counts_for_nothing() {
+    let input = input(ChannelOrder::Rgb);
+    for (width, which) in (1..=131).flat_map(|width| (0..4).map(move |which| (width, which))) {
+        let format = FrameFormat::new(FORMATS[which], width, 5).unwrap();
+        let picture = |padding: u8| {
+            let mut bytes = vec![padding; format.buffer_len()];
+            let (mut view, mut noise) = (ViewMut::new(&format, &mut bytes), width);
+            for (i, plane) in format.planes().iter().enumerate() {
+                for y in 0..plane.height {
+                    for v in view.row_mut(i, y) {
+                        noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                        *v = (noise >> 24) as u8;
+                    }
+                }
+            }
+            bytes
+        };
+        let pictures = [0, 85, 255].map(picture);
+        let part = PixelRect { x0: width / 3, y0: 1, x1: width, y1: 5 };
+        for to in [width.div_ceil(7), width.div_ceil(3), width.div_ceil(2), part.width(), width + 9] {
+            for set in InstructionSet::available() {
+                let [zeros, others @ ..] = pictures.each_ref().map(|bytes| {
+                    let mut letterbox = Letterbox::of_part(&format, part, (to, 4), &input);
+                    letterbox.set_instructions(set);
+                    letterbox.load(&View::new(&format, bytes), &input);
+                    letterbox.values.as_slice().to_vec()
+                });
+                assert!(others.iter().all(|tensor| *tensor == zeros), "{set:?}: {format:?} to {to}");
+            }
+        }
+    }
+}

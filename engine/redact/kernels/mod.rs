@@ -20,9 +20,9 @@ pub(crate) struct Kernels {
     pub fill: fn(&mut [u8], &[u8]),
     /// Mixes two rows into a third: `blend(to, upper, lower, t)`, where `t` of [`WHOLE`] are the lower one's part.
     pub blend: fn(&mut [u8], &[u8], &[u8], u8),
-    /// Adds up blocks of [`COLUMN`] bytes side by side, as high as there are rows, at most [`MOST_ROWS`]:
-    /// `column_sums(rows, stride, sums)`. The last row may have fewer bytes than `stride`, but `COLUMN * sums.len()`.
-    pub column_sums: fn(&[u8], usize, &mut [u32]),
+    /// Adds up cells of [`CELL`] samples side by side, each as high as the block, which has at most [`CELL`] rows:
+    /// `cell_sums(block, channels, sums)`. The sums of a cell's channels lie together; the last cell may be narrower.
+    pub cell_sums: fn(Block<'_>, usize, &mut [u16]),
     /// Every second byte, from the first: `evens(from, to)`, `to.len()` of them.
     pub evens: fn(&[u8], &mut [u8]),
     /// The mean, rounded down, of every second byte of two rows, from the second: `odd_means(above, below, to)`.
@@ -33,10 +33,8 @@ pub(crate) struct Kernels {
 
 /// The whole that `blend` parts.
 pub(crate) const WHOLE: u8 = 128;
-/// Bytes side by side that make one block of `column_sums`.
-pub(crate) const COLUMN: usize = 8;
-/// The most rows of one block of `column_sums`.
-pub(crate) const MOST_ROWS: usize = 128;
+/// Side of a cell of `cell_sums`, in samples.
+pub(crate) const CELL: usize = 8;
 
 /// Rows of bytes out of a plane: `rows` rows of `width` bytes, each `stride` bytes after the last. What lies between
 /// them may be read, and counts for nothing.
@@ -58,6 +56,14 @@ impl<'a> Block<'a> {
         Block { bytes, stride, width, rows }
     }
 
+    fn lines(self) -> impl Iterator<Item = &'a [u8]> {
+        self.bytes.chunks(self.stride).take(self.rows).map(move |line| &line[..self.width])
+    }
+}
+
+/// What only kernels that read several bytes at once ask for.
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+impl<'a> Block<'a> {
     /// How many rows, from the first, have `size` bytes in a piece from byte `start` of theirs, the gap after them included.
     fn roomy(&self, start: usize, size: usize) -> usize {
         match self.bytes.len().checked_sub(start + size) {
@@ -75,8 +81,9 @@ impl<'a> Block<'a> {
         piece
     }
 
-    fn lines(self) -> impl Iterator<Item = &'a [u8]> {
-        self.bytes.chunks(self.stride).take(self.rows).map(move |line| &line[..self.width])
+    /// The same rows, from byte `start` of each on.
+    fn right_of(self, start: usize) -> Block<'a> {
+        Block::new(self.bytes.get(start..).unwrap_or_default(), self.stride, self.width - start, self.rows)
     }
 }
 

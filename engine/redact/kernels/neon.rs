@@ -3,19 +3,14 @@
 
 use std::arch::aarch64::*;
 
-use super::{Block, COLUMN, Kernels, MOST_ROWS, scalar};
+use super::{Block, CELL, Kernels, scalar};
 
 pub(super) const KERNELS: Kernels = Kernels {
-    sum: |block, totals| match totals.len() {
-        1 => sum::<1>(block, totals),
-        2 => sum::<2>(block, totals),
-        3 => sum::<3>(block, totals),
-        _ => sum::<4>(block, totals),
-    },
+    sum,
     // What the compiler makes of these plain loops takes no more instructions than what can be written by hand.
     fill: scalar::fill,
     blend: scalar::blend,
-    column_sums,
+    cell_sums,
     evens,
     odd_means,
     split: scalar::split,
@@ -24,11 +19,11 @@ pub(super) const KERNELS: Kernels = Kernels {
 /// Bytes in a register.
 const SIZE: usize = 16;
 
-/// Read from byte `SIZE - n` on, it keeps the first `n` bytes.
-const FIRST: [u8; 2 * SIZE] = {
-    let mut mask = [0; 2 * SIZE];
-    let mut i = 0;
-    while i < SIZE {
+/// Read from byte `n` on, it keeps the last `n` bytes; from byte `2 * SIZE - n` on, the first `n`.
+const EDGES: [u8; 3 * SIZE] = {
+    let mut mask = [0; 3 * SIZE];
+    let mut i = SIZE;
+    while i < 2 * SIZE {
         mask[i] = 255;
         i += 1;
     }
@@ -91,85 +86,154 @@ unsafe fn load_samples<const N: usize>(from: *const u8) -> [uint8x16_t; 4] {
     }
 }
 
-fn sum<const N: usize>(block: Block<'_>, totals: &mut [u64]) {
-    /// Rows whose sums of pairs fit into 16 bits.
-    const FEW: usize = 128;
-    totals.fill(0);
-    // One column of samples after the other, from top to bottom.
-    for start in (0..block.width).step_by(N * SIZE) {
-        let keep = load_at(&FIRST, SIZE - ((block.width - start) / N).min(SIZE));
-        let roomy = block.roomy(start, N * SIZE);
-        for top in (0..block.rows).step_by(FEW) {
-            // SAFETY: NEON.
-            let mut sums = unsafe { [vdupq_n_u16(0); N] };
-            let mut add = |samples: [uint8x16_t; 4]| {
-                for (sum, v) in sums.iter_mut().zip(samples) {
-                    // SAFETY: NEON.
-                    *sum = unsafe { vpadalq_u8(*sum, vandq_u8(v, keep)) };
-                }
-            };
-            let bottom = (top + FEW).min(block.rows);
-            for y in top..bottom.min(roomy) {
-                // SAFETY: a roomy row has the bytes that are read (`Block::roomy`).
-                add(unsafe { load_samples::<N>(block.bytes.as_ptr().add(y * block.stride + start)) });
-            }
-            for y in top.max(roomy)..bottom {
-                let piece: [u8; 4 * SIZE] = block.padded(start, y);
-                // SAFETY: `N` is at most four.
-                add(unsafe { load_samples::<N>(piece.as_ptr()) });
-            }
-            for (total, sum) in totals.iter_mut().zip(sums) {
-                // SAFETY: NEON.
-                *total += u64::from(unsafe { vaddlvq_u16(sum) });
+fn sum(block: Block<'_>, totals: &mut [u64]) {
+    match totals.len() {
+        1 => sum_of::<1>(block, totals),
+        2 => sum_of::<2>(block, totals),
+        3 => sum_of::<3>(block, totals),
+        _ => sum_of::<4>(block, totals),
+    }
+}
+
+fn sum_of<const N: usize>(block: Block<'_>, totals: &mut [u64]) {
+    let mut all = [0; N];
+    let Block { stride, rows, .. } = block;
+    let (from, samples) = (block.bytes.as_ptr(), block.width / N);
+    if samples < SIZE {
+        let keep = load_at(&EDGES, 2 * SIZE - samples);
+        let roomy = block.roomy(0, N * SIZE);
+        // SAFETY: a roomy row has the bytes that are read (`Block::roomy`).
+        unsafe { add_strip::<N, 0>(from, from, stride, roomy, keep, &mut all) };
+        for y in roomy..rows {
+            let row: [u8; 4 * SIZE] = block.padded(0, y);
+            // SAFETY: `N` is at most four.
+            unsafe { add_strip::<N, 0>(row.as_ptr(), row.as_ptr(), 0, 1, keep, &mut all) };
+        }
+        return totals.copy_from_slice(&all);
+    }
+    for start in (0..samples).step_by(4 * SIZE) {
+        let end = (start + 4 * SIZE).min(samples);
+        // The last register ends where the strip does; of it counts what the others have not.
+        let whole = (end - start - 1) / SIZE;
+        let keep = load_at(&EDGES, end - start - whole * SIZE);
+        // SAFETY: every row has the samples up to `end`, which are no fewer than a register's.
+        unsafe {
+            let (first, last) = (from.add(N * start), from.add(N * (end - SIZE)));
+            match whole {
+                0 => add_strip::<N, 0>(first, last, stride, rows, keep, &mut all),
+                1 => add_strip::<N, 1>(first, last, stride, rows, keep, &mut all),
+                2 => add_strip::<N, 2>(first, last, stride, rows, keep, &mut all),
+                _ => add_strip::<N, 3>(first, last, stride, rows, keep, &mut all),
             }
         }
     }
+    totals.copy_from_slice(&all);
 }
 
-fn column_sums(rows: &[u8], stride: usize, sums: &mut [u32]) {
-    let count = rows.len().div_ceil(stride);
-    let wide = sums.len() * COLUMN;
-    assert!(count <= MOST_ROWS && wide <= stride);
-    assert!(count == 0 || (count - 1) * stride + wide <= rows.len());
-    // Four registers side by side, then one, from top to bottom.
-    let (eights, rest) = sums.as_chunks_mut::<8>();
-    let (pairs, rest) = rest.as_chunks_mut::<2>();
-    let mut done = 0;
-    for sums in eights {
-        // SAFETY: `count` rows of `wide` bytes are there (asserted above), and `done + 4 * SIZE` is at most `wide`.
-        unsafe { strip::<4>(rows, stride, count, done, sums) };
-        done += 4 * SIZE;
-    }
-    for sums in pairs {
-        // SAFETY: as above, with `done + SIZE`.
-        unsafe { strip::<1>(rows, stride, count, done, sums) };
-        done += SIZE;
-    }
-    if !rest.is_empty() {
-        let rows = rows.get(done..).unwrap_or_default();
-        scalar::column_sums(rows, stride, rest);
-    }
-}
-
-/// The sums of `C` registers side by side, from byte `start` of each row on.
+/// Adds up `C` registers of each channel from `first` on, and what `keep` keeps of the one at `last`, from row to row.
 ///
 /// # Safety
-/// Each of `count` rows, at most [`MOST_ROWS`], has `C * SIZE` bytes from `start` on.
+/// As many samples can be read there in each of `rows` rows, which lie `stride` bytes apart.
 #[inline(always)]
-unsafe fn strip<const C: usize>(rows: &[u8], stride: usize, count: usize, start: usize, sums: &mut [u32]) {
-    // SAFETY: the caller's. 128 rows of sums of pairs fit into 16 bits.
-    unsafe {
-        let mut columns = [vdupq_n_u16(0); C];
-        for y in 0..count {
-            let row = rows.as_ptr().add(y * stride + start);
-            for (i, column) in columns.iter_mut().enumerate() {
-                *column = vpadalq_u8(*column, vld1q_u8(row.add(i * SIZE)));
+unsafe fn add_strip<const N: usize, const C: usize>(
+    first: *const u8,
+    last: *const u8,
+    stride: usize,
+    rows: usize,
+    keep: uint8x16_t,
+    totals: &mut [u64; N],
+) {
+    /// Rows whose sums of pairs fit into 16 bits.
+    const FEW: usize = 128;
+    for top in (0..rows).step_by(FEW) {
+        // SAFETY: the caller's.
+        unsafe {
+            let none = vdupq_n_u16(0);
+            let (mut sums, mut last_sums) = ([[none; N]; C], [none; N]);
+            for y in top..(top + FEW).min(rows) {
+                for (i, sums) in sums.iter_mut().enumerate() {
+                    let samples = load_samples::<N>(first.add(y * stride + i * N * SIZE));
+                    for (sum, v) in sums.iter_mut().zip(samples) {
+                        *sum = vpadalq_u8(*sum, v);
+                    }
+                }
+                for (sum, v) in last_sums.iter_mut().zip(load_samples::<N>(last.add(y * stride))) {
+                    *sum = vpadalq_u8(*sum, vandq_u8(v, keep));
+                }
+            }
+            for (channel, total) in totals.iter_mut().enumerate() {
+                let mut fours = vpaddlq_u16(last_sums[channel]);
+                for sums in &sums {
+                    fours = vpadalq_u16(fours, sums[channel]);
+                }
+                *total += vaddlvq_u32(fours);
             }
         }
-        for (sums, column) in sums.as_chunks_mut::<2>().0.iter_mut().zip(columns) {
-            let fours = vpaddlq_u16(column);
-            vst1_u32(sums.as_mut_ptr(), vpadd_u32(vget_low_u32(fours), vget_high_u32(fours)));
+    }
+}
+
+/// How many cells have their samples in four registers, if these hold as many samples of `N` channels as they can.
+const fn cells_at_once<const N: usize>() -> usize {
+    4 / N * SIZE / CELL
+}
+
+/// Takes 16-bit sums of two cells, channel by channel, to sums of channels, cell by cell; twice where there are four cells.
+const ORDER: [[u8; SIZE]; 4] = [
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
+    [0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15],
+    [0, 1, 4, 5, 8, 9, 2, 3, 6, 7, 10, 11, 12, 13, 14, 15],
+    [0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15],
+];
+
+fn cell_sums(block: Block<'_>, channels: usize, sums: &mut [u16]) {
+    match channels {
+        1 => cell_sums_of::<1>(block, sums),
+        2 => cell_sums_of::<2>(block, sums),
+        3 => cell_sums_of::<3>(block, sums),
+        _ => cell_sums_of::<4>(block, sums),
+    }
+}
+
+fn cell_sums_of<const N: usize>(block: Block<'_>, sums: &mut [u16]) {
+    assert!(block.rows <= CELL);
+    let step = cells_at_once::<N>();
+    let whole = block.width / (N * CELL);
+    if whole < step {
+        return scalar::cell_sums(block, N, sums);
+    }
+    for cell in (0..whole).step_by(step) {
+        // The last ones may overlap those before.
+        let cell = cell.min(whole - step);
+        // SAFETY: every row has the samples of all whole cells.
+        let found =
+            unsafe { few_cells::<N>(block.bytes.as_ptr().add(N * CELL * cell), block.stride, block.rows) };
+        sums[N * cell..N * (cell + step)].copy_from_slice(&found[..N * step]);
+    }
+    scalar::cell_sums(block.right_of(N * CELL * whole), N, &mut sums[N * whole..]);
+}
+
+/// The sums of [`cells_at_once`].
+///
+/// # Safety
+/// Their samples can be read in each of `rows` rows, which are at most [`CELL`] and lie `stride` bytes apart.
+#[inline(always)]
+unsafe fn few_cells<const N: usize>(from: *const u8, stride: usize, rows: usize) -> [u16; 8] {
+    // SAFETY: the caller's. Eight rows of sums of pairs fit into 16 bits, as do those of cells.
+    unsafe {
+        let mut pairs = [vdupq_n_u16(0); 4];
+        for y in 0..rows {
+            for (i, pairs) in pairs.chunks_exact_mut(N).enumerate() {
+                let samples = load_samples::<N>(from.add(y * stride + i * N * SIZE));
+                for (pair, v) in pairs.iter_mut().zip(samples) {
+                    *pair = vpadalq_u8(*pair, v);
+                }
+            }
         }
+        let [a, b, c, d] = pairs;
+        let cells = vreinterpretq_u8_u16(vpaddq_u16(vpaddq_u16(a, b), vpaddq_u16(c, d)));
+        let mut found = [0; 8];
+        vst1q_u8(found.as_mut_ptr().cast(), vqtbl1q_u8(cells, vld1q_u8(ORDER[N - 1].as_ptr())));
+        found
     }
 }
 

@@ -1,8 +1,8 @@
 //! Plain loops: obvious, and the oracle for every SIMD kernel.
 
-use super::{Block, COLUMN, Kernels, WHOLE};
+use super::{Block, CELL, Kernels, WHOLE};
 
-pub(super) const KERNELS: Kernels = Kernels { sum, fill, blend, column_sums, evens, odd_means, split };
+pub(super) const KERNELS: Kernels = Kernels { sum, fill, blend, cell_sums, evens, odd_means, split };
 
 // The number of channels is made a constant, so that the compiler finds vectors where there is no set of their own.
 
@@ -51,11 +51,29 @@ pub(super) fn blend(to: &mut [u8], upper: &[u8], lower: &[u8], t: u8) {
     }
 }
 
-pub(super) fn column_sums(rows: &[u8], stride: usize, sums: &mut [u32]) {
-    sums.fill(0);
-    for row in rows.chunks(stride) {
-        for (sum, bytes) in sums.iter_mut().zip(row.chunks_exact(COLUMN)) {
-            *sum += bytes.iter().map(|&v| u32::from(v)).sum::<u32>();
+pub(super) fn cell_sums(block: Block<'_>, channels: usize, sums: &mut [u16]) {
+    match channels {
+        1 => cell_sums_of::<1>(block, sums),
+        2 => cell_sums_of::<2>(block, sums),
+        3 => cell_sums_of::<3>(block, sums),
+        _ => cell_sums_of::<4>(block, sums),
+    }
+}
+
+fn cell_sums_of<const N: usize>(block: Block<'_>, sums: &mut [u16]) {
+    /// Cells at a time.
+    const FEW: usize = 16;
+    for (i, sums) in sums.chunks_mut(FEW * N).enumerate() {
+        // Down first: whole rows are added up, which every compiler makes fast.
+        let mut columns = [[[0u16; N]; CELL]; FEW];
+        for line in block.lines() {
+            let columns = columns.as_flattened_mut().as_flattened_mut().iter_mut();
+            for (sum, &v) in columns.zip(&line[i * FEW * CELL * N..]) {
+                *sum += u16::from(v);
+            }
+        }
+        for (sums, cell) in sums.as_chunks_mut::<N>().0.iter_mut().zip(&columns) {
+            *sums = std::array::from_fn(|channel| cell.iter().map(|sample| sample[channel]).sum());
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Every set against the scalar one, to the bit: all widths, misaligned starts, guard bytes around what is written,
 //! whatever content.
 
-use super::{Block, COLUMN, InstructionSet, Kernels, MOST_ROWS, WHOLE};
+use super::{Block, CELL, InstructionSet, Kernels, WHOLE};
 
 const WIDTHS: std::ops::RangeInclusive<usize> = 0..=131;
 const STARTS: std::ops::RangeInclusive<usize> = 0..=16;
@@ -162,28 +162,31 @@ fn blends_of_any_two_values_are_the_same() {
 }
 
 #[test]
-fn column_sums_are_the_same() {
+fn cell_sums_are_the_same() {
     for (set, k) in others() {
-        for columns in 0..=17 {
-            for rows in [0, 1, 2, 15, 16, MOST_ROWS] {
-                for gap in [0, 1, 24] {
-                    let stride = (columns * COLUMN + gap).max(1);
-                    for bytes in contents(16 + rows * stride) {
+        for n in 1..=4 {
+            for width in WIDTHS {
+                let cells = width.div_ceil(CELL) * n;
+                for (rows, gap) in [(0, 0), (1, 0), (2, 1), (7, 24), (CELL, 0), (CELL, 17)] {
+                    let (stride, used) =
+                        (width * n + gap, rows.saturating_sub(1) * (width * n + gap) + width * n);
+                    for (c, bytes) in contents(16 + rows * stride).iter().enumerate() {
                         for start in STARTS {
-                            // The last row may end with its last column.
-                            for short in [0, gap] {
-                                let end = (start + rows * stride).saturating_sub(short).max(start);
-                                if rows == 0 && short > 0 || end > bytes.len() {
-                                    continue;
-                                }
-                                let piece = &bytes[start..end];
+                            // With what comes after the last row, and without.
+                            for piece in [bytes.get(start..start + used), Some(&bytes[start..])] {
+                                let Some(piece) = piece.filter(|piece| piece.len() >= used) else { continue };
+                                let block = Block::new(piece, stride, width * n, rows);
                                 // Sums between guards, which are numbers here.
-                                let (mut got, mut expected) = (vec![7; columns + 8], vec![7; columns + 8]);
-                                (k.column_sums)(piece, stride, &mut got[4..4 + columns]);
-                                (scalar().column_sums)(piece, stride, &mut expected[4..4 + columns]);
-                                assert_eq!(
-                                    got, expected,
-                                    "{set:?}: {rows} rows of {columns}, stride {stride}"
+                                let [got, expected] = [k, scalar()].map(|k| {
+                                    let mut sums = vec![0xa5a5; cells + 16];
+                                    (k.cell_sums)(block, n, &mut sums[8..8 + cells]);
+                                    let guards = sums[..8].iter().chain(&sums[8 + cells..]);
+                                    assert!(guards.copied().all(|v| v == 0xa5a5), "{set:?}: written outside");
+                                    sums
+                                });
+                                assert!(
+                                    got == expected,
+                                    "{set:?}: {rows} rows of {width} x {n}, content {c}, start {start}"
                                 );
                             }
                         }
@@ -232,9 +235,10 @@ fn the_scalar_set_does_what_it_says() {
     let mut totals = [9; 3];
     (scalar().sum)(Block::new(&bytes[1..], 10, 6, 2), &mut totals);
     assert_eq!(totals, [2 + 5 + 12 + 15, 3 + 6 + 13 + 16, 4 + 7 + 14 + 17]);
-    let mut sums = [9; 2];
-    (scalar().column_sums)(&bytes[..17], 17, &mut sums);
-    assert_eq!(sums, [36, 100]);
+    let mut sums = [9; 5];
+    (scalar().cell_sums)(Block::new(&bytes, 1, 1, 8), 1, &mut sums[..1]);
+    (scalar().cell_sums)(Block::new(&bytes, 20, 18, 1), 2, &mut sums[1..]);
+    assert_eq!(sums, [36, 64, 72, 17, 18]);
     let mut mixed = [0; 3];
     (scalar().blend)(&mut mixed, &[0, 255, 10], &[255, 0, 20], 32);
     assert_eq!(mixed, [64, 191, 13]);

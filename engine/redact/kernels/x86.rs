@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Block, COLUMN, Kernels, MOST_ROWS, WHOLE, scalar};
+use super::{Block, CELL, Kernels, WHOLE, scalar};
 
 pub(super) const KERNELS: Kernels = Kernels {
     // SAFETY, of every block here: the table is given out only where `InstructionSet::available` found AVX2.
@@ -17,7 +17,14 @@ pub(super) const KERNELS: Kernels = Kernels {
     },
     fill: |row, value| unsafe { fill(row, value) },
     blend: |to, upper, lower, t| unsafe { blend(to, upper, lower, t) },
-    column_sums: |rows, stride, sums| unsafe { column_sums(rows, stride, sums) },
+    cell_sums: |block, channels, sums| unsafe {
+        match channels {
+            1 => cell_sums::<1>(block, sums),
+            2 => cell_sums::<2>(block, sums),
+            3 => cell_sums::<3>(block, sums),
+            _ => cell_sums::<4>(block, sums),
+        }
+    },
     evens: |from, to| unsafe { evens(from, to) },
     odd_means: |above, below, to| unsafe { odd_means(above, below, to) },
     split: |pairs, first, second| unsafe { split(pairs, first, second) },
@@ -178,26 +185,76 @@ fn blend(to: &mut [u8], upper: &[u8], lower: &[u8], t: u8) {
 }
 
 #[target_feature(enable = "avx2")]
-fn column_sums(rows: &[u8], stride: usize, sums: &mut [u32]) {
-    let count = rows.len().div_ceil(stride);
-    let wide = sums.len() * COLUMN;
-    assert!(count <= MOST_ROWS && wide <= stride);
-    assert!(count == 0 || (count - 1) * stride + wide <= rows.len());
-    let (fours_of_sums, rest) = sums.as_chunks_mut::<4>();
-    for (i, sums) in fours_of_sums.iter_mut().enumerate() {
-        let mut sum = _mm256_setzero_si256();
-        for y in 0..count {
-            // SAFETY: `(count - 1) * stride + wide` bytes are there (asserted above), and these are among the first `wide`
-            // of row `y`; the load wants no alignment.
-            let v = unsafe { _mm256_loadu_si256(rows.as_ptr().add(y * stride + i * SIZE).cast()) };
-            sum = _mm256_add_epi64(sum, _mm256_sad_epu8(v, _mm256_setzero_si256()));
+fn cell_sums<const N: usize>(block: Block<'_>, sums: &mut [u16]) {
+    assert!(block.rows <= CELL);
+    // Cells in a register: one of three channels fills only most of it.
+    let step = SIZE / (N * CELL);
+    let done = block.width / (N * CELL) / step * step;
+    let (whole, rest) = sums.split_at_mut(N * done);
+    for (i, sums) in whole.chunks_exact_mut(N * step).enumerate() {
+        let mut all = [_mm256_setzero_si256(); 2];
+        for y in 0..block.rows {
+            // SAFETY: every row has the samples of all whole cells.
+            let parts =
+                unsafe { by_channel::<N>(block.bytes.as_ptr().add(y * block.stride + i * N * step * CELL)) };
+            for (sum, part) in all.iter_mut().zip(parts) {
+                *sum = _mm256_add_epi64(*sum, _mm256_sad_epu8(part, _mm256_setzero_si256()));
+            }
         }
-        *sums = fours(sum).map(|v| v as u32);
+        let found = match (fours(all[0]), fours(all[1])) {
+            ([a, b, more_a, more_b], [c, _, more_c, _]) if N == 3 => [a + more_a, b + more_b, c + more_c, 0],
+            (found, _) => found,
+        };
+        for (sum, found) in sums.iter_mut().zip(found) {
+            *sum = found as u16;
+        }
     }
-    let done = fours_of_sums.len() * SIZE;
-    if !rest.is_empty() {
-        let rows = rows.get(done..).unwrap_or_default();
-        scalar::column_sums(rows, stride, rest);
+    scalar::cell_sums(block.right_of(N * CELL * done), N, rest);
+}
+
+/// Samples of cells, of which there is room for in a register, in groups of eight bytes: each of one cell and channel.
+/// Those of three channels in two registers: the first two channels, and the third, with zeros in between.
+///
+/// # Safety
+/// The cells' bytes can be read.
+#[target_feature(enable = "avx2")]
+unsafe fn by_channel<const N: usize>(from: *const u8) -> [__m256i; 2] {
+    // SAFETY: the caller's; loads want no alignment.
+    unsafe {
+        let none = _mm256_setzero_si256();
+        if N == 3 {
+            // Bytes 0 to 15 in the one half, 8 to 23 in the other, of which the last eight count.
+            let v = _mm256_loadu2_m128i(from.add(CELL).cast(), from.cast());
+            let two = _mm256_setr_epi8(
+                0, 3, 6, 9, 12, 15, -1, -1, 1, 4, 7, 10, 13, -1, -1, -1, //
+                10, 13, -1, -1, -1, -1, -1, -1, 8, 11, 14, -1, -1, -1, -1, -1,
+            );
+            let third = _mm256_setr_epi8(
+                2, 5, 8, 11, 14, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, //
+                9, 12, 15, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
+            );
+            return [_mm256_shuffle_epi8(v, two), _mm256_shuffle_epi8(v, third)];
+        }
+        let v = _mm256_loadu_si256(from.cast());
+        let parted = match N {
+            2 => _mm256_shuffle_epi8(
+                v,
+                _mm256_broadcastsi128_si256(_mm_setr_epi8(
+                    0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15,
+                )),
+            ),
+            4 => {
+                let fours = _mm256_shuffle_epi8(
+                    v,
+                    _mm256_broadcastsi128_si256(_mm_setr_epi8(
+                        0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15,
+                    )),
+                );
+                _mm256_permutevar8x32_epi32(fours, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))
+            }
+            _ => v,
+        };
+        [parted, none]
     }
 }
 
