@@ -55,7 +55,7 @@ impl Picture {
                 let loaded = jpeg.load(filled.memory(0));
                 filled.requeue()?;
                 if !loaded {
-                    return Ok(Err("it is no complete JPEG".into()));
+                    return Ok(Err("it is no complete JPEG of one scan".into()));
                 }
                 if let Err(why) = jpeg.decode() {
                     return Ok(Err(why));
