@@ -133,6 +133,7 @@ struct Play {
     /// The memory as it should be.
     memory: Vec<u8>,
     peers: Vec<Peer>,
+    lost: u64,
     /// Those who wait to be let in, in the order in which they came.
     waiting: VecDeque<usize>,
 }
@@ -167,6 +168,7 @@ impl Play {
             reading: nobody,
             memory: vec![0; slot * slots],
             peers: Vec::new(),
+            lost: 0,
             waiting: VecDeque::new(),
         };
         // The first one looks for the judge, who sees the memory as consumers do.
@@ -368,7 +370,7 @@ impl Play {
         for (who, peer) in self.peers.iter_mut().enumerate().filter(|(_, p)| within(p)) {
             match peer.held.len() < credit {
                 true => served.push(who),
-                false => peer.lost += 1,
+                false => (peer.lost, self.lost) = (peer.lost + 1, self.lost + 1),
             }
         }
         self.sink.send(&frame).expect("a ring takes every frame");
@@ -395,6 +397,10 @@ impl Play {
                 peer.lost = 0;
             }
         }
+        let (counters, within) =
+            (self.sink.counters(), || self.peers.iter().filter(|p| p.place == Place::Within));
+        let figures = (counters.consumers(), counters.held(), counters.lost());
+        assert_eq!(figures, (within().count(), within().map(|p| p.held.len()).sum(), self.lost));
         self.compare();
     }
 
