@@ -162,8 +162,60 @@ impl Detector for Gated {
     fn start(&mut self) {
         self.detector.start();
     }
+
+    fn forget(&mut self) {
+        self.detector.forget();
+    }
 }
 
 fn closed() -> Result<Vec<Detection>> {
     Err(Error::Detector("the stream was closed".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Counts what is asked of it besides detections.
+    struct Asked(Arc<[AtomicUsize; 3]>);
+
+    impl Asked {
+        fn note(&self, what: usize) {
+            self.0[what].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    impl Detector for Asked {
+        fn classes(&self) -> &[Class] {
+            &[Class::Face]
+        }
+
+        fn detect(&mut self, _: &View<'_>) -> Result<Vec<Detection>> {
+            Ok(Vec::new())
+        }
+
+        fn reuse(&mut self, _: Vec<Detection>) {
+            self.note(0);
+        }
+
+        fn start(&mut self) {
+            self.note(1);
+        }
+
+        fn forget(&mut self) {
+            self.note(2);
+        }
+    }
+
+    /// One that is not told to forget keeps the last picture, in privacy mode too.
+    #[test]
+    fn a_detector_behind_the_gate_is_asked_everything() {
+        let asked = Arc::<[AtomicUsize; 3]>::default();
+        let mut gated = Gate::new().guard(Box::new(Asked(Arc::clone(&asked))));
+        gated.reuse(Vec::new());
+        gated.start();
+        gated.forget();
+        assert_eq!(asked.each_ref().map(|n| n.load(Ordering::Relaxed)), [1; 3]);
+    }
 }

@@ -163,3 +163,80 @@ impl Drop for Server {
         self.0.change(|state| state.ended = true);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use milkglass::{Engine, FrameFormat, FramePool, PixelFormat, Policy, Polygon, Style, Timestamp, Zone};
+
+    use crate::types::milkglass_frame;
+
+    const SIZE: usize = 16;
+
+    /// Frames of an engine that hides a zone, covered or in privacy mode.
+    fn frames() -> impl FnMut(bool) -> RedactedFrame {
+        let area = Polygon::new([(0.0, 0.0), (1.0, 0.0), (1.0, 0.5)]).expect("a polygon");
+        let zone = Zone::new("z", area, Style::default()).expect("a zone");
+        let policy = Policy::builder().zone(zone).build().expect("a policy");
+        let format = FrameFormat::new(PixelFormat::Rgb24, SIZE as u32, SIZE as u32).expect("a format");
+        let pool = FramePool::new(format, 4);
+        let mut engine = Engine::new(policy, pool.clone(), &[]).expect("zones need no detector");
+        let mut sequence = 0;
+        move |private| {
+            sequence += 1;
+            let now = Timestamp::from_millis(sequence);
+            engine.set_privacy(private);
+            let raw = pool.fill(FrameMeta { sequence, captured: now }, |_| Ok(()));
+            engine.push(raw.expect("filled").expect("a buffer"), now).expect("times rise");
+            engine.release(now).expect("zones wait for nobody")
+        }
+    }
+
+    /// Asks once, as long as it takes, and says what it got.
+    fn ask(hatch: &Hatch) -> Option<Outcome> {
+        let mut pixels = [0u8; SIZE * SIZE * 3];
+        let format = FrameFormat::new(PixelFormat::Rgb24, SIZE as u32, SIZE as u32).expect("a format");
+        let nowhere = std::ptr::null_mut();
+        let frame = milkglass_frame {
+            size: size_of::<milkglass_frame>(),
+            data: [pixels.as_mut_ptr(), nowhere, nowhere],
+            stride: [SIZE * 3, 0, 0],
+            length: [pixels.len(), 0, 0],
+            captured: 0,
+            sequence: 0,
+            outcome: 0,
+            reserved: 0,
+        };
+        let Ok(target) = Target::check(&frame, &format) else { return None };
+        match hatch.ask(&target, None) {
+            Asked::Served((_, outcome)) => Some(outcome),
+            _ => None,
+        }
+    }
+
+    /// What is served first, of a covered frame and an obscured one that come in this order once privacy mode is in force
+    /// everywhere, and was ended again if `allowed`.
+    fn first(allowed: bool) -> Option<Outcome> {
+        let (hatch, mut frame) = (Arc::new(Hatch::default()), frames());
+        let mut server = Server(Arc::clone(&hatch));
+        hatch.hold();
+        server.forget();
+        hatch.wait_fresh();
+        if allowed {
+            hatch.allow();
+        }
+        std::thread::scope(|scope| {
+            scope.spawn(|| [false, true].map(|private| server.send(&frame(private)).is_ok()));
+            let first = ask(&hatch);
+            hatch.close();
+            first
+        })
+    }
+
+    /// The target thread may have taken it from its queue before the queue was emptied, and bring it afterwards.
+    #[test]
+    fn a_covered_frame_that_comes_after_privacy_mode_began_is_thrown_away() {
+        assert_eq!(first(false), Some(Outcome::Obscured));
+        assert_eq!(first(true), Some(Outcome::Covered));
+    }
+}

@@ -63,7 +63,7 @@ enum milkglass_status
     MILKGLASS_STATUS_POLICY = -3,
     // A model or runtime could not be loaded, or the detector failed on a blank picture.
     MILKGLASS_STATUS_DETECTOR = -4,
-    // The camera or a file cannot be used.
+    // The camera or a file cannot be used, or frames cannot be locked in memory.
     MILKGLASS_STATUS_CAMERA = -5,
     // The stream has ended by a fault; nothing more leaves it. Close it and open a new one.
     MILKGLASS_STATUS_STOPPED = -6,
@@ -238,8 +238,9 @@ typedef struct {
     const char *device_key;
     // The most that the log takes, in MiB; 0 for 64. The oldest records go.
     uint32_t evidence_max_mb;
-    // Zero.
-    uint32_t reserved_too;
+    // Not 0: frames lie in memory that is never written to swap. Opening fails if the system does not let the program lock
+    // as much (`LimitMEMLOCK=`, `ulimit -l`).
+    uint32_t lock_memory;
 } milkglass_config;
 
 // An open stream: a number, never 0 and never used twice. It may be used from every thread.

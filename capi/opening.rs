@@ -133,7 +133,7 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
         unsafe { (optional(config.camera, "camera")?, optional(config.models, "models")?) };
     // SAFETY: the caller's promise.
     let ring = unsafe { optional(config.ring, "ring") }?;
-    if config.reserved != 0 || config.reserved_too != 0 {
+    if config.reserved != 0 {
         return Err(Fault::argument("config.reserved is not zero: set the whole structure to zero first"));
     }
     if config.buffers != 0 && !BUFFERS.contains(&config.buffers) {
@@ -180,7 +180,8 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
     if let Some(path) = ring {
         sinks.push((format!("ring:{path}"), share(path, &format)?));
     }
-    let pipeline = Pipeline::spawn(Setup {
+    let spawn = if config.lock_memory == 0 { Pipeline::spawn } else { Pipeline::spawn_locked };
+    let pipeline = spawn(Setup {
         policy,
         format,
         buffers: (config.buffers != 0).then_some(config.buffers as usize),

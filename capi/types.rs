@@ -46,7 +46,7 @@ pub enum milkglass_status {
     POLICY = -3,
     /// A model or runtime could not be loaded, or the detector failed on a blank picture.
     DETECTOR = -4,
-    /// The camera or a file cannot be used.
+    /// The camera or a file cannot be used, or frames cannot be locked in memory.
     CAMERA = -5,
     /// The stream has ended by a fault; nothing more leaves it. Close it and open a new one.
     STOPPED = -6,
@@ -141,8 +141,9 @@ pub struct milkglass_config {
     pub device_key: *const c_char,
     /// The most that the log takes, in MiB; 0 for 64. The oldest records go.
     pub evidence_max_mb: u32,
-    /// Zero.
-    pub reserved_too: u32,
+    /// Not 0: frames lie in memory that is never written to swap. Opening fails if the system does not let the program lock
+    /// as much (`LimitMEMLOCK=`, `ulimit -l`).
+    pub lock_memory: u32,
 }
 
 /// A raw frame: yours on the way in; on loan in a detector's callback.

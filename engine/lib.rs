@@ -61,9 +61,9 @@ pub use policy::{
     BackendChoice, Direction, KEYS, Key, PolicyDefaults, PolicyFile, Preset, SCHEMA, StyleName, ZoneEntry,
 };
 pub use policy::{Color, OnDeadline, Policy, PolicyBuilder, PolicyError, Polygon, Style, Zone};
-#[cfg(feature = "ring")]
-pub use sink::RingSink;
 pub use sink::{FrameSink, Y4mSink, Yuv420};
+#[cfg(feature = "ring")]
+pub use sink::{RingCounters, RingSink};
 #[cfg(feature = "v4l2")]
 pub use sink::{V4l2Output, V4l2OutputCounters};
 #[cfg(feature = "v4l2")]

@@ -297,6 +297,59 @@ fn frames_that_a_slow_detector_releases_together_reach_a_target_that_keeps_up() 
     );
 }
 
+/// When a detector looked, and when it was told to forget.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<(Vec<Instant>, Vec<Instant>)>>);
+
+impl Detector for Told {
+    fn classes(&self) -> &[Class] {
+        &[Class::Face]
+    }
+    fn detect(&mut self, _: &View<'_>) -> Result<Vec<Detection>> {
+        self.0.lock().unwrap().0.push(Instant::now());
+        Ok(Vec::new())
+    }
+    fn forget(&mut self) {
+        self.0.lock().unwrap().1.push(Instant::now());
+    }
+}
+
+/// docs/THREAT-MODEL.md, "Memory that outlives its use".
+#[test]
+fn a_detector_forgets_two_seconds_after_the_last_picture_and_at_the_end() {
+    let (seen, told) = (Seen::default(), Told::default());
+    let pipeline = Pipeline::spawn(setup(u64::MAX, Box::new(told.clone()), one(&seen))).unwrap();
+    let until = |what: &str, good: &dyn Fn(&[Instant], &[Instant]) -> bool| {
+        let end = Instant::now() + Duration::from_secs(20);
+        loop {
+            let (looks, forgot) = told.0.lock().unwrap().clone();
+            if good(&looks, &forgot) {
+                return;
+            }
+            assert!(Instant::now() < end, "{what}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    let measured = told.0.lock().unwrap().0.len();
+    until("it never looked", &|looks, _| looks.len() > measured + 5);
+    assert!(told.0.lock().unwrap().1.is_empty(), "forgotten while there are pictures");
+    // Frames keep coming, and none is lent.
+    pipeline.set_privacy(true).unwrap();
+    until("it was never told to forget", &|_, forgot| !forgot.is_empty());
+    {
+        let told = told.0.lock().unwrap();
+        let after = told.1[0].duration_since(*told.0.last().unwrap());
+        assert!(after >= Duration::from_secs(2) && after < Duration::from_secs(10), "after {after:?}");
+    }
+    pipeline.set_privacy(false).unwrap();
+    let before = told.0.lock().unwrap().0.len();
+    until("it never looked again", &|looks, _| looks.len() > before + 5);
+    pipeline.stop();
+    pipeline.join().unwrap();
+    let (looks, forgot) = &*told.0.lock().unwrap();
+    assert!(forgot.len() == 2 && forgot[1] >= *looks.last().unwrap(), "it keeps the last picture");
+}
+
 #[test]
 fn privacy_mode_covers_at_once_and_ends_again() {
     let seen = Seen::default();

@@ -291,6 +291,31 @@ fn who_does_not_release_loses_frames_and_nobody_else_does() {
 }
 
 #[test]
+fn counters_tell_who_is_there_what_they_hold_and_what_they_lost() {
+    let _alone = alone();
+    let mut ring = Ring::new(PixelFormat::Nv12, 0.5);
+    let counters = ring.sink.counters();
+    let figures = || (counters.consumers(), counters.held(), counters.lost());
+    ring.send();
+    assert_eq!(figures(), (0, 0, 0));
+    let (slow, _) = ring.join();
+    assert_eq!(figures(), (1, 1, 0));
+    let (quick, _) = ring.join();
+    for _ in 2..CREDIT + 3 {
+        quick.release(quick.told().unwrap().generation);
+        ring.send();
+    }
+    assert_eq!(figures(), (2, CREDIT + 1, 3));
+    slow.release(slow.told().unwrap().generation);
+    quick.release(quick.told().unwrap().generation);
+    ring.send();
+    assert_eq!(figures(), (2, CREDIT + 1, 3));
+    drop(slow);
+    ring.send();
+    assert_eq!(figures(), (1, 2, 3));
+}
+
+#[test]
 fn a_frame_stays_for_as_many_frames_as_there_are_slots_less_one() {
     let _alone = alone();
     let mut ring = Ring::new(PixelFormat::Rgb24, 0.5);

@@ -145,6 +145,16 @@ fn what_never_was_in_force_binds_nobody() {
     expect(&calls(&script), &[refused, (OK, ""), refused, (OK, ""), (OK, ""), (OK, ""), (OK, "")]);
 }
 
+/// A program frees its callback's context when opening has failed.
+#[test]
+fn the_callback_is_not_called_any_more_when_opening_has_failed_late() {
+    let device = Device::new();
+    let lock = device.lock("a.lock", "max_gap = \"1s\"\ndeadline = \"5s\"\n", 1, &secret(1));
+    let mut program = Command::new(build("tests/c/late.c", "asan", Link::Shared, SANITIZED));
+    program.args([&lock, &secret(1).public().to_string()]).arg(device.path("state"));
+    assert_eq!(played(&mut program, ""), ["done"]);
+}
+
 #[test]
 fn a_lock_that_is_no_lock_is_refused() {
     let device = Device::new();

@@ -34,6 +34,11 @@ fn no_marked_byte_leaves_whatever_fails() {
 }
 
 #[test]
+fn frames_are_locked_when_asked_and_a_limit_is_told() {
+    assert_eq!(run(&mut Command::new(build("tests/c/locked.c", "plain", Link::Shared, &[])), b""), "done\n");
+}
+
+#[test]
 fn an_exception_from_a_callback_ends_the_program() {
     let program = build("tests/c/throws.cpp", "plain", Link::Shared, &[]);
     let output = output(&mut Command::new(program), b"");

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use milkglass::evidence::Figures;
 use milkglass::v4l2::V4l2Counters;
-use milkglass::{Pipeline, Policy, State, Stats, Status};
+use milkglass::{Pipeline, Policy, RingCounters, State, Stats, Status};
 
 use super::privacy::Remembered;
 use super::target::Stream;
@@ -21,6 +21,7 @@ pub struct Control {
     remembered: Mutex<Remembered>,
     privacy: AtomicBool,
     camera: Option<V4l2Counters>,
+    rings: Mutex<Vec<RingCounters>>,
     stream: Stream,
     evidence: OnceLock<Arc<Figures>>,
 }
@@ -40,6 +41,7 @@ impl Control {
             remembered: Mutex::new(remembered),
             privacy,
             camera,
+            rings: Mutex::default(),
             stream,
             evidence: OnceLock::new(),
         }
@@ -67,6 +69,16 @@ impl Control {
     /// Counters of the camera; `None` when the frames come from a pipe.
     pub fn camera(&self) -> Option<&V4l2Counters> {
         self.camera.as_ref()
+    }
+
+    /// One more target is a ring.
+    pub fn add_ring(&self, counters: RingCounters) {
+        lock(&self.rings).push(counters);
+    }
+
+    /// Counters of every ring.
+    pub fn rings(&self) -> Vec<RingCounters> {
+        lock(&self.rings).clone()
     }
 
     /// Where the evidence log tells how it fares; told once.
@@ -173,4 +185,66 @@ pub fn describe(status: &Status) -> String {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::{Duration, Instant};
+
+    use clap::Parser as _;
+    use milkglass::{
+        Captured, FrameFormat, FramePool, FrameSource, PixelFormat, Polygon, Setup, Style, Zone,
+    };
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    /// A camera that is gone at once.
+    struct Gone;
+
+    impl FrameSource for Gone {
+        fn capture(&mut self, _: &FramePool) -> milkglass::Result<Captured> {
+            Ok(Captured::End)
+        }
+    }
+
+    fn remembered(folder: &Path) -> Remembered {
+        let folder = folder.to_str().unwrap();
+        let cli = ["milkglass", "live", "--from", "-", "--to", "-", "--state-dir", folder];
+        match Cli::parse_from(cli).command {
+            Command::Live(args) => Remembered::open(&args).unwrap(),
+            _ => panic!("another command"),
+        }
+    }
+
+    #[test]
+    fn privacy_mode_is_stored_also_when_the_pipeline_has_just_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let format = FrameFormat::new(PixelFormat::Nv12, 64, 48).unwrap();
+        let area = Polygon::new([(0.0, 0.0), (1.0, 0.0), (1.0, 1.0)]).unwrap();
+        let policy = Policy::builder().zone(Zone::new("z", area, Style::default()).unwrap()).build();
+        let pipeline = Pipeline::spawn(Setup {
+            policy: policy.unwrap(),
+            format,
+            buffers: None,
+            privacy: false,
+            source: Box::new(Gone),
+            detectors: Vec::new(),
+            sinks: Vec::new(),
+            fps: 25.0,
+        });
+        let stream = Stream { format, rate: (25, 1) };
+        let control = Control::new(remembered(folder.path()), false, None, stream);
+        control.start(pipeline.unwrap()).unwrap();
+        // It has ended, and nobody has taken it away yet.
+        let begun = Instant::now();
+        while control.status().state != State::Stopped {
+            assert!(begun.elapsed() < Duration::from_secs(20), "it does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(control.set_privacy(true).is_err(), "confirmed by a pipeline that is no more");
+        drop(control);
+        assert!(remembered(folder.path()).is_on(), "the next one would begin without it");
+    }
 }

@@ -166,7 +166,11 @@ impl Target {
             Target::Nv12 => Ok(Box::new(Nv12Sink::new(out()))),
             Target::Http(at) => Ok(Box::new(HttpSink::open(at, args, control)?)),
             Target::V4l2(device) => Ok(Box::new(V4l2Output::open(device, &stream.format, stream.fps())?)),
-            Target::Ring(socket) => Ok(Box::new(RingSink::open(socket, &stream.format, RING_SLOTS)?)),
+            Target::Ring(socket) => {
+                let ring = RingSink::open(socket, &stream.format, RING_SLOTS)?;
+                control.add_ring(ring.counters());
+                Ok(Box::new(ring))
+            }
             Target::Ffmpeg(address) => Ok(Box::new(ffmpeg::open(address, &args.encoder, stream)?)),
             #[cfg(feature = "rtsp-server")]
             Target::RtspServer(at) => {

@@ -515,6 +515,47 @@ fn the_systemd_unit_is_one_that_systemd_understands() {
     assert!(said.contains("OK"), "{said}");
 }
 
+/// KiB of a program that are locked in memory.
+fn locked(pid: u32) -> usize {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmLck:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[test]
+fn frames_are_kept_out_of_swap_when_asked_and_a_limit_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let zone = ["--faces", "off", "--zone", LEFT];
+    for (more, least) in [(&[][..], 0), (&["--lock-memory"], 4 * SIZE.0 * SIZE.1 * 3 / 2 / 1024)] {
+        let live = Live::start(folder.path(), &[&zone, more].concat());
+        live.await_frame(Instant::now(), "visible", |_, right| right != BLACK);
+        let locked = locked(live.child.id());
+        assert!(locked >= least && (least > 0 || locked == 0), "{more:?}: {locked} KiB");
+        let term = live.signal("TERM");
+        assert_eq!(live.end(term).0, Some(0));
+    }
+
+    // Limits do not count for who has the capability, as root has.
+    let mut command = Command::new("setpriv");
+    if rustix::process::geteuid().is_root() {
+        command.args(["--bounding-set", "-ipc_lock", "--inh-caps", "-ipc_lock"]);
+    }
+    command.args(["sh", "-c", "ulimit -l 0; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_milkglass")]);
+    command.args(["live", "--from", "-", "--to", "-", "--lock-memory"]).args(zone);
+    command.arg("--state-dir").arg(folder.path());
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let camera = film(child.stdin.take().unwrap(), Arc::default());
+    let output = child.wait_with_output().unwrap();
+    camera.join().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let error = said.lines().find(|line| line.starts_with("error")).unwrap_or_default();
+    let words = ["locking", "0 KiB are allowed", "LimitMEMLOCK="];
+    assert!(words.iter().all(|words| error.contains(words)), "{said}");
+    let shown = String::from_utf8_lossy(&output.stdout).contains("FRAME");
+    assert_eq!((output.status.code(), shown), (Some(1), false), "{said}");
+}
+
 #[test]
 fn what_cannot_be_started_says_why_in_one_line() {
     let folder = tempfile::tempdir().unwrap();

@@ -342,3 +342,30 @@ impl Prepared {
         Ok(())
     }
 }
+
+#[cfg(all(test, feature = "rten"))]
+mod tests {
+    use super::*;
+    use crate::frame::{FrameMeta, FramePool, PixelFormat};
+    use crate::policy::BackendChoice;
+    use crate::time::Timestamp;
+
+    #[test]
+    fn letterboxes_go_when_there_is_nothing_to_look_at_and_come_back() {
+        let store = ModelStore::new(concat!(env!("CARGO_MANIFEST_DIR"), "/models"));
+        let backend = Backend::choose(BackendChoice::Rten, 1).unwrap();
+        let settings = Preset::Fast.settings(&[Class::Face]);
+        let mut ensemble = Ensemble::load(&store, &backend, &settings).unwrap();
+        let format = FrameFormat::new(PixelFormat::Nv12, 64, 48).unwrap();
+        let pool = FramePool::new(format, 1);
+        let meta = FrameMeta { sequence: 0, captured: Timestamp::ZERO };
+        let job = pool.fill(meta, |_| Ok(())).unwrap().unwrap().lend(std::sync::Arc::default());
+        let kept = |ensemble: &Ensemble| ensemble.passes.iter().filter(|pass| pass.sight.is_some()).count();
+        for _ in 0..2 {
+            ensemble.detect(&job.view()).unwrap();
+            assert_eq!(kept(&ensemble), ensemble.passes.len());
+            ensemble.forget();
+            assert_eq!(kept(&ensemble), 0);
+        }
+    }
+}

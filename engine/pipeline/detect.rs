@@ -123,7 +123,7 @@ pub(super) fn run_detect(
         }
         seen = job.is_some();
         if job.is_some_and(|job| !run_job(&mut ladder, job, events)) {
-            return;
+            break;
         }
         if tested != ladder.level {
             tested = ladder.level;
@@ -135,10 +135,11 @@ pub(super) fn run_detect(
             let _ = events.send(Event::Testing(Instant::now()));
             let verdict = test.step(detector.as_mut());
             if events.send(Event::Tested(verdict)).is_err() {
-                return;
+                break;
             }
         }
     }
+    ladder.detectors.iter_mut().for_each(|d| d.forget());
 }
 
 /// One detection; false when nobody wants its result any more.

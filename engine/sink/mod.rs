@@ -8,7 +8,7 @@ mod y4m;
 mod yuv420;
 
 #[cfg(feature = "ring")]
-pub use ring::RingSink;
+pub use ring::{RingCounters, RingSink};
 #[cfg(feature = "v4l2")]
 pub use v4l2_output::{V4l2Output, V4l2OutputCounters};
 pub use y4m::Y4mSink;

@@ -87,6 +87,7 @@ enum Odd {
     Evidence,
     Fourcc(u32),
     Width(u32),
+    LockMemory,
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -398,6 +399,7 @@ impl Run {
         config.detect = if how.no_detector { None } else { Some(detect) };
         match how.odd {
             Some(Odd::Reserved) => config.reserved = 1,
+            Some(Odd::LockMemory) => config.lock_memory = 1,
             Some(Odd::Models) => config.models = nowhere.as_ptr(),
             Some(Odd::Ring) => config.ring = nowhere.as_ptr(),
             Some(Odd::Camera) => config.camera = nowhere.as_ptr(),

@@ -51,7 +51,6 @@ static void config_is_checked(void) {
     WRONG(detects, 4, MILKGLASS_STATUS_ARGUMENT);
     WRONG(detect, NULL, MILKGLASS_STATUS_ARGUMENT);
     WRONG(reserved, 1, MILKGLASS_STATUS_ARGUMENT);
-    WRONG(reserved_too, 1, MILKGLASS_STATUS_ARGUMENT);
     // In a build without locks or logs, asking for one is refused as well.
     (bad = good, bad.lock = "/nonexistent", CHECK(milkglass_open(&bad, &stream) < 0 && stream == 0));
     (bad = good, bad.owner_key = "00", CHECK(milkglass_open(&bad, &stream) < 0 && stream == 0));

@@ -3,7 +3,7 @@
 
 use std::fmt::{Display, Write as _};
 
-use milkglass::{State, Status};
+use milkglass::{RingCounters, State, Status};
 use serde_json::{Value, json};
 
 use crate::live::control::{Control, describe};
@@ -88,6 +88,16 @@ pub fn metrics(control: &Control, streams: usize) -> String {
     );
     text.gauge("frame_rate_hertz", "Frames that left in the last second.", one(status.fps));
     text.gauge("http_streams", "MJPEG streams that are open.", one(streams));
+
+    let rings = control.rings();
+    if !rings.is_empty() {
+        let consumers: usize = rings.iter().map(RingCounters::consumers).sum();
+        text.gauge("ring_consumers", "Programs that are connected to rings.", one(consumers));
+        let held: usize = rings.iter().map(RingCounters::held).sum();
+        text.gauge("ring_frames_held", "Frames that they have and have not released.", one(held));
+        let lost: u64 = rings.iter().map(RingCounters::lost).sum();
+        text.counter("ring_frames_lost_total", "Frames that they were too slow for.", one(lost));
+    }
 
     if let Some(camera) = control.camera() {
         let events = [

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
 use crate::camera::{Live, wait};
 use crate::client::fetch;
 
@@ -77,7 +79,32 @@ fn metrics_are_what_prometheus_reads_and_what_happens() {
         assert!(value(name, "") >= 0.0, "{name}");
     }
     assert!(!all.contains_key("milkglass_camera_connected"), "there is no camera, but a pipe");
+    assert!(!all.contains_key("milkglass_ring_consumers"), "there is no ring");
     // Counters count up.
     let before = value("frames_received_total", "");
     wait("more frames come", || (value("frames_received_total", "") > before).then_some(()));
+}
+
+#[test]
+fn a_ring_is_told_with_who_takes_from_it_and_what_they_lose() {
+    /// Frames that one consumer may have, of the ring's eight.
+    const CREDIT: f64 = 6.0;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cam.sock");
+    let live = Live::start(&["--to", &format!("ring:{}", path.display())]);
+    let figures = || {
+        let all = parse(fetch(live.address, "/metrics").text());
+        ["consumers", "frames_held", "frames_lost_total"].map(|n| all[&format!("milkglass_ring_{n}")].1[""])
+    };
+    assert_eq!(figures(), [0.0; 3]);
+    // One who never releases anything.
+    let socket =
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
+    let socket = socket.unwrap();
+    rustix::net::connect(&socket, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+    let lost = wait("it loses frames", || Some(figures()).filter(|f| f[2] >= 3.0));
+    assert_eq!(lost[..2], [1.0, CREDIT]);
+    drop(socket);
+    let gone = wait("it is gone", || Some(figures()).filter(|f| f[0] == 0.0));
+    assert!(gone[1] == 0.0 && gone[2] >= lost[2], "{gone:?} after {lost:?}");
 }

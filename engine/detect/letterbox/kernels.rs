@@ -53,6 +53,13 @@ impl Scratch {
         self.line.fill(0);
         self.sums.iter_mut().for_each(|sums| sums.fill(0));
     }
+
+    /// All of it.
+    #[cfg(test)]
+    pub fn memory(&self) -> [&[i32]; 4] {
+        let [a, b, c] = &self.sums;
+        [&self.line, a, b, c]
+    }
 }
 
 /// The oracle: down the rows, then along them, then the colours.

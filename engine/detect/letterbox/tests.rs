@@ -394,3 +394,48 @@ fn padding_counts_for_nothing() {
         }
     }
 }
+
+/// Where some numbers lie, and how many bytes they take.
+fn place_of<T>(numbers: &[T]) -> (u64, usize) {
+    (numbers.as_ptr() as u64, size_of_val(numbers))
+}
+
+/// A reduced picture lies in the tensor, and rows of it beside. Looked at where it was, after it has gone.
+#[test]
+fn nothing_of_a_picture_is_left_in_memory_that_was_given_back() {
+    use std::os::unix::fs::FileExt;
+
+    // What the allocator writes to memory that it got back, at its start.
+    const ITS_OWN: usize = 32;
+    let format = FrameFormat::new(PixelFormat::Nv12, 64, 48).unwrap();
+    let format = format.with_orientation(Orientation::from_exif(6).unwrap());
+    let (pool, input) = (FramePool::new(format, 1), input(ChannelOrder::Rgb));
+    let job = frame(&pool, &|x, y| 40 + ((x * 7 + y * 13) % 200) as u8).lend(std::sync::Arc::default());
+    let memory = std::fs::File::open("/proc/self/mem").unwrap();
+    let mut written = [false; 8];
+    // The plain loops use other parts of it than those in registers.
+    for set in [InstructionSet::Scalar, InstructionSet::chosen()] {
+        let mut letterbox = Letterbox::new(&format, 64, &input);
+        letterbox.set_instructions(set);
+        letterbox.load(&job.view(), &input);
+        // Behind the letterbox, so that its memory does not go back to the system, where nobody could look.
+        let behind = std::hint::black_box(vec![1u8; 100_000]);
+        let [a, b, c] = letterbox.turned.each_ref().map(|rows| place_of(rows));
+        let [d, e, f, g] = letterbox.scratch.memory().map(place_of);
+        let places = [place_of(letterbox.values.as_slice()), a, b, c, d, e, f, g];
+        // Nothing is asked of the allocator between giving back and looking.
+        let mut found = places.map(|(_, len)| vec![0u8; len]);
+        let mut left = || {
+            for ((at, _), bytes) in places.iter().zip(&mut found) {
+                memory.read_exact_at(bytes, *at).unwrap();
+            }
+            found.each_ref().map(|bytes| bytes.iter().skip(ITS_OWN).filter(|byte| **byte != 0).count())
+        };
+        let before = left();
+        drop(letterbox);
+        assert_eq!(left(), [0; 8], "bytes are left, with {set:?} of {before:?}");
+        written.iter_mut().zip(before).for_each(|(written, bytes)| *written |= bytes > 0);
+        drop(behind);
+    }
+    assert_eq!(written, [true; 8], "a part was never used");
+}

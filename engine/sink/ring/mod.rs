@@ -6,6 +6,8 @@ mod socket;
 mod wire;
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use self::memory::{Memory, PIXELS};
@@ -44,8 +46,37 @@ pub struct RingSink {
     /// What is in each slot; 0 before the first frame.
     generations: Vec<u64>,
     newest: u64,
+    /// Frames that were lost since that was said.
     lost: u64,
     said: Option<Instant>,
+    counters: RingCounters,
+}
+
+/// Counters of a [`RingSink`], readable from any thread while it runs, as of its last frame. Clones show the same figures.
+#[derive(Clone, Debug, Default)]
+pub struct RingCounters(Arc<Figures>);
+
+#[derive(Debug, Default)]
+struct Figures {
+    consumers: AtomicUsize,
+    held: AtomicUsize,
+    lost: AtomicU64,
+}
+
+impl RingCounters {
+    /// Consumers that are connected.
+    pub fn consumers(&self) -> usize {
+        self.0.consumers.load(Relaxed)
+    }
+    /// Frames that consumers have and have not released; one that several have counts for each.
+    pub fn held(&self) -> usize {
+        self.0.held.load(Relaxed)
+    }
+    /// Frames that a consumer did not get, because it had as many as it may, or left its messages unread; one that several
+    /// did not get counts for each.
+    pub fn lost(&self) -> u64 {
+        self.0.lost.load(Relaxed)
+    }
 }
 
 impl RingSink {
@@ -78,7 +109,13 @@ impl RingSink {
             newest: 0,
             lost: 0,
             said: None,
+            counters: RingCounters::default(),
         })
+    }
+
+    /// Counters that can be read while it runs.
+    pub fn counters(&self) -> RingCounters {
+        self.counters.clone()
     }
 
     /// Consumers that are connected, as of the last frame.
@@ -130,6 +167,37 @@ impl RingSink {
         self.newest
     }
 
+    /// Writes a frame to a slot, and tells those who may have it.
+    fn hand_over(&mut self, frame: &RedactedFrame, credit: usize) {
+        let slot = self.choose();
+        let generation = self.renew(slot);
+        let (view, format) = (frame.view(), &self.format);
+        self.memory.write(slot, generation, |pixels| {
+            for (i, plane) in format.planes().iter().enumerate() {
+                let from = view.plane(i);
+                pixels[plane.offset..][..from.len()].copy_from_slice(from);
+            }
+        });
+        let offset = slot * self.memory.slot_len();
+        let lost = &self.counters.0.lost;
+        self.consumers.retain_mut(|consumer| {
+            if !consumer.has_credit(credit) {
+                return true;
+            }
+            let stays = consumer.tell(generation, |lost| wire::frame(frame, slot, offset, generation, lost));
+            if stays && !consumer.holds(generation) {
+                lost.fetch_add(1, Relaxed);
+            }
+            stays
+        });
+    }
+
+    fn count(&self) {
+        let figures = &self.counters.0;
+        figures.consumers.store(self.consumers.len(), Relaxed);
+        figures.held.store(self.consumers.iter().map(Consumer::held).sum(), Relaxed);
+    }
+
     fn say_lost(&mut self) {
         if self.lost > 0 && self.said.is_none_or(|at| at.elapsed() >= QUIET) {
             log::warn!(
@@ -154,26 +222,13 @@ impl FrameSink for RingSink {
         for consumer in self.consumers.iter_mut().filter(|c| !c.has_credit(credit)) {
             consumer.lose();
             self.lost += 1;
+            self.counters.0.lost.fetch_add(1, Relaxed);
         }
         self.say_lost();
-        if !self.consumers.iter().any(|c| c.has_credit(credit)) {
-            return Ok(());
+        if self.consumers.iter().any(|c| c.has_credit(credit)) {
+            self.hand_over(frame, credit);
         }
-
-        let slot = self.choose();
-        let generation = self.renew(slot);
-        let (view, format) = (frame.view(), &self.format);
-        self.memory.write(slot, generation, |pixels| {
-            for (i, plane) in format.planes().iter().enumerate() {
-                let from = view.plane(i);
-                pixels[plane.offset..][..from.len()].copy_from_slice(from);
-            }
-        });
-        let offset = slot * self.memory.slot_len();
-        self.consumers.retain_mut(|consumer| {
-            !consumer.has_credit(credit)
-                || consumer.tell(generation, |lost| wire::frame(frame, slot, offset, generation, lost))
-        });
+        self.count();
         Ok(())
     }
 

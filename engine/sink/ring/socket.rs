@@ -147,6 +147,11 @@ impl Consumer {
         self.held.contains(&generation)
     }
 
+    /// How many frames it has and has not released.
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
     /// A frame passes it by.
     pub fn lose(&mut self) {
         self.lost = self.lost.saturating_add(1);

@@ -60,7 +60,7 @@ impl Picture {
                 filled.requeue()?;
                 match loaded {
                     Ok(true) => {}
-                    Ok(false) => return Ok(Err("it is no complete JPEG".into())),
+                    Ok(false) => return Ok(Err("it is no complete JPEG of one scan".into())),
                     Err(e) => return Ok(Err(unreadable(&e))),
                 }
                 if let Err(why) = jpeg.decode() {

@@ -256,6 +256,42 @@ fn a_picture_with_a_hole_is_withheld() {
     assert!(withheld as usize == jpeg.len() - 22 - start, "{withheld}");
 }
 
+/// Where a marker begins.
+fn find(jpeg: &[u8], marker: u8) -> usize {
+    jpeg.windows(2).position(|w| w == [0xFF, marker]).unwrap()
+}
+
+/// Found by fuzzing: the decoder took the next scan for the end, and the picture before filled the rest.
+#[test]
+fn a_scan_that_breaks_off_before_another_marker_is_withheld() {
+    let jpeg = WAVES.jpeg();
+    let scan = find(&jpeg, 0xDA);
+    let table = &jpeg[find(&jpeg, 0xDB)..find(&jpeg, 0xC0)];
+    for len in (scan + 14..jpeg.len() - 2).filter(|len| jpeg[len - 1] != 0xFF) {
+        for next in [&jpeg[scan..], &[table, &[0xFF, 0xD9]].concat()] {
+            let broken = [&jpeg[..len], next].concat();
+            assert!(decode(WAVES.size, &broken).is_err(), "broken off at {len} of {}", jpeg.len());
+        }
+    }
+}
+
+#[test]
+fn what_no_camera_sends_is_withheld() {
+    let jpeg = WAVES.jpeg();
+    let (frame, scan) = (find(&jpeg, 0xC0), find(&jpeg, 0xDA));
+    let mut progressive = jpeg.clone();
+    progressive[frame + 1] = 0xC2;
+    // Luma alone, of a picture that is said to have colours.
+    let gray = Picture { sampling: (0, 0), ..WAVES }.jpeg();
+    let without_chroma = [&jpeg[..scan], &gray[find(&gray, 0xDA)..]].concat();
+    let two_scans = [&jpeg[..jpeg.len() - 2], &jpeg[scan..]].concat();
+    for (what, jpeg) in
+        [("progressive", progressive), ("without chroma", without_chroma), ("two scans", two_scans)]
+    {
+        assert!(!Mjpeg::new(WAVES.size, 1 << 16).load(&jpeg), "{what}");
+    }
+}
+
 #[test]
 fn another_size_is_withheld() {
     for size in [(32, 48), (64, 40), (128, 96), (48, 64)] {
