@@ -82,6 +82,8 @@ impl Hatch {
                     // SAFETY: the caller keeps the memory good while it asks. Both formats are the stream's.
                     unsafe { target.write(&frame.view()) };
                     state.held_out = None;
+                    // First, so that the target thread does not wake to wait for it.
+                    drop(state);
                     self.answered.notify_one();
                     return Asked::Served(served);
                 }
