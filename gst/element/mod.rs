@@ -35,7 +35,8 @@ pub enum Pace {
 
 impl MilkGlass {
     /// Detectors of one's own, instead of the models: called in READY to PAUSED, and when a live stream changes its format.
-    /// The best one comes first, weaker ones for when it is too slow after it.
+    /// The best one comes first, weaker ones for when it is too slow after it. While it looks, a detector must not set a
+    /// property of the element: where upstream waits, that waits for the detector.
     pub fn set_detectors(&self, make: impl Fn() -> Result<Vec<Box<dyn Detector>>> + Send + Sync + 'static) {
         self.imp().set_detectors(Arc::new(make));
     }
