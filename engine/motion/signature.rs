@@ -214,7 +214,7 @@ impl Signature {
             let bands = view.plane(i).chunks(p.stride * CELL);
             for (band, sums) in bands.zip(sums.chunks_exact_mut(row_sums)) {
                 let block = Block::new(band, p.stride, p.row_bytes(), band.len().div_ceil(p.stride));
-                (kernels.cell_sums)(block, plane.channels, sums);
+                kernels.cell_sums[plane.channels - 1](block, sums);
             }
         }
     }

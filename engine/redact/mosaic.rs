@@ -154,7 +154,7 @@ impl Held {
                     if width > 0 && height > 0 {
                         let first = row[0] as usize * plane.stride + col[0] as usize * n;
                         let block = Block::new(&samples[first..], plane.stride, width * n, height);
-                        (k.sum)(block, &mut totals[..n]);
+                        k.sum[n - 1](block, &mut totals[..n]);
                     }
                     let mean = mean(totals, (width * height) as u64, format.pixel());
                     self.cells[at..at + n].copy_from_slice(&mean[..n]);

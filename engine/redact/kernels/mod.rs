@@ -12,17 +12,18 @@ use std::sync::OnceLock;
 
 use crate::kernels::InstructionSet;
 
-/// One set of row kernels. A sample has 1 to 4 bytes.
+/// One set of row kernels. A sample has 1 to 4 bytes, its channels; where a kernel is compiled for each number of them, the
+/// one for `n` stands at `n - 1`.
 pub(crate) struct Kernels {
-    /// Adds up a block of samples, channel by channel: `sum(block, totals)`, `totals.len()` channels.
-    pub sum: fn(Block<'_>, &mut [u64]),
+    /// Adds up a block of samples, channel by channel: `sum[n - 1](block, totals)`, `n` totals.
+    pub sum: [fn(Block<'_>, &mut [u64]); 4],
     /// Overwrites a row with one sample value: `fill(row, value)`.
     pub fill: fn(&mut [u8], &[u8]),
     /// Mixes two rows into a third: `blend(to, upper, lower, t)`, where `t` of [`WHOLE`] are the lower one's part.
     pub blend: fn(&mut [u8], &[u8], &[u8], u8),
     /// Adds up cells of [`CELL`] samples side by side, each as high as the block, which has at most [`CELL`] rows:
-    /// `cell_sums(block, channels, sums)`. The sums of a cell's channels lie together; the last cell may be narrower.
-    pub cell_sums: fn(Block<'_>, usize, &mut [u16]),
+    /// `cell_sums[n - 1](block, sums)`. The sums of a cell's channels lie together; the last cell may be narrower.
+    pub cell_sums: [fn(Block<'_>, &mut [u16]); 4],
     /// Every second byte, from the first: `evens(from, to)`, `to.len()` of them.
     pub evens: fn(&[u8], &mut [u8]),
     /// The mean, rounded down, of every second byte of two rows, from the second: `odd_means(above, below, to)`.

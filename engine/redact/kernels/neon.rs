@@ -6,11 +6,11 @@ use std::arch::aarch64::*;
 use super::{Block, CELL, Kernels, scalar};
 
 pub(super) const KERNELS: Kernels = Kernels {
-    sum,
+    sum: [sum::<1>, sum::<2>, sum::<3>, sum::<4>],
     // What the compiler makes of these plain loops takes no more instructions than what can be written by hand.
     fill: scalar::fill,
     blend: scalar::blend,
-    cell_sums,
+    cell_sums: [cell_sums::<1>, cell_sums::<2>, cell_sums::<3>, cell_sums::<4>],
     evens,
     odd_means,
     split: scalar::split,
@@ -86,16 +86,7 @@ unsafe fn load_samples<const N: usize>(from: *const u8) -> [uint8x16_t; 4] {
     }
 }
 
-fn sum(block: Block<'_>, totals: &mut [u64]) {
-    match totals.len() {
-        1 => sum_of::<1>(block, totals),
-        2 => sum_of::<2>(block, totals),
-        3 => sum_of::<3>(block, totals),
-        _ => sum_of::<4>(block, totals),
-    }
-}
-
-fn sum_of<const N: usize>(block: Block<'_>, totals: &mut [u64]) {
+fn sum<const N: usize>(block: Block<'_>, totals: &mut [u64]) {
     let mut all = [0; N];
     let Block { stride, rows, .. } = block;
     let (from, samples) = (block.bytes.as_ptr(), block.width / N);
@@ -185,21 +176,12 @@ const ORDER: [[u8; SIZE]; 4] = [
     [0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15],
 ];
 
-fn cell_sums(block: Block<'_>, channels: usize, sums: &mut [u16]) {
-    match channels {
-        1 => cell_sums_of::<1>(block, sums),
-        2 => cell_sums_of::<2>(block, sums),
-        3 => cell_sums_of::<3>(block, sums),
-        _ => cell_sums_of::<4>(block, sums),
-    }
-}
-
-fn cell_sums_of<const N: usize>(block: Block<'_>, sums: &mut [u16]) {
+fn cell_sums<const N: usize>(block: Block<'_>, sums: &mut [u16]) {
     assert!(block.rows <= CELL);
     let step = cells_at_once::<N>();
     let whole = block.width / (N * CELL);
     if whole < step {
-        return scalar::cell_sums(block, N, sums);
+        return scalar::cell_sums::<N>(block, sums);
     }
     for cell in (0..whole).step_by(step) {
         // The last ones may overlap those before.
@@ -209,7 +191,7 @@ fn cell_sums_of<const N: usize>(block: Block<'_>, sums: &mut [u16]) {
             unsafe { few_cells::<N>(block.bytes.as_ptr().add(N * CELL * cell), block.stride, block.rows) };
         sums[N * cell..N * (cell + step)].copy_from_slice(&found[..N * step]);
     }
-    scalar::cell_sums(block.right_of(N * CELL * whole), N, &mut sums[N * whole..]);
+    scalar::cell_sums::<N>(block.right_of(N * CELL * whole), &mut sums[N * whole..]);
 }
 
 /// The sums of [`cells_at_once`].

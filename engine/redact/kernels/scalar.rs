@@ -2,20 +2,18 @@
 
 use super::{Block, CELL, Kernels, WHOLE};
 
-pub(super) const KERNELS: Kernels = Kernels { sum, fill, blend, cell_sums, evens, odd_means, split };
+pub(super) const KERNELS: Kernels = Kernels {
+    // With a constant number of channels the compiler finds vectors, where there is no set of their own.
+    sum: [sum::<1>, sum::<2>, sum::<3>, sum::<4>],
+    fill,
+    blend,
+    cell_sums: [cell_sums::<1>, cell_sums::<2>, cell_sums::<3>, cell_sums::<4>],
+    evens,
+    odd_means,
+    split,
+};
 
-// The number of channels is made a constant, so that the compiler finds vectors where there is no set of their own.
-
-fn sum(block: Block<'_>, totals: &mut [u64]) {
-    match totals.len() {
-        1 => sum_of::<1>(block, totals),
-        2 => sum_of::<2>(block, totals),
-        3 => sum_of::<3>(block, totals),
-        _ => sum_of::<4>(block, totals),
-    }
-}
-
-fn sum_of<const N: usize>(block: Block<'_>, totals: &mut [u64]) {
+fn sum<const N: usize>(block: Block<'_>, totals: &mut [u64]) {
     totals.fill(0);
     for line in block.lines() {
         // A row of 2^14 samples stays far below 2^32.
@@ -51,16 +49,7 @@ pub(super) fn blend(to: &mut [u8], upper: &[u8], lower: &[u8], t: u8) {
     }
 }
 
-pub(super) fn cell_sums(block: Block<'_>, channels: usize, sums: &mut [u16]) {
-    match channels {
-        1 => cell_sums_of::<1>(block, sums),
-        2 => cell_sums_of::<2>(block, sums),
-        3 => cell_sums_of::<3>(block, sums),
-        _ => cell_sums_of::<4>(block, sums),
-    }
-}
-
-fn cell_sums_of<const N: usize>(block: Block<'_>, sums: &mut [u16]) {
+pub(super) fn cell_sums<const N: usize>(block: Block<'_>, sums: &mut [u16]) {
     /// Cells at a time.
     const FEW: usize = 16;
     for (i, sums) in sums.chunks_mut(FEW * N).enumerate() {

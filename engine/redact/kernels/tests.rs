@@ -73,8 +73,8 @@ fn sums_are_the_same() {
                             for piece in [&bytes[start..end], &bytes[start..]] {
                                 let block = Block::new(piece, stride, width * n, rows);
                                 let (mut got, mut expected) = ([7; 4], [7; 4]);
-                                (k.sum)(block, &mut got[..n]);
-                                (scalar().sum)(block, &mut expected[..n]);
+                                k.sum[n - 1](block, &mut got[..n]);
+                                scalar().sum[n - 1](block, &mut expected[..n]);
                                 assert_eq!(
                                     got, expected,
                                     "{set:?}: {rows} rows of {width} x {n}, content {c}, start {start}"
@@ -94,7 +94,7 @@ fn sums_of_large_blocks_do_not_overflow() {
     for (set, k) in others() {
         for n in [1, 2, 3, 4] {
             let mut totals = [0; 4];
-            (k.sum)(Block::new(&bytes, 2048, 2040 / n * n, 2000), &mut totals[..n]);
+            k.sum[n - 1](Block::new(&bytes, 2048, 2040 / n * n, 2000), &mut totals[..n]);
             assert_eq!(totals[..n], vec![255 * 2000 * (2040 / n) as u64; n], "{set:?}, {n} channels");
         }
     }
@@ -179,7 +179,7 @@ fn cell_sums_are_the_same() {
                                 // Sums between guards, which are numbers here.
                                 let [got, expected] = [k, scalar()].map(|k| {
                                     let mut sums = vec![0xa5a5; cells + 16];
-                                    (k.cell_sums)(block, n, &mut sums[8..8 + cells]);
+                                    k.cell_sums[n - 1](block, &mut sums[8..8 + cells]);
                                     let guards = sums[..8].iter().chain(&sums[8 + cells..]);
                                     assert!(guards.copied().all(|v| v == 0xa5a5), "{set:?}: written outside");
                                     sums
@@ -233,11 +233,11 @@ fn parted_pairs_are_the_same() {
 fn the_scalar_set_does_what_it_says() {
     let bytes: Vec<u8> = (1..=24).collect();
     let mut totals = [9; 3];
-    (scalar().sum)(Block::new(&bytes[1..], 10, 6, 2), &mut totals);
+    scalar().sum[2](Block::new(&bytes[1..], 10, 6, 2), &mut totals);
     assert_eq!(totals, [2 + 5 + 12 + 15, 3 + 6 + 13 + 16, 4 + 7 + 14 + 17]);
     let mut sums = [9; 5];
-    (scalar().cell_sums)(Block::new(&bytes, 1, 1, 8), 1, &mut sums[..1]);
-    (scalar().cell_sums)(Block::new(&bytes, 20, 18, 1), 2, &mut sums[1..]);
+    scalar().cell_sums[0](Block::new(&bytes, 1, 1, 8), &mut sums[..1]);
+    scalar().cell_sums[1](Block::new(&bytes, 20, 18, 1), &mut sums[1..]);
     assert_eq!(sums, [36, 64, 72, 17, 18]);
     let mut mixed = [0; 3];
     (scalar().blend)(&mut mixed, &[0, 255, 10], &[255, 0, 20], 32);

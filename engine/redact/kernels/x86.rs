@@ -7,24 +7,20 @@ use super::{Block, CELL, Kernels, WHOLE, scalar};
 
 pub(super) const KERNELS: Kernels = Kernels {
     // SAFETY, of every block here: the table is given out only where `InstructionSet::available` found AVX2.
-    sum: |block, totals| unsafe {
-        match totals.len() {
-            1 => sum::<1>(block, totals),
-            2 => sum::<2>(block, totals),
-            3 => sum::<3>(block, totals),
-            _ => sum::<4>(block, totals),
-        }
-    },
+    sum: [
+        |block, totals| unsafe { sum::<1>(block, totals) },
+        |block, totals| unsafe { sum::<2>(block, totals) },
+        |block, totals| unsafe { sum::<3>(block, totals) },
+        |block, totals| unsafe { sum::<4>(block, totals) },
+    ],
     fill: |row, value| unsafe { fill(row, value) },
     blend: |to, upper, lower, t| unsafe { blend(to, upper, lower, t) },
-    cell_sums: |block, channels, sums| unsafe {
-        match channels {
-            1 => cell_sums::<1>(block, sums),
-            2 => cell_sums::<2>(block, sums),
-            3 => cell_sums::<3>(block, sums),
-            _ => cell_sums::<4>(block, sums),
-        }
-    },
+    cell_sums: [
+        |block, sums| unsafe { cell_sums::<1>(block, sums) },
+        |block, sums| unsafe { cell_sums::<2>(block, sums) },
+        |block, sums| unsafe { cell_sums::<3>(block, sums) },
+        |block, sums| unsafe { cell_sums::<4>(block, sums) },
+    ],
     evens: |from, to| unsafe { evens(from, to) },
     odd_means: |above, below, to| unsafe { odd_means(above, below, to) },
     split: |pairs, first, second| unsafe { split(pairs, first, second) },
@@ -209,7 +205,7 @@ fn cell_sums<const N: usize>(block: Block<'_>, sums: &mut [u16]) {
             *sum = found as u16;
         }
     }
-    scalar::cell_sums(block.right_of(N * CELL * done), N, rest);
+    scalar::cell_sums::<N>(block.right_of(N * CELL * done), rest);
 }
 
 /// Samples of cells, of which there is room for in a register, in groups of eight bytes: each of one cell and channel.
