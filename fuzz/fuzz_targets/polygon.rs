@@ -2,17 +2,16 @@
 //! zone touches it, in whole numbers, so that it cannot be wrong by rounding.
 #![no_main]
 
+#[path = "../zoned.rs"]
+mod zoned;
+
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use milkglass::{
-    Engine, FrameFormat, FrameMeta, FramePool, Orientation, Outcome, PixelFormat, Policy, Polygon, Style,
-    Timestamp, Zone,
-};
+use milkglass::{FrameFormat, Orientation, PixelFormat, Policy, Polygon, Style, Zone};
+use zoned::{RAW, zoned};
 
 /// Corners lie on a grid of so many steps a side: a power of two, so that the engine's coordinates are exact as well.
 const STEPS: i64 = 256;
-/// What a raw sample holds. Fills are black: 0, 16 or 128.
-const RAW: u8 = 255;
 
 #[derive(Arbitrary, Debug)]
 struct Drawing {
@@ -91,18 +90,7 @@ fuzz_target!(|drawing: Drawing| {
 /// Which luma pixels are hidden; and that all planes agree.
 fn hidden(format: &FrameFormat, zones: Vec<Zone>) -> Vec<bool> {
     let policy = zones.into_iter().fold(Policy::builder(), |b, zone| b.zone(zone)).build().expect("zones");
-    let pool = FramePool::new(*format, 2);
-    let mut engine = Engine::new(policy, pool.clone(), &[]).expect("zones need no detector");
-    let meta = FrameMeta { sequence: 0, captured: Timestamp::ZERO };
-    let frame = pool.fill(meta, |view| {
-        for (n, plane) in view.format().planes().to_vec().iter().enumerate() {
-            (0..plane.height).for_each(|y| view.row_mut(n, y).fill(RAW));
-        }
-        Ok(())
-    });
-    engine.push(frame.expect("no fault").expect("a buffer"), Timestamp::ZERO).expect("the first frame");
-    let frame = engine.release(Timestamp::ZERO).expect("zones need no detection");
-    assert_eq!(frame.outcome(), Outcome::Covered);
+    let frame = zoned(policy, format);
     let (view, (width, height)) = (frame.view(), format.size());
     let mut hidden = vec![false; (width * height) as usize];
     for (n, plane) in format.planes().iter().enumerate() {

@@ -3,12 +3,13 @@
 //! in one.
 #![no_main]
 
+#[path = "../zoned.rs"]
+mod zoned;
+
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use milkglass::{
-    Class, Engine, FrameFormat, FrameMeta, FramePool, PixelFormat, Policy, PolicyDefaults, PolicyFile,
-    Timestamp, ZoneEntry,
-};
+use milkglass::{Class, FrameFormat, PixelFormat, Policy, PolicyDefaults, PolicyFile, ZoneEntry};
+use zoned::{RAW, zoned};
 
 #[derive(Arbitrary, Debug)]
 struct Three {
@@ -186,26 +187,15 @@ fn compare(base: &PolicyFile, new: &PolicyFile, format: &FrameFormat) {
         "{why}"
     );
     assert_eq!(is.obscure_color(), was.obscure_color(), "{why}");
-    let (before, after) = (zoned(&was, format), zoned(&is, format));
+    let (before, after) = (hidden(&was, format), hidden(&is, format));
     assert!(before.iter().zip(&after).all(|(before, after)| *after || !before), "a zone shrank{why}");
 }
 
 /// Which bytes of a frame its zones hide, in all planes.
-fn zoned(policy: &Policy, format: &FrameFormat) -> Vec<bool> {
-    const RAW: u8 = 255;
+fn hidden(policy: &Policy, format: &FrameFormat) -> Vec<bool> {
     let zones = policy.zones().iter().cloned();
     let Ok(zones) = zones.fold(Policy::builder(), |b, z| b.zone(z)).build() else { return Vec::new() };
-    let pool = FramePool::new(*format, 2);
-    let mut engine = Engine::new(zones, pool.clone(), &[]).expect("zones need no detector");
-    let meta = FrameMeta { sequence: 0, captured: Timestamp::ZERO };
-    let frame = pool.fill(meta, |view| {
-        for (n, plane) in view.format().planes().to_vec().iter().enumerate() {
-            (0..plane.height).for_each(|y| view.row_mut(n, y).fill(RAW));
-        }
-        Ok(())
-    });
-    engine.push(frame.expect("no fault").expect("a buffer"), Timestamp::ZERO).expect("the first frame");
-    let frame = engine.release(Timestamp::ZERO).expect("zones need no detection");
+    let frame = zoned(zones, format);
     let view = frame.view();
     let rows = format.planes().iter().enumerate().flat_map(|(n, p)| (0..p.height).map(move |y| (n, y)));
     rows.flat_map(|(n, y)| view.row(n, y).iter().map(|v| *v != RAW).collect::<Vec<_>>()).collect()
