@@ -16,16 +16,20 @@ pub(super) struct Rows<'a> {
     pub next: usize,
 }
 
-/// Makes a row of the tensor, with one set of instructions.
+/// Makes rows of the tensor, with one set of instructions.
 #[allow(unsafe_code)]
 pub(super) trait Loops {
+    /// What all rows of a picture have in common.
+    type Picture<'a>;
+
+    fn picture<'a>(layers: &'a [Layer], view: &'a View<'a>) -> Self::Picture<'a>;
+
     /// Row `y` of the stored content, into rows of the three channels.
     ///
     /// # Safety
     /// The processor has the set, and every layer its taps, if this is not [`Scalar`].
     unsafe fn row(
-        layers: &[Layer],
-        view: &View<'_>,
+        picture: &mut Self::Picture<'_>,
         y: usize,
         scratch: &mut Scratch,
         convert: &Converter,
@@ -67,17 +71,22 @@ pub(super) struct Scalar;
 
 #[allow(unsafe_code)]
 impl Loops for Scalar {
+    type Picture<'a> = (&'a [Layer], &'a View<'a>);
+
+    fn picture<'a>(layers: &'a [Layer], view: &'a View<'a>) -> Self::Picture<'a> {
+        (layers, view)
+    }
+
     #[inline(always)]
     unsafe fn row(
-        layers: &[Layer],
-        view: &View<'_>,
+        (layers, view): &mut Self::Picture<'_>,
         y: usize,
         scratch: &mut Scratch,
         convert: &Converter,
         to: [&mut [f32]; 3],
     ) {
         let Scratch { line, sums } = scratch;
-        for layer in layers {
+        for layer in *layers {
             Scalar::sum(layer, layer.rows(view, y), line, &mut sums[layer.components.clone()]);
         }
         convert.row([&sums[0], &sums[1], &sums[2]], to);

@@ -14,7 +14,7 @@ use crate::frame::View;
 
 /// Two lanes of [`LANE`] bytes each, and what is made of them. Who calls any of these functions has asked whether the
 /// processor has the set.
-pub(super) trait Lanes {
+pub(super) trait Lanes: Sized {
     /// What two loads bring.
     type Bytes: Copy;
     /// Sums of two neighbours among them, 16 bits each.
@@ -86,76 +86,79 @@ pub(super) trait Lanes {
     ///
     /// # Safety
     /// The processor has the set.
-    unsafe fn row_of(sums: impl Sums, convert: &Converter, to: [&mut [f32]; 3]);
+    unsafe fn row_of<'a, S: Sums<'a, Self>>(
+        sources: [&Source<'a, Self>; 3],
+        convert: &Converter,
+        to: [&mut [f32]; 3],
+    );
 
     /// Asks for the line of the cache around this address, which need not be one of ours.
     fn fetch(at: *const u8);
 }
 
-impl<L: Lanes> Loops for L {
-    unsafe fn row(
-        layers: &[Layer],
-        view: &View<'_>,
+impl<L: Lanes + 'static> Loops for L {
+    /// One for each component; the second is for both of chroma where they lie side by side, and the third for nothing.
+    type Picture<'a> = [Source<'a, L>; 3];
+
+    fn picture<'a>(layers: &'a [Layer], view: &'a View<'a>) -> [Source<'a, L>; 3] {
+        match layers {
+            [all] => [0, 1, 2].map(|of| Source::new(all, view, of)),
+            [luma, chroma] => [luma, chroma, chroma].map(|layer| Source::new(layer, view, 0)),
+            _ => [0, 1, 2].map(|layer: usize| Source::new(&layers[layer], view, 0)),
+        }
+    }
+
+    unsafe fn row<'a>(
+        sources: &mut [Source<'a, L>; 3],
         y: usize,
         _: &mut Scratch,
         convert: &Converter,
         to: [&mut [f32]; 3],
     ) {
-        let source =
-            |layer: usize, of: usize| Source::<L>::new(&layers[layer], layers[layer].rows(view, y), of);
-        // SAFETY, here and below: the processor has the set, as required of the caller.
-        if let [_, chroma] = layers
-            && chroma.side_by_side == 2
-        {
-            let (luma, chroma) = (source(0, 0), source(1, 0));
-            return unsafe {
-                match (luma.kind(), chroma.kind()) {
-                    ((1, 1), (1, 1)) => L::row_of(Pair::<L, 1, 1, 1, 1> { luma, chroma }, convert, to),
-                    ((1, 1), (2, 1)) => L::row_of(Pair::<L, 1, 1, 2, 1> { luma, chroma }, convert, to),
-                    ((2, 1), (1, 1)) => L::row_of(Pair::<L, 2, 1, 1, 1> { luma, chroma }, convert, to),
-                    ((2, 1), (2, 1)) => L::row_of(Pair::<L, 2, 1, 2, 1> { luma, chroma }, convert, to),
-                    ((3, 1), (2, 1)) => L::row_of(Pair::<L, 3, 1, 2, 1> { luma, chroma }, convert, to),
-                    ((6, 3), (3, 3)) => L::row_of(Pair::<L, 6, 3, 3, 3> { luma, chroma }, convert, to),
-                    ((3, 2), (3, 2)) => L::row_of(Pair::<L, 3, 2, 3, 2> { luma, chroma }, convert, to),
-                    _ => L::row_of(Pair::<L, 0, 0, 0, 0> { luma, chroma }, convert, to),
-                }
-            };
+        let [a, b, c] = sources;
+        let (pair, rgb) = (b.layer.side_by_side == 2, a.layer.components.len() == 3);
+        a.go_to(y);
+        b.go_to(y);
+        if !pair {
+            c.go_to(y);
         }
-        if layers.len() == 1 {
-            let (a, b, c) = (source(0, 0), source(0, 1), source(0, 2));
-            return unsafe {
-                match (a.kind(), b.kind(), c.kind()) {
-                    ((3, 2), (3, 2), (3, 2)) => {
-                        L::row_of(Three::<L, 3, 2, 3, 2, true> { a, b, c }, convert, to)
-                    }
-                    _ => L::row_of(Three::<L, 0, 0, 0, 0, true> { a, b, c }, convert, to),
-                }
-            };
-        }
-        let (a, b, c) = (source(0, 0), source(1, 0), source(2, 0));
-        unsafe {
-            match (a.kind(), b.kind(), c.kind()) {
-                ((2, 1), (1, 1), (1, 1)) => L::row_of(Three::<L, 2, 1, 1, 1, false> { a, b, c }, convert, to),
-                ((3, 1), (2, 1), (2, 1)) => L::row_of(Three::<L, 3, 1, 2, 1, false> { a, b, c }, convert, to),
-                _ => L::row_of(Three::<L, 0, 0, 0, 0, false> { a, b, c }, convert, to),
-            }
-        }
+        let fill: Fill<'a, L> = match (a.kind(), b.kind(), c.kind()) {
+            ((1, 1), (1, 1), _) if pair => L::row_of::<Pair<L, 1, 1, 1, 1>>,
+            ((1, 1), (2, 1), _) if pair => L::row_of::<Pair<L, 1, 1, 2, 1>>,
+            ((2, 1), (1, 1), _) if pair => L::row_of::<Pair<L, 2, 1, 1, 1>>,
+            ((2, 1), (2, 1), _) if pair => L::row_of::<Pair<L, 2, 1, 2, 1>>,
+            ((3, 1), (2, 1), _) if pair => L::row_of::<Pair<L, 3, 1, 2, 1>>,
+            ((6, 3), (3, 3), _) if pair => L::row_of::<Pair<L, 6, 3, 3, 3>>,
+            ((3, 2), (3, 2), _) if pair => L::row_of::<Pair<L, 3, 2, 3, 2>>,
+            _ if pair => L::row_of::<Pair<L, 0, 0, 0, 0>>,
+            ((3, 2), (3, 2), (3, 2)) if rgb => L::row_of::<Three<L, 3, 2, 3, 2, true>>,
+            _ if rgb => L::row_of::<Three<L, 0, 0, 0, 0, true>>,
+            ((2, 1), (1, 1), (1, 1)) => L::row_of::<Three<L, 2, 1, 1, 1, false>>,
+            ((3, 1), (2, 1), (2, 1)) => L::row_of::<Three<L, 3, 1, 2, 1, false>>,
+            _ => L::row_of::<Three<L, 0, 0, 0, 0, false>>,
+        };
+        // SAFETY: the processor has the set, as required of the caller.
+        unsafe { fill([a, b, c], convert, to) };
     }
 }
 
-/// Where the sums for a row of the tensor come from.
-pub(super) trait Sums: Sized {
-    type Lanes: Lanes;
+/// [`Lanes::row_of`], of some kind of [`Sums`].
+type Fill<'a, L> = unsafe fn([&Source<'a, L>; 3], &Converter, [&mut [f32]; 3]);
 
+/// Where the sums for a row of the tensor come from.
+pub(super) trait Sums<'a, L: Lanes>: Sized {
     /// Whether the components are red, green and blue.
     const RGB: bool;
+
+    /// Of all sources those that there are; copied, so that no store into the tensor could change what is known of them.
+    fn of(sources: [&Source<'a, L>; 3]) -> Self;
 
     /// The groups whose pieces are alike.
     fn steady(&self) -> Range<usize>;
 
     /// Of the three components, for eight pixels: the `group`-th eight of the row, which is one of [`Sums::steady`] if
     /// `STEADY`.
-    fn sums<const STEADY: bool>(&self, group: usize) -> [<Self::Lanes as Lanes>::Sums; 3];
+    fn sums<const STEADY: bool>(&self, group: usize) -> [L::Sums; 3];
 
     /// How many of those there are.
     fn groups(&self) -> usize;
@@ -175,7 +178,7 @@ pub(super) trait Sums: Sized {
         self.fill::<true>(steady.clone(), &convert, [red, green, blue]);
         self.fill::<false>(steady.end..whole, &convert, [red, green, blue]);
         if !red_rest.is_empty() {
-            let [red, green, blue] = colors::<Self::Lanes>(&convert, self.sums::<false>(whole), Self::RGB);
+            let [red, green, blue] = colors::<L>(&convert, self.sums::<false>(whole), Self::RGB);
             red_rest.copy_from_slice(&red[..red_rest.len()]);
             green_rest.copy_from_slice(&green[..green_rest.len()]);
             blue_rest.copy_from_slice(&blue[..blue_rest.len()]);
@@ -192,7 +195,7 @@ pub(super) trait Sums: Sized {
         let (red, green, blue) =
             (&mut red[groups.clone()], &mut green[groups.clone()], &mut blue[groups.clone()]);
         for (group, ((red, green), blue)) in groups.zip(red.iter_mut().zip(green).zip(blue)) {
-            [*red, *green, *blue] = colors::<Self::Lanes>(convert, self.sums::<STEADY>(group), Self::RGB);
+            [*red, *green, *blue] = colors::<L>(convert, self.sums::<STEADY>(group), Self::RGB);
         }
     }
 }
@@ -203,11 +206,15 @@ struct Pair<'a, L, const ROWS: usize, const DEPTH: usize, const ROWS_2: usize, c
     chroma: Source<'a, L>,
 }
 
-impl<L: Lanes, const ROWS: usize, const DEPTH: usize, const ROWS_2: usize, const DEPTH_2: usize> Sums
-    for Pair<'_, L, ROWS, DEPTH, ROWS_2, DEPTH_2>
+impl<'a, L: Lanes, const ROWS: usize, const DEPTH: usize, const ROWS_2: usize, const DEPTH_2: usize>
+    Sums<'a, L> for Pair<'a, L, ROWS, DEPTH, ROWS_2, DEPTH_2>
 {
-    type Lanes = L;
     const RGB: bool = false;
+
+    #[inline(always)]
+    fn of([luma, chroma, _]: [&Source<'a, L>; 3]) -> Self {
+        Pair { luma: *luma, chroma: *chroma }
+    }
 
     #[inline(always)]
     fn sums<const STEADY: bool>(&self, group: usize) -> [L::Sums; 3] {
@@ -243,16 +250,21 @@ struct Three<
 }
 
 impl<
+    'a,
     L: Lanes,
     const ROWS: usize,
     const DEPTH: usize,
     const ROWS_2: usize,
     const DEPTH_2: usize,
     const RGB: bool,
-> Sums for Three<'_, L, ROWS, DEPTH, ROWS_2, DEPTH_2, RGB>
+> Sums<'a, L> for Three<'a, L, ROWS, DEPTH, ROWS_2, DEPTH_2, RGB>
 {
-    type Lanes = L;
     const RGB: bool = RGB;
+
+    #[inline(always)]
+    fn of([a, b, c]: [&Source<'a, L>; 3]) -> Self {
+        Three { a: *a, b: *b, c: *c }
+    }
 
     #[inline(always)]
     fn sums<const STEADY: bool>(&self, group: usize) -> [L::Sums; 3] {
@@ -272,21 +284,36 @@ impl<
 }
 
 /// The rows under a row of the tensor, and what is made of them for one component, or for two side by side.
-struct Source<'a, L> {
-    rows: Rows<'a>,
-    /// The weights of the first rows.
-    weights: [u16; FEW],
+pub(super) struct Source<'a, L> {
+    layer: &'a Layer,
+    view: &'a View<'a>,
     taps: &'a [Taps],
+    /// How long each row must be.
+    reach: usize,
     /// How many of [`OUTPUTS`] outputs there are.
     groups: usize,
     steady: Steady,
     /// Where the steady groups' loads would start in group 0.
     steady_at: usize,
+    /// Whether it has the rows to itself, or is the first of those that read them.
+    leads: bool,
+    rows: Rows<'a>,
+    /// The weights of the first rows.
+    weights: [u16; FEW],
     /// What the next row of the tensor needs: fetched in even portions while this one is made.
     next: *const u8,
     portion: usize,
     lanes: PhantomData<L>,
 }
+
+// Without asking the same of `L`.
+impl<L> Clone for Source<'_, L> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<L> Copy for Source<'_, L> {}
 
 /// At least as many rows as any loop is written out for.
 const FEW: usize = 6;
@@ -294,19 +321,42 @@ const FEW: usize = 6;
 const LINE: usize = 64;
 
 impl<'a, L: Lanes> Source<'a, L> {
-    /// Only where the processor has the set. Panics when the rows are shorter than the layer says.
-    fn new(layer: &'a Layer, rows: Rows<'a>, of: usize) -> Source<'a, L> {
+    /// Of the first row.
+    fn new(layer: &'a Layer, view: &'a View<'a>, of: usize) -> Source<'a, L> {
         let taps = &layer.taps[of][..];
-        let last = (rows.weights.len().max(1) - 1) * rows.stride;
-        assert!(taps.iter().all(|taps| rows.bytes.len() >= last + taps.reach()));
+        let reach = taps.iter().map(Taps::reach).max().unwrap_or(0);
         let groups = taps.iter().map(Taps::groups).min().unwrap_or(0);
-        let next = rows.bytes.as_ptr().wrapping_add(rows.weights.len() * rows.stride);
+        let steady = if let [taps] = taps { taps.steady } else { Steady::NONE };
+        let steady_at = steady.offset.wrapping_sub(steady.first * steady.step);
+        let rows = layer.rows(view, 0);
+        Source {
+            layer,
+            view,
+            taps,
+            reach,
+            groups,
+            steady,
+            steady_at,
+            leads: of == 0,
+            rows,
+            weights: [0; FEW],
+            next: rows.bytes.as_ptr(),
+            portion: 0,
+            lanes: PhantomData,
+        }
+    }
+
+    /// To the rows under row `y` of the stored content. Panics when they are shorter than the layer says.
+    #[inline]
+    fn go_to(&mut self, y: usize) {
+        let rows = self.layer.rows(self.view, y);
+        let last = (rows.weights.len().max(1) - 1) * rows.stride;
+        assert!(rows.bytes.len() >= last + self.reach);
+        self.next = rows.bytes.as_ptr().wrapping_add(rows.weights.len() * rows.stride);
         // The others of a layer lie in the same rows.
-        let portion = if of == 0 { rows.next / groups.max(1) } else { 0 };
-        let weights = std::array::from_fn(|k| rows.weights.get(k).copied().unwrap_or(0));
-        let steady = if let [taps] = taps { taps.steady.clone() } else { Steady::NONE };
-        let steady_at = steady.offset.wrapping_sub(steady.groups.start * steady.step);
-        Source { rows, weights, taps, groups, steady, steady_at, next, portion, lanes: PhantomData }
+        self.portion = if self.leads { rows.next / self.groups.max(1) } else { 0 };
+        self.weights = std::array::from_fn(|k| rows.weights.get(k).copied().unwrap_or(0));
+        self.rows = rows;
     }
 
     /// How many rows, and how many pieces a group takes: 0 where that is not all.
@@ -317,21 +367,17 @@ impl<'a, L: Lanes> Source<'a, L> {
     #[inline(always)]
     fn one<const ROWS: usize, const DEPTH: usize, const STEADY: bool>(&self, group: usize) -> L::Sums {
         self.fetch::<ROWS, DEPTH>(group);
-        // SAFETY: the processor has the set, as required by `new`.
+        // SAFETY, of every block here: the processor has the set, as is required of whoever makes a row; and `Sums::row`
+        // asks for no more groups than there are.
         let mut all = unsafe { L::nothing() };
+        if STEADY {
+            return unsafe { self.add::<ROWS>(all, Loads::Steady(group)) };
+        }
         for taps in self.taps::<DEPTH>() {
-            // SAFETY: the processor has the set, as required by `new`.
             let mut sums = unsafe { L::nothing() };
-            for piece in self.pieces::<DEPTH, STEADY>(taps, group) {
-                for k in 0..self.count::<ROWS>() {
-                    // SAFETY: as above; and `k` is one of the rows.
-                    unsafe {
-                        sums =
-                            L::add(sums, self.pairs::<STEADY>(k, taps, piece, group), self.weight::<ROWS>(k))
-                    }
-                }
+            for piece in unsafe { self.pieces::<DEPTH>(taps, group) } {
+                sums = unsafe { self.add::<ROWS>(sums, Loads::Piece(taps, piece)) };
             }
-            // SAFETY: as above.
             all = if DEPTH > 0 { sums } else { unsafe { L::finer(all, sums) } };
         }
         all
@@ -340,27 +386,16 @@ impl<'a, L: Lanes> Source<'a, L> {
     #[inline(always)]
     fn two<const ROWS: usize, const DEPTH: usize, const STEADY: bool>(&self, group: usize) -> [L::Sums; 2] {
         self.fetch::<ROWS, DEPTH>(group);
-        // SAFETY: the processor has the set, as required by `new`.
+        // SAFETY, of every block here: as above.
         let mut all = unsafe { [L::nothing(); 2] };
+        if STEADY {
+            return unsafe { self.add_two::<ROWS>(all, Loads::Steady(group)) };
+        }
         for taps in self.taps::<DEPTH>() {
-            // SAFETY: the processor has the set, as required by `new`.
             let mut sums = unsafe { [L::nothing(); 2] };
-            for piece in self.pieces::<DEPTH, STEADY>(taps, group) {
-                let count = self.count::<ROWS>();
-                for k in (0..count).step_by(2) {
-                    // SAFETY: as above; and `k` is one of the rows, as is `second`.
-                    unsafe {
-                        let second = if k + 1 < count { k + 1 } else { k };
-                        let weight = if second > k { self.weight::<ROWS>(second) } else { 0 };
-                        let rows = [
-                            self.pairs::<STEADY>(k, taps, piece, group),
-                            self.pairs::<STEADY>(second, taps, piece, group),
-                        ];
-                        sums = L::add_two(sums, rows, [self.weight::<ROWS>(k), weight]);
-                    }
-                }
+            for piece in unsafe { self.pieces::<DEPTH>(taps, group) } {
+                sums = unsafe { self.add_two::<ROWS>(sums, Loads::Piece(taps, piece)) };
             }
-            // SAFETY: as above.
             all = if DEPTH > 0 {
                 sums
             } else {
@@ -370,31 +405,61 @@ impl<'a, L: Lanes> Source<'a, L> {
         all
     }
 
+    /// Adds all rows of one component.
+    ///
     /// # Safety
-    /// `k` is one of the rows, and the group of the piece one of the steady ones if `STEADY`.
+    /// The processor has the set, and `from` is of this source.
     #[inline(always)]
-    unsafe fn pairs<const STEADY: bool>(
-        &self,
-        k: usize,
-        taps: &Taps,
-        piece: &Piece,
-        group: usize,
-    ) -> L::Pairs {
-        // SAFETY: the processor has the set, as required by `new`, which has seen, too, that each row has the bytes up to
-        // `reach`, where all loads end.
+    unsafe fn add<const ROWS: usize>(&self, mut sums: L::Sums, from: Loads<'_>) -> L::Sums {
+        for k in 0..self.count::<ROWS>() {
+            // SAFETY: as required of the caller; and `k` is one of the rows.
+            sums = unsafe { L::add(sums, self.pairs(k, from), self.weight::<ROWS>(k)) };
+        }
+        sums
+    }
+
+    /// Adds all rows of two components side by side.
+    ///
+    /// # Safety
+    /// The processor has the set, and `from` is of this source.
+    #[inline(always)]
+    unsafe fn add_two<const ROWS: usize>(&self, mut sums: [L::Sums; 2], from: Loads<'_>) -> [L::Sums; 2] {
+        let count = self.count::<ROWS>();
+        for k in (0..count).step_by(2) {
+            let second = if k + 1 < count { k + 1 } else { k };
+            // SAFETY: as required of the caller; and `k` is one of the rows, as is `second`.
+            unsafe {
+                let weight = if second > k { self.weight::<ROWS>(second) } else { 0 };
+                let rows = [self.pairs(k, from), self.pairs(second, from)];
+                sums = L::add_two(sums, rows, [self.weight::<ROWS>(k), weight]);
+            }
+        }
+        sums
+    }
+
+    /// # Safety
+    /// The processor has the set, `k` is one of the rows, and `from` of this source.
+    #[inline(always)]
+    unsafe fn pairs(&self, k: usize, from: Loads<'_>) -> L::Pairs {
+        // SAFETY: as required of the caller; and `go_to` has seen that each row has the bytes up to `reach`, where all loads
+        // end.
         unsafe {
             let row = self.rows.bytes.as_ptr().add(k * self.rows.stride);
-            if STEADY {
-                let at = row.wrapping_add(self.steady_at).wrapping_add(group * self.steady.step);
-                return L::pairs(L::load::<true>(at, at.wrapping_add(LANE)), &self.steady.shape);
+            match from {
+                Loads::Steady(group) => {
+                    let at = row.wrapping_add(self.steady_at).wrapping_add(group * self.steady.step);
+                    L::pairs(L::load::<true>(at, at.wrapping_add(LANE)), &self.steady.shape)
+                }
+                Loads::Piece(taps, piece) => {
+                    let [left, right] = piece.offsets.map(|offset| row.add(offset as usize));
+                    let bytes = if piece.is_joined() {
+                        L::load::<true>(left, right)
+                    } else {
+                        L::load::<false>(left, right)
+                    };
+                    L::pairs(bytes, taps.shape(piece))
+                }
             }
-            let (left, right) = (piece.offsets[0] as usize, piece.offsets[1] as usize);
-            let bytes = if piece.is_joined() {
-                L::load::<true>(row.add(left), row.add(right))
-            } else {
-                L::load::<false>(row.add(left), row.add(right))
-            };
-            L::pairs(bytes, taps.shape(piece))
         }
     }
 
@@ -411,10 +476,12 @@ impl<'a, L: Lanes> Source<'a, L> {
         if DEPTH > 0 { &self.taps[..1] } else { self.taps }
     }
 
+    /// # Safety
+    /// There is such a group.
     #[inline(always)]
-    fn pieces<const DEPTH: usize, const STEADY: bool>(&self, taps: &'a Taps, group: usize) -> &'a [Piece] {
-        debug_assert!(group < self.groups && (!STEADY || self.steady.groups.contains(&group)));
-        // SAFETY: `Sums::row` asks for no more groups than there are.
+    unsafe fn pieces<const DEPTH: usize>(&self, taps: &'a Taps, group: usize) -> &'a [Piece] {
+        debug_assert!(group < self.groups);
+        // SAFETY: as required of the caller.
         unsafe { taps.pieces::<DEPTH>(group) }
     }
 
@@ -435,10 +502,18 @@ impl<'a, L: Lanes> Source<'a, L> {
     }
 }
 
+/// What a source loads of each row for a group.
+#[derive(Clone, Copy)]
+enum Loads<'a> {
+    /// A steady group, by its number.
+    Steady(usize),
+    Piece(&'a Taps, &'a Piece),
+}
+
 /// Groups that are steady in all.
 fn common<L, const N: usize>(sources: [&Source<'_, L>; N]) -> Range<usize> {
-    let start = sources.iter().map(|source| source.steady.groups.start).max().unwrap_or(0);
-    let end = sources.iter().map(|source| source.steady.groups.end).min().unwrap_or(0);
+    let start = sources.iter().map(|source| source.steady.first).max().unwrap_or(0);
+    let end = sources.iter().map(|source| source.steady.end).min().unwrap_or(0);
     start..end.max(start)
 }
 

@@ -175,6 +175,7 @@ impl Letterbox {
         let width = width as usize;
         let convert = Converter::new(&self.format, input, self.totals());
         let area = (self.tensor.0 * self.tensor.1) as usize;
+        let mut picture = L::picture(&self.layers, view);
         for y in 0..height {
             let (start, step) = place(&self.format, self.content, self.tensor.0, y);
             let row = y as usize % BLOCK;
@@ -186,7 +187,7 @@ impl Letterbox {
                 self.turned.each_mut().map(|rows| &mut rows[row * width..][..width])
             };
             // SAFETY: as required of the caller.
-            unsafe { L::row(&self.layers, view, y as usize, &mut self.scratch, &convert, to) };
+            unsafe { L::row(&mut picture, y as usize, &mut self.scratch, &convert, to) };
             if step == 1 {
                 continue;
             }

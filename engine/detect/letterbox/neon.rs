@@ -5,7 +5,7 @@ use std::arch::aarch64::*;
 
 use super::axis::FINE_BITS;
 use super::color::Converter;
-use super::lanes::{Lanes, Sums};
+use super::lanes::{Lanes, Source, Sums};
 use super::taps::{OUTPUTS, Shape};
 
 pub(super) struct Neon;
@@ -101,8 +101,12 @@ impl Lanes for Neon {
         unsafe { std::mem::transmute(a) }
     }
 
-    unsafe fn row_of(sums: impl Sums, convert: &Converter, to: [&mut [f32]; 3]) {
-        sums.row(convert, to);
+    unsafe fn row_of<'a, S: Sums<'a, Self>>(
+        sources: [&Source<'a, Self>; 3],
+        convert: &Converter,
+        to: [&mut [f32]; 3],
+    ) {
+        S::of(sources).row(convert, to);
     }
 
     #[inline(always)]

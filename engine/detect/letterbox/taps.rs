@@ -1,8 +1,6 @@
 //! An axis along the rows laid out for registers: which bytes of a row are loaded, where a shuffle puts them, and what
 //! they are multiplied by.
 
-use std::ops::Range;
-
 use super::axis::{Axis, FINE_BITS};
 
 /// Bytes that one load takes.
@@ -50,9 +48,11 @@ pub(super) struct Taps {
 }
 
 /// Groups of one joined piece of the same shape, each as far from the last: nothing about them has to be looked up.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub(super) struct Steady {
-    pub groups: Range<usize>,
+    /// The first, and the one after the last.
+    pub first: usize,
+    pub end: usize,
     pub shape: Shape,
     /// Where the first one's load starts, and how far it is from each to the next.
     pub offset: usize,
@@ -61,7 +61,8 @@ pub(super) struct Steady {
 
 impl Steady {
     pub const NONE: Steady = Steady {
-        groups: 0..0,
+        first: 0,
+        end: 0,
         shape: Shape { shuffle: [[128; LANE]; 2], weights: [[0; LANE]; 2] },
         offset: 0,
         step: 0,
@@ -81,7 +82,8 @@ impl Steady {
             .windows(2)
             .take_while(|two| alike(&two[0], &two[1]) && far(&two[0], &two[1]) == step);
         Steady {
-            groups: start..start + same.count() + 1,
+            first: start,
+            end: start + same.count() + 1,
             shape: shapes[pieces[start].shape as usize],
             offset: pieces[start].offsets[0] as usize,
             step: step as usize,

@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 
 use super::axis::FINE_BITS;
 use super::color::Converter;
-use super::lanes::{Lanes, Sums};
+use super::lanes::{Lanes, Source, Sums};
 use super::taps::{OUTPUTS, Shape};
 
 pub(super) struct Avx2;
@@ -98,8 +98,12 @@ impl Lanes for Avx2 {
     }
 
     #[target_feature(enable = "avx2")]
-    unsafe fn row_of(sums: impl Sums, convert: &Converter, to: [&mut [f32]; 3]) {
-        sums.row(convert, to);
+    unsafe fn row_of<'a, S: Sums<'a, Self>>(
+        sources: [&Source<'a, Self>; 3],
+        convert: &Converter,
+        to: [&mut [f32]; 3],
+    ) {
+        S::of(sources).row(convert, to);
     }
 
     #[inline(always)]

@@ -14,6 +14,7 @@ pub(super) const KERNELS: Kernels = Kernels {
 };
 
 fn sum<const N: usize>(block: Block<'_>, totals: &mut [u64]) {
+    assert!(totals.len() == N);
     totals.fill(0);
     for line in block.lines() {
         // A row of 2^14 samples stays far below 2^32.

@@ -75,6 +75,7 @@ fn store_at(to: &mut [u8], at: usize, v: __m256i) {
 
 #[target_feature(enable = "avx2")]
 fn sum<const N: usize>(block: Block<'_>, totals: &mut [u64]) {
+    assert!(totals.len() == N);
     totals.fill(0);
     // Whole samples in a register; one column of registers after the other, from top to bottom.
     let step = SIZE - SIZE % N;
