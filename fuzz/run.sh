@@ -4,19 +4,21 @@
 #   fuzz/run.sh                          every target for a minute, two at a time
 #   fuzz/run.sh policy nut --seconds 600
 #   fuzz/run.sh policy --input FILE      one input again, such as a crash that was found
+#   fuzz/run.sh capi --address           with AddressSanitizer, which wants a nightly toolchain; several times slower
 #
 # What it finds to be interesting goes to target/fuzz/corpus; fuzz/corpus stays as it is.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 all=$(sed -n 's/^name = "\(.*\)"$/\1/p' fuzz/Cargo.toml | grep -v '^milkglass')
-targets=() seconds=60 jobs=2 input=
+targets=() seconds=60 jobs=2 input= address=
 while [ $# -gt 0 ]; do
   case $1 in
     --seconds) seconds=${2:?--seconds N}; shift ;;
     --jobs) jobs=${2:?--jobs N}; shift ;;
     --input) input=${2:?--input FILE}; shift ;;
-    -*) sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 1 ;;
+    --address) address=1 ;;
+    -*) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 1 ;;
     *) grep -qx -- "$1" <<<"$all" || { echo "fuzz: no target $1; there are" $all >&2; exit 1; }; targets+=("$1") ;;
   esac
   shift
@@ -29,13 +31,19 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 flags=(-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
   -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table
   -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 --cfg fuzzing)
-out=target/fuzz
+out=target/fuzz memory=1024
+if [ -n "$address" ]; then
+  # What checks every access takes memory too; the corpus stays the same.
+  CARGO="rustup run nightly cargo" out=target/fuzz-address memory=4096
+  flags+=(-Zsanitizer=address)
+  export ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1
+fi
 env -u CARGO_ENCODED_RUSTFLAGS RUSTFLAGS="${flags[*]}" ${CARGO:-cargo} build --release --locked --quiet \
   --manifest-path fuzz/Cargo.toml --target "$host" --target-dir "$out" "${targets[@]/#/--bin=}"
 
 run() { # TARGET
   local target=$1 corpus=target/fuzz/corpus/$1 artifacts=target/fuzz/artifacts/$1 log=target/fuzz/$1.log
-  local options=(-max_total_time="$seconds" -timeout=30 -rss_limit_mb=1024 -print_final_stats=1 -verbosity=1
+  local options=(-max_total_time="$seconds" -timeout=30 -rss_limit_mb=$memory -print_final_stats=1 -verbosity=1
     -artifact_prefix="$artifacts/")
   [ ! -f "fuzz/dictionaries/$target.txt" ] || options+=(-dict="fuzz/dictionaries/$target.txt")
   mkdir -p "$corpus" "$artifacts"
@@ -60,5 +68,5 @@ if [ -n "$input" ]; then
   exec "$out/$host/release/${targets[0]}" "$input"
 fi
 export -f run
-export out host seconds
+export out host seconds memory
 printf '%s\n' "${targets[@]}" | xargs -P "$jobs" -I{} bash -c 'set -euo pipefail; run "$1"' - {}

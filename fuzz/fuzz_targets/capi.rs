@@ -7,6 +7,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::mem::offset_of;
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
@@ -254,6 +255,8 @@ struct Opened {
 #[derive(Default)]
 struct Run {
     streams: Vec<Opened>,
+    /// Threads that take.
+    elsewhere: Vec<JoinHandle<milkglass_status>>,
     calls: usize,
 }
 
@@ -265,19 +268,21 @@ fuzz_target!(|program: Program| {
         run.open(&Opening::good());
         assert_eq!(run.streams.len(), 1, "{}", last_error());
     }
-    std::thread::scope(|scope| {
-        for call in program.calls.iter().take(24) {
-            run.call(call, scope);
-        }
-        // Threads that still take get an answer.
-        run.close_all();
-    });
+    for call in program.calls.iter().take(24) {
+        run.call(call);
+    }
+    // Threads that still take get an answer.
+    run.close_all();
+    // What a thread keeps for itself is gone once it is joined; the end of a scope would not wait for that.
+    for thread in run.elsewhere {
+        thread.join().expect("a frame is judged");
+    }
     // SAFETY: no function.
     unsafe { milkglass_set_log(None, null_mut(), 0) };
 });
 
 impl Run {
-    fn call<'s>(&mut self, call: &Call, scope: &'s std::thread::Scope<'s, '_>) {
+    fn call(&mut self, call: &Call) {
         self.calls += 1;
         match call {
             Call::Open(how) => self.open(how),
@@ -308,7 +313,7 @@ impl Run {
                 if let Some(known) = self.known(*which) {
                     // The policy may change meanwhile, so only obscured frames are looked at.
                     let (number, layout) = (known.number, known.layout);
-                    scope.spawn(move || take(number, &layout, false, None, 30));
+                    self.elsewhere.push(thread::spawn(move || take(number, &layout, false, None, 30)));
                 }
             }
             Call::Finish(which) => {
