@@ -300,6 +300,8 @@ impl Pipeline {
     }
 
     /// Privacy mode: on, everything is covered at once, and what waits in the outboxes is discarded. Returns when it holds.
+    /// A target that has just taken a frame from its outbox may still show it; it is told to forget it
+    /// ([`FrameSink::forget`]) before it gets another one.
     ///
     /// # Errors
     /// [`Error::Sink`] when the pipeline has ended (nothing leaves it then).

@@ -210,13 +210,21 @@ impl Line {
         self.changed.notify_all();
     }
 
-    /// Throws everything away, and lets nothing in or out until [`Line::flow`].
+    /// Throws everything away, and lets nothing in or out until [`Line::flow`]. What says which stream it is, and of which
+    /// format, is kept: upstream does not send it again.
     pub fn flush(&self) {
         let mut state = self.lock();
         state.flushing = true;
         state.source += 1;
         state.frames.clear();
-        state.events.clear();
+        let now = Instant::now();
+        state.events.retain_mut(|waiting| {
+            // No frame that it waited for will come any more.
+            (waiting.after, waiting.due) = (0, now);
+            use gst::EventType::{Eos, Segment, StreamGroupDone};
+            let of_this_stretch = matches!(waiting.event.type_(), Eos | Segment | StreamGroupDone);
+            waiting.event.is_sticky() && !of_this_stretch
+        });
         state.stamps.clear();
         self.changed.notify_all();
     }
@@ -251,8 +259,11 @@ impl Line {
         self.lock().missed
     }
 
+    /// Before another run: nothing is left of the one before.
     pub fn reset_counts(&self) {
-        self.lock().missed = 0;
+        let mut state = self.lock();
+        state.missed = 0;
+        state.events.clear();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

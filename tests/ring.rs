@@ -11,7 +11,7 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -412,6 +412,43 @@ fn a_hundred_consumers_come_and_go_and_leave_no_descriptor_behind() {
     ring.send();
     assert_eq!(rustix::net::recv(&late, &mut [0; 200][..], RecvFlags::DONTWAIT).unwrap().1, 0);
     assert!(peers.iter().all(|p| p.told().is_some()));
+}
+
+/// Warnings of who was sent away.
+static SENT_AWAY: AtomicUsize = AtomicUsize::new(0);
+
+struct Ears;
+
+impl log::Log for Ears {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if record.args().to_string().contains("sent away") {
+            SENT_AWAY.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// They are told to connect again, so they do, with every frame.
+#[test]
+fn those_who_are_sent_away_again_and_again_do_not_fill_the_log() {
+    let _alone = alone();
+    log::set_logger(&Ears).unwrap();
+    log::set_max_level(log::LevelFilter::Warn);
+    let mut ring = Ring::new(PixelFormat::Nv12, 0.5);
+    let _sockets: Vec<OwnedFd> = (0..16).map(|_| connect(&ring.path())).collect();
+    ring.send();
+    for _ in 0..50 {
+        let late = connect(&ring.path());
+        ring.send();
+        assert_eq!(rustix::net::recv(&late, &mut [0; 200][..], RecvFlags::DONTWAIT).unwrap().1, 0);
+    }
+    log::set_max_level(log::LevelFilter::Off);
+    assert_eq!(SENT_AWAY.load(Ordering::SeqCst), 1);
 }
 
 #[test]

@@ -70,11 +70,12 @@ impl Remembered {
 
     /// Stores it; returns when it would survive a power cut.
     pub fn store(&self, on: bool) -> Result<(), Failure> {
+        let all = self.all_names().join("\n");
         let stored = match on {
             true => self.names.iter().try_for_each(|name| {
                 let mut file = File::create(self.folder.join(name))?;
                 // So that they are forgotten together, also when one of them leads elsewhere by then.
-                file.write_all(self.names.join("\n").as_bytes())?;
+                file.write_all(all.as_bytes())?;
                 file.sync_all()
             }),
             false => {
@@ -93,14 +94,22 @@ impl Remembered {
         })
     }
 
-    /// The camera's names, and those that it had when privacy mode was stored.
+    /// The camera's names, and those that its link led to before: what another camera has stored there since is not ours to
+    /// forget. A node alone tells nothing of others, since it may be another camera's by now.
     fn all_names(&self) -> Vec<String> {
         let mut all = self.names.clone();
-        for stored in self.names.iter().filter_map(|name| fs::read_to_string(self.folder.join(name)).ok()) {
-            // What nobody but us writes there is a name, and no path.
-            all.extend(stored.lines().filter(|line| is_name(line)).map(str::to_owned));
+        if let [_, link] = &self.names[..] {
+            let before = self.stored(link).into_iter().filter(|name| !self.names.contains(name));
+            all.extend(before.filter(|name| self.stored(name).contains(link)));
         }
         all
+    }
+
+    /// What is stored under a name: those that it was stored with.
+    fn stored(&self, name: &str) -> Vec<String> {
+        let text = fs::read_to_string(self.folder.join(name)).unwrap_or_default();
+        // What nobody but us writes there is a name, and no path.
+        text.lines().filter(|line| is_name(line)).map(str::to_owned).collect()
     }
 }
 
@@ -158,8 +167,50 @@ mod tests {
         assert!(open("video0").is_on());
         link("video2");
         assert!(open("by-id").is_on(), "it leads to another node now");
+        // Asked for once more.
+        open("by-id").store(true).unwrap();
+        link("video4");
         open("by-id").store(false).unwrap();
-        assert!(!open("by-id").is_on() && !open("video0").is_on() && !open("video2").is_on());
+        for device in ["by-id", "video0", "video2", "video4"] {
+            assert!(!open(device).is_on(), "{device}");
+        }
+    }
+
+    #[test]
+    fn a_camera_that_takes_the_number_of_another_forgets_nothing_for_that_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let link = |from: &str, to: &str| {
+            let _ = fs::remove_file(path(from));
+            fs::write(path(to), "").unwrap();
+            std::os::unix::fs::symlink(path(to), path(from)).unwrap();
+        };
+        let open = |device: &str| Remembered::of(path("state"), &path(device)).unwrap();
+        // As it was given, and a link.
+        for other in ["other", "video2"] {
+            link("one", "video0");
+            link("other", "video2");
+            open("one").store(true).unwrap();
+            open(other).store(true).unwrap();
+            link("one", "video2");
+            link("other", "video0");
+            open("one").store(false).unwrap();
+            assert!(!open("one").is_on());
+            // Whoever is named by its number alone is another one by now.
+            assert_eq!(open(other).is_on(), other == "other");
+            open(other).store(false).unwrap();
+            assert!(!open(other).is_on());
+        }
+        link("one", "video0");
+        link("other", "video2");
+        open("one").store(true).unwrap();
+        link("one", "video4");
+        open("video0").store(true).unwrap();
+        open("one").store(false).unwrap();
+        assert!(open("video0").is_on(), "it was turned on for another one");
+        open("one").store(true).unwrap();
+        open("video0").store(false).unwrap();
+        assert!(open("one").is_on(), "it was turned off for another one");
     }
 
     #[test]

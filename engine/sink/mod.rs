@@ -27,7 +27,8 @@ pub trait FrameSink: Send {
     fn send(&mut self, frame: &RedactedFrame) -> Result<()>;
 
     /// Nothing of what was sent before may be shown any more: privacy mode began. Targets that keep frames (a snapshot, an
-    /// encoder's queue) drop them.
+    /// encoder's queue) drop them. Told on the target's own thread between two frames, so the last of them may come after
+    /// [`Pipeline::set_privacy`](crate::Pipeline::set_privacy) has returned.
     fn forget(&mut self) {}
 }
 

@@ -76,6 +76,31 @@ fn a_flush_leaves_nothing_of_before_and_the_stream_goes_on() {
     }
 }
 
+/// Upstream does not send them again. Without them large frames would go out as small ones.
+#[test]
+fn new_caps_that_wait_for_downstream_outlive_a_flush() {
+    let (small, large) = (nv12(), info(video::VideoFormat::I420, 160, 121));
+    let element = element(|_| Ok(()));
+    let mut h = running(&element, true, &small);
+    push(&mut h, &small, 0..10);
+    let pad = h.sinkpad().unwrap();
+    let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::BLOCK;
+    let block = pad.add_probe(kinds, |_, _| gst::PadProbeReturn::Ok);
+    push(&mut h, &small, 10..20);
+    assert!(h.push_event(gst::event::Caps::new(&large.to_caps().unwrap())));
+    assert!(h.push_event(gst::event::FlushStart::new()));
+    pad.remove_probe(block.unwrap());
+    assert!(h.push_event(gst::event::FlushStop::new(true)));
+    take(&mut h, Duration::from_millis(20));
+    let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+    assert!(h.push_event(gst::event::Segment::new(&segment)));
+    push(&mut h, &large, 1000..1030);
+    let frames = end(&mut h);
+    assert!(count(&frames, &large, Shows::Covered) >= 10);
+    let caps = pad.current_caps().unwrap();
+    assert_eq!(caps.structure(0).unwrap().get::<i32>("width").unwrap(), 160);
+}
+
 #[test]
 fn new_caps_come_after_the_old_frames_and_before_the_new_ones() {
     let (small, large) = (nv12(), info(video::VideoFormat::I420, 160, 121));

@@ -22,7 +22,7 @@ use crate::redact::paint_whole;
 const ALWAYS_FREE: usize = 2;
 /// The most consumers at a time.
 const MOST_CONSUMERS: usize = 16;
-/// Lost frames are logged at most once in this time.
+/// Lost frames are logged at most once in this time, as is who was sent away.
 const QUIET: Duration = Duration::from_secs(10);
 
 /// Hands redacted frames to other programs without their pixels going through a pipe: a ring of slots in sealed memory.
@@ -46,9 +46,10 @@ pub struct RingSink {
     /// What is in each slot; 0 before the first frame.
     generations: Vec<u64>,
     newest: u64,
-    /// Frames that were lost since that was said.
-    lost: u64,
-    said: Option<Instant>,
+    /// Frames that were lost.
+    lost: Unsaid,
+    /// Consumers that were sent away.
+    refused: Unsaid,
     counters: RingCounters,
 }
 
@@ -107,8 +108,8 @@ impl RingSink {
             consumers: Vec::with_capacity(MOST_CONSUMERS),
             generations: vec![0; slots],
             newest: 0,
-            lost: 0,
-            said: None,
+            lost: Unsaid::default(),
+            refused: Unsaid::default(),
             counters: RingCounters::default(),
         })
     }
@@ -139,10 +140,7 @@ impl RingSink {
         for _ in 0..MOST_CONSUMERS {
             let Some(socket) = self.listener.accept() else { return };
             if self.consumers.len() == MOST_CONSUMERS {
-                log::warn!(
-                    "{}: {MOST_CONSUMERS} consumers are the most; another was sent away",
-                    self.listener.path().display()
-                );
+                self.refused.count += 1;
                 return;
             }
             let hello = wire::hello(&shape, &self.format);
@@ -198,15 +196,33 @@ impl RingSink {
         figures.held.store(self.consumers.iter().map(Consumer::held).sum(), Relaxed);
     }
 
-    fn say_lost(&mut self) {
-        if self.lost > 0 && self.said.is_none_or(|at| at.elapsed() >= QUIET) {
-            log::warn!(
-                "{}: a consumer is too slow and lost {} frames",
-                self.listener.path().display(),
-                self.lost
-            );
-            (self.lost, self.said) = (0, Some(Instant::now()));
+    fn say(&mut self) {
+        let path = self.listener.path().display();
+        if let Some(lost) = self.lost.take() {
+            log::warn!("{path}: a consumer is too slow and lost {lost} frames");
         }
+        // Whoever is sent away may come again with every frame.
+        if let Some(refused) = self.refused.take() {
+            log::warn!("{path}: {MOST_CONSUMERS} consumers are the most; sent away: {refused}");
+        }
+    }
+}
+
+/// What happened since it was said last.
+#[derive(Default)]
+struct Unsaid {
+    count: u64,
+    said: Option<Instant>,
+}
+
+impl Unsaid {
+    /// The count, if there is one and it is time to say it.
+    fn take(&mut self) -> Option<u64> {
+        if self.count == 0 || self.said.is_some_and(|at| at.elapsed() < QUIET) {
+            return None;
+        }
+        self.said = Some(Instant::now());
+        Some(std::mem::take(&mut self.count))
     }
 }
 
@@ -221,10 +237,10 @@ impl FrameSink for RingSink {
         let credit = self.credit();
         for consumer in self.consumers.iter_mut().filter(|c| !c.has_credit(credit)) {
             consumer.lose();
-            self.lost += 1;
+            self.lost.count += 1;
             self.counters.0.lost.fetch_add(1, Relaxed);
         }
-        self.say_lost();
+        self.say();
         if self.consumers.iter().any(|c| c.has_credit(credit)) {
             self.hand_over(frame, credit);
         }

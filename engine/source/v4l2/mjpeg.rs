@@ -13,7 +13,8 @@ use crate::frame::ViewMut;
 /// too.
 const MOTION_JPEG: [u8; 9] = [0xFF, 0xE0, 0, 7, b'A', b'V', b'I', b'1', 0];
 /// 64 one-bits, as many as the decoder reads ahead. No code consists of ones, so a scan that ends early runs into an error;
-/// behind a whole one they are read by nobody. Without them the decoder takes zeros and makes up the rest of the picture.
+/// behind a whole one they are read by nobody. Without them the decoder takes zeros and makes up the rest of the picture,
+/// or what is missing before a restart marker.
 const FENCE: [u8; 16] = [0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0];
 const END: [u8; 2] = [0xFF, 0xD9];
 
@@ -38,12 +39,20 @@ impl Mjpeg {
     /// not of the kind that cameras send.
     pub fn load(&mut self, bytes: &[u8]) -> bool {
         self.compressed.clear();
-        let Some(Outline { tables, end }) = outline(bytes) else { return false };
+        let Some(Outline { tables, scan, end }) = outline(bytes) else { return false };
         self.compressed.extend_from_slice(&bytes[..2]);
         if !tables {
             self.compressed.extend_from_slice(&MOTION_JPEG);
         }
-        for part in [&bytes[2..end], &FENCE, &END] {
+        self.compressed.extend_from_slice(&bytes[2..scan]);
+        let mut rest = &bytes[scan..end];
+        while let Some(at) = next_marker(rest) {
+            for part in [&rest[..at], &FENCE, &rest[at..at + 2]] {
+                self.compressed.extend_from_slice(part);
+            }
+            rest = &rest[at + 2..];
+        }
+        for part in [rest, &FENCE, &END] {
             self.compressed.extend_from_slice(part);
         }
         true
@@ -108,7 +117,8 @@ impl Mjpeg {
 struct Outline {
     /// The Huffman tables are there, before the first scan.
     tables: bool,
-    /// Bytes up to the marker of its end.
+    /// Bytes up to the first of the scan, and to the marker of the picture's end.
+    scan: usize,
     end: usize,
 }
 
@@ -117,10 +127,11 @@ struct Outline {
 ///
 /// Cameras send sequential pictures with all components in one scan. Nothing else is taken: where a scan breaks off and
 /// another one follows, the decoder would leave the rest of the picture as it was before, and a picture may have any number
-/// of scans, each of which takes time.
+/// of scans, each of which takes time. The scan's restart markers have to be all there: the decoder would make up, or move
+/// elsewhere, what lay between those that are missing.
 fn outline(bytes: &[u8]) -> Option<Outline> {
     let mut rest = bytes.strip_prefix(&[0xFF, 0xD8])?;
-    let (mut tables, mut components) = (false, None);
+    let (mut tables, mut frame, mut interval) = (false, None, 0);
     loop {
         let (marker, after) = match rest {
             // Any number of 0xFF may stand before a marker.
@@ -131,21 +142,60 @@ fn outline(bytes: &[u8]) -> Option<Outline> {
             [0xFF, marker, after @ ..] => (*marker, after),
             _ => return None,
         };
-        let len = u16::from_be_bytes([*after.first()?, *after.get(1)?]);
-        rest = after.get(usize::from(len).max(2)..)?;
+        let len = usize::from(u16::from_be_bytes([*after.first()?, *after.get(1)?])).max(2);
+        let body = after.get(2..len)?;
+        rest = &after[len..];
         match marker {
-            0xC0 | 0xC1 => components = Some(*after.get(7)?),
+            0xC0 | 0xC1 => frame = Some(Frame::read(body)?),
             0xD9 => return None,
             0xC4 => tables = true,
-            // Within the scan, 0xFF is followed by 0, by a restart marker, or by itself.
-            0xDA if Some(*after.get(2)?) == components => {
-                let ends = |w: &[u8]| w[0] == 0xFF && !matches!(w[1], 0 | 0xD0..=0xD7 | 0xFF);
-                rest = &rest[rest.windows(2).position(ends)?..];
-                return (rest[1] == 0xD9).then_some(Outline { tables, end: bytes.len() - rest.len() });
+            0xDD => interval = usize::from(u16::from_be_bytes(body.try_into().ok()?)),
+            0xDA => {
+                let frame = frame.filter(|f| body.first() == Some(&f.components))?;
+                let scan = bytes.len() - rest.len();
+                let mut restarts = frame.restarts(interval);
+                for due in (0xD0..=0xD7).cycle() {
+                    rest = &rest[next_marker(rest)?..];
+                    match rest[1] {
+                        0xD9 if restarts == 0 => break,
+                        marker if marker == due && restarts > 0 => restarts -= 1,
+                        _ => return None,
+                    }
+                    rest = &rest[2..];
+                }
+                return Some(Outline { tables, scan, end: bytes.len() - rest.len() });
             }
-            0xDA => return None,
             _ => {}
         }
+    }
+}
+
+/// Bytes of a scan before its next marker. 0xFF is none when 0 or another 0xFF follows.
+fn next_marker(scan: &[u8]) -> Option<usize> {
+    scan.windows(2).position(|w| w[0] == 0xFF && !matches!(w[1], 0 | 0xFF))
+}
+
+/// What a frame header tells.
+struct Frame {
+    components: u8,
+    /// Units that a scan of all components consists of.
+    units: usize,
+}
+
+impl Frame {
+    fn read(header: &[u8]) -> Option<Frame> {
+        let [_, h0, h1, w0, w1, components, sampling @ ..] = header else { return None };
+        let most =
+            |shift: u32| sampling.iter().skip(1).step_by(3).map(|s| usize::from(s >> shift & 15)).max();
+        // The units of a single component are its blocks.
+        let (across, down) = if *components == 1 { (1, 1) } else { (most(4)?.max(1), most(0)?.max(1)) };
+        let side = |size: [u8; 2], blocks: usize| usize::from(u16::from_be_bytes(size)).div_ceil(8 * blocks);
+        Some(Frame { components: *components, units: side([*w0, *w1], across) * side([*h0, *h1], down) })
+    }
+
+    /// Restart markers of a scan, when one stands between each `interval` units and the next. 0: there are none.
+    fn restarts(&self, interval: usize) -> usize {
+        if interval == 0 { 0 } else { self.units.div_ceil(interval).saturating_sub(1) }
     }
 }
 

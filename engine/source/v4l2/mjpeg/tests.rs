@@ -8,11 +8,13 @@ struct Picture {
     /// Luma blocks for one chroma block, across and down; (0, 0) for gray.
     sampling: (u32, u32),
     tables: bool,
+    /// Units from one restart marker to the next; 0 for none.
+    restart: usize,
     /// Values of block (column, row) of a component.
     value: fn(usize, u32, u32) -> u8,
 }
 
-const WAVES: Picture = Picture { size: (64, 48), sampling: (2, 2), tables: true, value: waves };
+const WAVES: Picture = Picture { size: (64, 48), sampling: (2, 2), tables: true, restart: 0, value: waves };
 
 fn waves(component: usize, x: u32, y: u32) -> u8 {
     match component {
@@ -108,6 +110,9 @@ impl Picture {
                 segment(&mut out, 0xC4, &[&[class], &counts[..], &symbols].concat());
             }
         }
+        if self.restart > 0 {
+            segment(&mut out, 0xDD, &(self.restart as u16).to_be_bytes());
+        }
         let mut scan = vec![components as u8];
         (0..components).for_each(|c| scan.extend([c as u8 + 1, if c == 0 { 0 } else { 0x11 }]));
         scan.extend([0, 63, 0]);
@@ -121,7 +126,12 @@ impl Picture {
         let mut bits = Bits::default();
         let mut last = [128; 3];
         let (across, down) = (self.size.0.div_ceil(8 * h), self.size.1.div_ceil(8 * v));
-        for (mx, my) in (0..down).flat_map(|y| (0..across).map(move |x| (x, y))) {
+        for (n, (mx, my)) in (0..down).flat_map(|y| (0..across).map(move |x| (x, y))).enumerate() {
+            if self.restart > 0 && n > 0 && n % self.restart == 0 {
+                bits.put(0x7F, (8 - bits.count) % 8);
+                bits.bytes.extend([0xFF, 0xD0 + (n / self.restart + 7) as u8 % 8]);
+                last = [128; 3];
+            }
             for (c, last) in last.iter_mut().enumerate().take(self.components()) {
                 let (h, v) = if c == 0 { (h, v) } else { (1, 1) };
                 for (x, y) in (0..v).flat_map(|y| (0..h).map(move |x| (mx * h + x, my * v + y))) {
@@ -272,6 +282,63 @@ fn a_scan_that_breaks_off_before_another_marker_is_withheld() {
             let broken = [&jpeg[..len], next].concat();
             assert!(decode(WAVES.size, &broken).is_err(), "broken off at {len} of {}", jpeg.len());
         }
+    }
+}
+
+#[test]
+fn restart_markers_change_nothing() {
+    for (sampling, restart) in
+        [(1, 1), (2, 1), (2, 2), (0, 0)].into_iter().flat_map(|s| (1..50).map(move |r| (s, r)))
+    {
+        let picture = Picture { sampling, restart, ..WAVES };
+        let chroma = if sampling.0 == 0 { [128, 128] } else { [90, 170] };
+        assert_waves(picture.size, &decode(picture.size, &picture.jpeg()).unwrap(), chroma);
+    }
+}
+
+/// Where restart markers are, and the end.
+fn stretches(jpeg: &[u8]) -> Vec<usize> {
+    let start = find(jpeg, 0xDA) + 14;
+    let ends = |at: &usize| jpeg[*at] == 0xFF && matches!(jpeg[at + 1], 0xD0..=0xD7 | 0xD9);
+    (start..jpeg.len() - 1).filter(ends).collect()
+}
+
+/// What is missing there would be made up, and the rest move to where it does not belong.
+#[test]
+fn a_picture_with_a_hole_before_a_restart_marker_is_withheld() {
+    let picture = Picture { restart: 2, ..WAVES };
+    let jpeg = picture.jpeg();
+    let marks = stretches(&jpeg);
+    assert_eq!(marks.len(), 4 * 3 / 2);
+    for (n, mark) in marks.iter().enumerate() {
+        for cut in 2..=7 {
+            let holed = [&jpeg[..mark - cut], &jpeg[*mark..]].concat();
+            assert!(decode(picture.size, &holed).is_err(), "{cut} bytes before mark {n}");
+        }
+    }
+}
+
+#[test]
+fn a_picture_without_all_its_restart_markers_is_withheld() {
+    // More than eight, so that their numbers come round.
+    let picture = Picture { size: (128, 96), restart: 3, ..WAVES };
+    let jpeg = picture.jpeg();
+    let marks = stretches(&jpeg);
+    assert_eq!(marks.len(), 8 * 6 / 3);
+    for from in 0..marks.len() {
+        for to in from + 1..marks.len() {
+            let without = [&jpeg[..marks[from]], &jpeg[marks[to]..]].concat();
+            assert!(decode(picture.size, &without).is_err(), "without marks {from} to {to}");
+        }
+    }
+    // Announced, and not there; there, and not announced.
+    let dri = find(&jpeg, 0xDD);
+    let plain = Picture { restart: 0, ..picture }.jpeg();
+    let scan = find(&plain, 0xDA);
+    let announced = [&plain[..scan], &jpeg[dri..dri + 6], &plain[scan..]].concat();
+    let unannounced = [&jpeg[..dri], &jpeg[dri + 6..]].concat();
+    for (what, jpeg) in [("announced", announced), ("not announced", unannounced)] {
+        assert!(decode(picture.size, &jpeg).is_err(), "{what}");
     }
 }
 
