@@ -49,6 +49,8 @@ struct Waiting {
 struct State {
     frames: VecDeque<Frame>,
     events: VecDeque<Waiting>,
+    /// The event that was taken last, while the task pushes it: a pad that is flushed meanwhile may refuse it.
+    leaving: Option<gst::Event>,
     stamps: VecDeque<Stamp>,
     /// Frames of other sources than this one are thrown away.
     source: u64,
@@ -171,6 +173,7 @@ impl Line {
     pub fn next(&self, patience: Duration) -> Next {
         let until = Instant::now() + patience;
         let mut state = self.lock();
+        state.leaving = None;
         loop {
             if state.flushing {
                 return Next::Flushing;
@@ -217,14 +220,14 @@ impl Line {
         state.flushing = true;
         state.source += 1;
         state.frames.clear();
-        let now = Instant::now();
-        state.events.retain_mut(|waiting| {
-            // No frame that it waited for will come any more.
-            (waiting.after, waiting.due) = (0, now);
+        let waiting = std::mem::take(&mut state.events).into_iter().map(|waiting| waiting.event);
+        let events = state.leaving.take().into_iter().chain(waiting).filter(|event| {
             use gst::EventType::{Eos, Segment, StreamGroupDone};
-            let of_this_stretch = matches!(waiting.event.type_(), Eos | Segment | StreamGroupDone);
-            waiting.event.is_sticky() && !of_this_stretch
+            event.is_sticky() && !matches!(event.type_(), Eos | Segment | StreamGroupDone)
         });
+        // No frame that they waited for will come any more.
+        let now = Instant::now();
+        state.events = events.map(|event| Waiting { after: 0, due: now, event }).collect();
         state.stamps.clear();
         self.changed.notify_all();
     }
@@ -260,7 +263,7 @@ impl Line {
     }
 
     /// Before another run: nothing is left of the one before.
-    pub fn reset_counts(&self) {
+    pub fn reset(&self) {
         let mut state = self.lock();
         state.missed = 0;
         state.events.clear();
@@ -305,7 +308,8 @@ impl State {
                 };
                 if first {
                     self.passed = self.passed.max(event.after);
-                    return self.events.pop_front().map(|e| Next::Event(e.event));
+                    self.leaving = self.events.pop_front().map(|waiting| waiting.event);
+                    return self.leaving.clone().map(Next::Event);
                 }
             }
             let mut frame = self.frames.pop_front()?;
@@ -320,5 +324,32 @@ impl State {
             }
             return Some(Next::Buffer(frame.buffer));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the task has taken, and the pad refused because it was flushed just then.
+    #[test]
+    fn new_caps_on_their_way_outlive_a_flush() {
+        gst::init().unwrap();
+        let line = Line::default();
+        let next = || line.next(Duration::ZERO);
+        let caps = gst::event::Caps::new(&gst::Caps::new_empty_simple("video/x-raw"));
+        for event in [caps, gst::event::Eos::new()] {
+            line.follow(event, Duration::ZERO);
+        }
+        assert!(matches!(next(), Next::Event(e) if e.type_() == gst::EventType::Caps));
+        line.flush();
+        assert!(matches!(next(), Next::Flushing));
+        line.flow();
+        assert!(matches!(next(), Next::Event(e) if e.type_() == gst::EventType::Caps));
+        assert!(matches!(next(), Next::Idle));
+        // It has left.
+        line.flush();
+        line.flow();
+        assert!(matches!(next(), Next::Idle));
     }
 }

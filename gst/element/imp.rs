@@ -525,7 +525,7 @@ impl MilkGlass {
         *lock(&self.detectors) = Some(hiding.detectors()?);
         *lock(&self.hiding) = Some(Arc::new(hiding));
         *lock(&self.incoming) = Incoming::default();
-        self.line.reset_counts();
+        self.line.reset();
         *lock(&self.past) = Totals::default();
         *lock(&self.seen) = State::Starting;
         self.failed.store(false, Ordering::SeqCst);

@@ -80,25 +80,36 @@ fn a_flush_leaves_nothing_of_before_and_the_stream_goes_on() {
 #[test]
 fn new_caps_that_wait_for_downstream_outlive_a_flush() {
     let (small, large) = (nv12(), info(video::VideoFormat::I420, 160, 121));
-    let element = element(|_| Ok(()));
-    let mut h = running(&element, true, &small);
-    push(&mut h, &small, 0..10);
-    let pad = h.sinkpad().unwrap();
-    let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::BLOCK;
-    let block = pad.add_probe(kinds, |_, _| gst::PadProbeReturn::Ok);
-    push(&mut h, &small, 10..20);
-    assert!(h.push_event(gst::event::Caps::new(&large.to_caps().unwrap())));
-    assert!(h.push_event(gst::event::FlushStart::new()));
-    pad.remove_probe(block.unwrap());
-    assert!(h.push_event(gst::event::FlushStop::new(true)));
-    take(&mut h, Duration::from_millis(20));
-    let segment = gst::FormattedSegment::<gst::ClockTime>::new();
-    assert!(h.push_event(gst::event::Segment::new(&segment)));
-    push(&mut h, &large, 1000..1030);
-    let frames = end(&mut h);
-    assert!(count(&frames, &large, Shows::Covered) >= 10);
-    let caps = pad.current_caps().unwrap();
-    assert_eq!(caps.structure(0).unwrap().get::<i32>("width").unwrap(), 160);
+    // They wait behind a frame that downstream does not take; or are on their way to it themselves.
+    for kind in [gst::PadProbeType::BUFFER, gst::PadProbeType::EVENT_DOWNSTREAM] {
+        let element = element(|_| Ok(()));
+        let mut h = running(&element, true, &small);
+        push(&mut h, &small, 0..10);
+        let pad = h.sinkpad().unwrap();
+        let (stuck, is_stuck) = std::sync::mpsc::channel();
+        let block = pad.add_probe(kind | gst::PadProbeType::BLOCK, move |_, info| {
+            let other = info.event().is_some_and(|event| event.type_() != gst::EventType::Caps);
+            if other {
+                return gst::PadProbeReturn::Pass;
+            }
+            let _ = stuck.send(());
+            gst::PadProbeReturn::Ok
+        });
+        push(&mut h, &small, 10..20);
+        assert!(h.push_event(gst::event::Caps::new(&large.to_caps().unwrap())));
+        is_stuck.recv_timeout(Duration::from_secs(20)).expect("something is held up");
+        assert!(h.push_event(gst::event::FlushStart::new()));
+        pad.remove_probe(block.unwrap());
+        assert!(h.push_event(gst::event::FlushStop::new(true)));
+        take(&mut h, Duration::from_millis(20));
+        let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+        assert!(h.push_event(gst::event::Segment::new(&segment)));
+        push(&mut h, &large, 1000..1030);
+        let frames = end(&mut h);
+        assert!(count(&frames, &large, Shows::Covered) >= 10, "{kind:?}");
+        let caps = pad.current_caps().unwrap();
+        assert_eq!(caps.structure(0).unwrap().get::<i32>("width").unwrap(), 160, "{kind:?}");
+    }
 }
 
 #[test]
