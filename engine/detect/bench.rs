@@ -61,7 +61,7 @@ impl Inference {
     /// The way from the picture into the tensor.
     pub fn letterbox(&mut self) {
         if let Some(job) = &self.frame {
-            self.letterbox.load(&job.view(), &self.manifest.input);
+            self.letterbox.load(&job.view());
         }
     }
 

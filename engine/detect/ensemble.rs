@@ -2,6 +2,7 @@
 
 use super::backend::{Backend, Network, Processors};
 use super::decode::{self, Candidate, DecoderKind};
+use super::letterbox::Letterbox;
 use super::manifest::{Input, Manifest, ModelStore};
 use super::sight::Sight;
 use super::{Class, Detection, Detector};
@@ -268,14 +269,24 @@ impl Ensemble {
     fn all(&mut self, view: &View<'_>, tile: Option<usize>) -> Result<Vec<Detection>> {
         let (all, candidates) = (&mut self.all, &mut self.candidates);
         all.clear();
+        // One read of the frame serves all passes, but for tiles that take turns on one tensor.
+        for band in 0..Letterbox::bands(view.format()) {
+            for prepared in &mut self.passes {
+                let sight = prepared.sight(view.format(), &self.models[prepared.model].manifest.input);
+                if let Some(only) = sight.only(tile) {
+                    sight.aim(only).1.load_band(view, band);
+                }
+            }
+        }
         for prepared in &mut self.passes {
             let model = &mut self.models[prepared.model];
-            let count = prepared.sight(view.format(), &model.manifest.input).tiles.count();
-            let tiles = match (prepared.pass.tile, tile) {
-                (Some(_), Some(tile)) => tile..tile + 1,
-                _ => 0..count,
-            };
-            for tile in tiles {
+            let sight = prepared.sight(view.format(), &model.manifest.input);
+            if let Some(only) = sight.only(tile) {
+                prepared.run(model, view, only, candidates, all)?;
+                continue;
+            }
+            for tile in 0..sight.tiles.count() {
+                prepared.sight(view.format(), &model.manifest.input).aim(tile).1.load(view);
                 prepared.run(model, view, tile, candidates, all)?;
             }
         }
@@ -299,7 +310,8 @@ impl Prepared {
         self.sight.insert(fitting.unwrap_or_else(|| Sight::new(&self.pass, format, input)))
     }
 
-    /// Looks at one tile and adds the detections to `all`, each with its score in units of the pass's threshold.
+    /// Looks at one tile, whose tensor is loaded, and adds the detections to `all`, each with its score in units of the
+    /// pass's threshold.
     fn run(
         &mut self,
         model: &mut Model,
@@ -311,7 +323,6 @@ impl Prepared {
         let Pass { class: wanted, score: sure, keep, min_box, .. } = self.pass;
         let input = &model.manifest.input;
         let (tiles, letterbox) = self.sight(view.format(), input).aim(tile);
-        letterbox.load(view, input);
         let Some(tensor) = letterbox.tensor() else {
             return Err(Error::Detector("the tensor has no shape".into()));
         };

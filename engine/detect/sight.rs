@@ -43,6 +43,11 @@ impl Sight {
         Sight { at: letterboxes.len() - 1, tiles, letterboxes }
     }
 
+    /// The only tile to look at: where there is but one, or the one that was asked for.
+    pub fn only(&self, asked: Option<usize>) -> Option<usize> {
+        if self.tiles.count() == 1 { Some(0) } else { asked }
+    }
+
     /// The letterbox of a tile, with the tensor.
     pub fn aim(&mut self, tile: usize) -> (&Tiles, &mut Letterbox) {
         if let Ok([from, to]) = self.letterboxes.get_disjoint_mut([self.at, tile]) {
@@ -113,7 +118,7 @@ mod tests {
                         });
                         let job = frame.unwrap().unwrap().lend(std::sync::Arc::default());
                         let (_, letterbox) = sight.aim(tile);
-                        letterbox.load(&job.view(), &input);
+                        letterbox.load(&job.view());
                         let (fx, fy, value) = brightest(letterbox);
                         let near = |at: f32, from: u32| (from as f32..from as f32 + 8.0).contains(&at);
                         assert!(

@@ -38,6 +38,9 @@ use crate::kernels::InstructionSet;
 
 /// How many rows are turned into columns at once: half a line of the cache.
 const BLOCK: usize = 8;
+/// Bytes of a frame that several letterboxes read together: few enough for the second cache of a small processor, beside
+/// what is written meanwhile.
+const BAND: usize = 1 << 17;
 
 /// One colour component of a format: every `step`-th byte of a plane's row, from `first`.
 #[derive(Clone, Copy)]
@@ -75,6 +78,7 @@ pub(crate) struct Letterbox {
     content: (u32, u32),
     tensor: (u32, u32),
     layers: Vec<Layer>,
+    convert: Converter,
     scratch: Scratch,
     /// A block of rows that do not lie in the tensor as they are, before they are turned.
     turned: [Vec<f32>; 3],
@@ -102,6 +106,7 @@ impl Letterbox {
             plane.fill((f32::from(input.pad) - input.mean[i]) * input.scale[i]);
         }
         let layers = layers(format, part_to_stored(format, part), content);
+        let convert = Converter::new(format, input, totals(&layers));
         let width = format.orientation().upright_size(content).0 as usize;
         let (scratch, turned) = (Scratch::new(&layers), [(); 3].map(|()| vec![0.0; BLOCK * width]));
         let mut letterbox = Letterbox {
@@ -110,6 +115,7 @@ impl Letterbox {
             content,
             tensor,
             layers,
+            convert,
             scratch,
             turned,
             values,
@@ -153,32 +159,57 @@ impl Letterbox {
     }
 
     /// Fills the tensor from a frame.
+    pub fn load(&mut self, view: &View<'_>) {
+        self.load_rows(view, 0..self.rows());
+    }
+
+    /// How many bands [`Letterbox::load_band`] parts frames into.
+    pub fn bands(format: &FrameFormat) -> usize {
+        format.buffer_len().div_ceil(BAND)
+    }
+
+    /// Fills what one band of the frame ends up in. Letterboxes that are loaded band by band, by turns, read the frame from
+    /// memory once, for all of them.
+    pub fn load_band(&mut self, view: &View<'_>, band: usize) {
+        let (bands, height) = (Letterbox::bands(&self.format), self.format.planes()[0].height as usize);
+        let first = &self.layers[0].rows.first;
+        let start = |band: usize| match band < bands {
+            true => first.partition_point(|row| (*row as usize) < band * height / bands) / BLOCK * BLOCK,
+            false => first.len(),
+        };
+        self.load_rows(view, start(band)..start(band + 1));
+    }
+
+    /// Rows of the stored content.
+    fn rows(&self) -> usize {
+        self.layers[0].rows.first.len()
+    }
+
+    /// Fills what these rows of the stored content end up in, which start where a block does.
     #[allow(unsafe_code)]
-    pub fn load(&mut self, view: &View<'_>, input: &Input) {
+    fn load_rows(&mut self, view: &View<'_>, rows: Range<usize>) {
         match self.set {
             // SAFETY: plain loops.
-            InstructionSet::Scalar => unsafe { self.load_in::<Scalar>(view, input) },
+            InstructionSet::Scalar => unsafe { self.load_in::<Scalar>(view, rows) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: this set is chosen only where the processor has AVX2, and each layer its taps.
-            InstructionSet::Avx2 => unsafe { self.load_in::<x86::Avx2>(view, input) },
+            InstructionSet::Avx2 => unsafe { self.load_in::<x86::Avx2>(view, rows) },
             #[cfg(target_arch = "aarch64")]
             // SAFETY: every AArch64 processor has NEON, and this set is chosen only where each layer has its taps.
-            InstructionSet::Neon => unsafe { self.load_in::<neon::Neon>(view, input) },
+            InstructionSet::Neon => unsafe { self.load_in::<neon::Neon>(view, rows) },
         }
     }
 
     /// # Safety
     /// As for [`Loops::row`].
     #[allow(unsafe_code)]
-    unsafe fn load_in<L: Loops>(&mut self, view: &View<'_>, input: &Input) {
-        let (width, height) = self.format.orientation().upright_size(self.content);
-        let width = width as usize;
-        let convert = Converter::new(&self.format, input, self.totals());
+    unsafe fn load_in<L: Loops>(&mut self, view: &View<'_>, rows: Range<usize>) {
+        let width = self.layers[0].columns.first.len();
         let area = (self.tensor.0 * self.tensor.1) as usize;
         let mut picture = L::picture(&self.layers, view);
-        for y in 0..height {
-            let (start, step) = place(&self.format, self.content, self.tensor.0, y);
-            let row = y as usize % BLOCK;
+        for y in rows.clone() {
+            let (start, step) = place(&self.format, self.content, self.tensor.0, y as u32);
+            let row = y % BLOCK;
             let to = if step == 1 {
                 let (red, rest) = self.values.as_mut_slice().split_at_mut(area);
                 let (green, blue) = rest.split_at_mut(area);
@@ -187,11 +218,11 @@ impl Letterbox {
                 self.turned.each_mut().map(|rows| &mut rows[row * width..][..width])
             };
             // SAFETY: as required of the caller.
-            unsafe { L::row(&mut picture, y as usize, &mut self.scratch, &convert, to) };
+            unsafe { L::row(&mut picture, y, &mut self.scratch, &self.convert, to) };
             if step == 1 {
                 continue;
             }
-            let full = row + 1 == BLOCK || y + 1 == height;
+            let full = row + 1 == BLOCK || y + 1 == rows.end;
             for (rows, channel) in self.turned.iter().zip(self.values.as_mut_slice().chunks_exact_mut(area)) {
                 if step == -1 {
                     let to = &mut channel[start + 1 - width..][..width];
@@ -204,15 +235,15 @@ impl Letterbox {
             }
         }
     }
+}
 
-    /// What the weights of each component sum up to.
-    fn totals(&self) -> [f64; 3] {
-        let mut totals = [1.0; 3];
-        for layer in &self.layers {
-            totals[layer.components.clone()].fill(f64::from(layer.rows.total * layer.columns.total));
-        }
-        totals
+/// What the weights of each component sum up to.
+fn totals(layers: &[Layer]) -> [f64; 3] {
+    let mut totals = [1.0; 3];
+    for layer in layers {
+        totals[layer.components.clone()].fill(f64::from(layer.rows.total * layer.columns.total));
     }
+    totals
 }
 
 impl Layer {

@@ -68,7 +68,7 @@ fn load(format: FrameFormat, long_side: u32, luma: &dyn Fn(u32, u32) -> u8) -> L
     let input = input(ChannelOrder::Rgb);
     let mut letterbox = Letterbox::new(&format, long_side, &input);
     let job = frame(&pool, luma).lend(std::sync::Arc::default());
-    letterbox.load(&job.view(), &input);
+    letterbox.load(&job.view());
     letterbox
 }
 
@@ -129,12 +129,12 @@ proptest! {
         }
         let mut oracle = Letterbox::new(&format, long_side, &input);
         oracle.set_instructions(InstructionSet::Scalar);
-        oracle.load(&job.view(), &input);
+        oracle.load(&job.view());
         let bits = |l: &Letterbox| l.values.as_slice().iter().map(|v| v.to_bits()).collect::<Vec<_>>();
         for set in InstructionSet::available() {
             let mut letterbox = Letterbox::new(&format, long_side, &input);
             letterbox.set_instructions(set);
-            letterbox.load(&job.view(), &input);
+            letterbox.load(&job.view());
             prop_assert!(bits(&letterbox) == bits(&oracle), "{set:?}: {format:?} to {long_side}");
         }
     }
@@ -154,7 +154,7 @@ proptest! {
         let part = PixelRect { x0: left, y0: top, x1: w - right, y1: h - bottom };
         let (job, input) = (noise(format, seed), input(ChannelOrder::Rgb));
         let mut letterbox = Letterbox::of_part(&format, part, (cw, ch), &input);
-        letterbox.load(&job.view(), &input);
+        letterbox.load(&job.view());
         let tensor = letterbox.tensor().unwrap();
         let (view, stored) = (job.view(), orientation.upright_size((cw, ch)));
         let area = letterbox.to_frame(0.0, 0.0, cw as f32, ch as f32).unwrap();
@@ -231,10 +231,10 @@ fn a_tile_is_the_part_of_the_picture_that_it_names() {
         // What another tile left in the tensor is gone.
         let other = PixelRect { x0: 0, y0: 0, x1: 43, y1: 43 };
         let mut other = Letterbox::of_part(&format, other, (43, 43), &input);
-        other.load(&job.view(), &input);
+        other.load(&job.view());
         other.leave_tensor(&mut tile);
         assert!(other.tensor().is_none());
-        tile.load(&job.view(), &input);
+        tile.load(&job.view());
         let tensor = tile.tensor().unwrap();
         for (u, v) in (0..43).flat_map(|u| (0..43).map(move |v| (u, v))) {
             let r = tile.to_frame(u as f32, v as f32, u as f32 + 1.0, v as f32 + 1.0).unwrap();
@@ -269,7 +269,7 @@ fn channel_order_mean_and_scale_are_applied() {
     });
     let input = Input { mean: [1.0, 2.0, 3.0], scale: [2.0; 3], ..input(ChannelOrder::Bgr) };
     let mut letterbox = Letterbox::new(&format, 32, &input);
-    letterbox.load(&raw.unwrap().unwrap().lend(std::sync::Arc::default()).view(), &input);
+    letterbox.load(&raw.unwrap().unwrap().lend(std::sync::Arc::default()).view());
     let tensor = letterbox.tensor().unwrap();
     let first: Vec<f32> = (0..3).map(|c| tensor[[0, c, 5, 5]]).collect();
     assert_eq!(first, [58.0, 36.0, 14.0]);
@@ -296,7 +296,7 @@ fn colours_survive_the_matrix() {
         });
         let input = input(ChannelOrder::Rgb);
         let mut letterbox = Letterbox::new(&format, 32, &input);
-        letterbox.load(&raw.unwrap().unwrap().lend(std::sync::Arc::default()).view(), &input);
+        letterbox.load(&raw.unwrap().unwrap().lend(std::sync::Arc::default()).view());
         let tensor = letterbox.tensor().unwrap();
         for (channel, expected) in [255.0, 0.0, 0.0].into_iter().enumerate() {
             let value: f32 = tensor[[0, channel, 9, 9]];
@@ -320,7 +320,7 @@ fn every_width_is_the_same_in_every_set() {
             let tensors = InstructionSet::available().into_iter().map(|set| {
                 let mut letterbox = Letterbox::new(&format, to, &input);
                 letterbox.set_instructions(set);
-                letterbox.load(&job.view(), &input);
+                letterbox.load(&job.view());
                 letterbox.values.as_slice().to_vec()
             });
             let tensors: Vec<_> = tensors.collect();
@@ -344,7 +344,7 @@ fn misaligned_parts_are_the_same_and_nothing_beside_is_written() {
                 let mut letterbox = Letterbox::of_part(&format, part, (to, 4), &input);
                 letterbox.set_instructions(set);
                 letterbox.values.around().into_iter().for_each(|guard| guard.fill(-7.5));
-                letterbox.load(&job.view(), &input);
+                letterbox.load(&job.view());
                 assert!(letterbox.values.around().into_iter().flatten().all(|guard| *guard == -7.5));
                 let tensor = letterbox.tensor().unwrap();
                 for ((_, _, y, x), value) in tensor.indexed_iter() {
@@ -386,7 +386,7 @@ fn padding_counts_for_nothing() {
                 let [zeros, others @ ..] = pictures.each_ref().map(|bytes| {
                     let mut letterbox = Letterbox::of_part(&format, part, (to, 4), &input);
                     letterbox.set_instructions(set);
-                    letterbox.load(&View::new(&format, bytes), &input);
+                    letterbox.load(&View::new(&format, bytes));
                     letterbox.values.as_slice().to_vec()
                 });
                 assert!(others.iter().all(|tensor| *tensor == zeros), "{set:?}: {format:?} to {to}");
@@ -417,7 +417,7 @@ fn nothing_of_a_picture_is_left_in_memory_that_was_given_back() {
     for set in [InstructionSet::Scalar, InstructionSet::chosen()] {
         let mut letterbox = Letterbox::new(&format, 64, &input);
         letterbox.set_instructions(set);
-        letterbox.load(&job.view(), &input);
+        letterbox.load(&job.view());
         // Behind the letterbox, so that its memory does not go back to the system, where nobody could look.
         let behind = std::hint::black_box(vec![1u8; 100_000]);
         let [a, b, c] = letterbox.turned.each_ref().map(|rows| place_of(rows));
@@ -438,4 +438,32 @@ fn nothing_of_a_picture_is_left_in_memory_that_was_given_back() {
         drop(behind);
     }
     assert_eq!(written, [true; 8], "a part was never used");
+}
+
+/// Band by band nothing is left of the picture before, turned and in part as well.
+#[test]
+fn bands_make_the_tensor_of_the_whole() {
+    let input = input(ChannelOrder::Rgb);
+    for (which, pixel) in FORMATS.into_iter().enumerate() {
+        for orientation in (1..=8).filter_map(Orientation::from_exif) {
+            let format = FrameFormat::new(pixel, 640, 431).unwrap().with_orientation(orientation);
+            assert!(Letterbox::bands(&format) > 2);
+            let (before, now) = (noise(format, 1), noise(format, 2 + which as u32));
+            let (w, h) = format.upright_size();
+            let whole = PixelRect::whole(w, h);
+            let part = PixelRect { x0: 31, y0: 50, x1: w - 90, y1: h - 77 };
+            // Shrunk, hardly touched, enlarged.
+            for (part, content) in [(whole, (90, 61)), (part, (300, 300)), (part, (700, 640))] {
+                let mut whole = Letterbox::of_part(&format, part, content, &input);
+                whole.load(&now.view());
+                let mut banded = Letterbox::of_part(&format, part, content, &input);
+                banded.load(&before.view());
+                for band in 0..Letterbox::bands(&format) {
+                    banded.load_band(&now.view(), band);
+                }
+                let same = banded.values.as_slice() == whole.values.as_slice();
+                assert!(same, "{pixel:?}, {orientation:?}, {part:?} to {content:?}");
+            }
+        }
+    }
 }
