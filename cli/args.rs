@@ -131,7 +131,7 @@ Users of this machine can read addresses, and the passwords in them, in the list
 Examples:
   milkglass live --from /dev/video0 --size 1280x720 --fps 30 --to http://127.0.0.1:8080
   milkglass live --policy camera.toml --to v4l2:/dev/video9
-  rpicam-vid -t 0 --codec yuv420 -o - | ffmpeg ... -f yuv4mpegpipe - | milkglass live --from - --to ...
+  rpicam-vid -t 0 ... -o - | ffmpeg ... -f yuv4mpegpipe - | milkglass live --from - --to ...
 
 Signals:
   SIGUSR1, SIGUSR2   privacy mode on, off: everything is covered; kept across restarts
