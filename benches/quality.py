@@ -225,6 +225,7 @@ def main():
     note('video_faces', 'balanced, from an encoded clip', girl_as_clip(ours, scorer, labels['video_faces'], args.work))
 
     # --- motion cover and tiles
+    nth = lambda n: '3rd' if n == 3 else f'{n}th'
     scenes = {}
     for who, more in (('tiles', ['--tiles']), ('balanced', [])):
         step(f'tiled as scenes of 30 frames, {who}')
@@ -232,15 +233,15 @@ def main():
         scenes[who] = {k: note('tiled, 30 frames, ' + k, who, as_figures(v)) for k, v in found.items()}
     for every in (3, 6):
         for cover in ('true', 'false'):
-            step(f'video_faces, every {every}th frame, motion cover {cover}')
-            who = f'balanced, every {every}th frame, ' + ('motion cover' if cover == 'true' else 'without')
+            step(f'video_faces, every {nth(every)} frame, motion cover {cover}')
+            who = f'balanced, every {nth(every)} frame, ' + ('motion cover' if cover == 'true' else 'without')
             more = ['--detect-every', str(every), f'--motion-cover={cover}']
             note('video_faces', who, ours.eval(labels['video_faces'], 'faces', *more))
     # What it is for: a camera that stands still, and everybody in its picture labelled.
     for every in (3, 6, 15):
         for cover in ('true', 'false'):
-            step(f'video_persons, every {every}th frame, motion cover {cover}')
-            who = f'balanced, every {every}th frame, ' + ('motion cover' if cover == 'true' else 'without')
+            step(f'video_persons, every {nth(every)} frame, motion cover {cover}')
+            who = f'balanced, every {nth(every)} frame, ' + ('motion cover' if cover == 'true' else 'without')
             more = [*PERSONS, '--source', STILL_CAMERA, '--detect-every', str(every), f'--motion-cover={cover}']
             note('persons, still camera', who, ours.eval(labels['video_persons'], 'persons', *more))
 
