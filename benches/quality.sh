@@ -27,7 +27,8 @@ while (($#)); do
     shift
 done
 
-holds="faces_images.jsonl, persons_images.jsonl, video_faces.jsonl, video_unlabelled.jsonl, images/, videos/, score.py, tile.py"
+holds="faces_images.jsonl, persons_images.jsonl, video_faces.jsonl, video_persons.jsonl"
+holds+=", video_unlabelled.jsonl, images/, videos/, score.py, tile.py"
 [[ -n ${MILKGLASS_EVALDATA:-} ]] || fail "MILKGLASS_EVALDATA is not set" \
     "this benchmark measures on labelled pictures that are no part of the project; the folder must hold $holds" \
     "MILKGLASS_EVALDATA=FOLDER benches/quality.sh"

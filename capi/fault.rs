@@ -107,3 +107,33 @@ pub(crate) fn calling<T>(which: Calling, call: impl FnOnce() -> T) -> T {
     CALLING.set(before);
     result
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::CStr;
+
+    use super::*;
+
+    /// What a panic carries may panic itself when it is dropped.
+    struct Worse;
+
+    impl Drop for Worse {
+        fn drop(&mut self) {
+            panic!("a panic in a panic's own data");
+        }
+    }
+
+    #[test]
+    fn no_panic_crosses_the_border() {
+        for panic in [|| panic!("a bug"), || std::panic::panic_any(Worse)] {
+            let status = answer(|| {
+                panic();
+                Ok(())
+            });
+            assert_eq!(status, milkglass_status::BUG);
+            // SAFETY: the text of this thread's last call that failed, and none is made meanwhile.
+            let said = unsafe { CStr::from_ptr(last_error()) };
+            assert!(said.to_string_lossy().contains("a bug in milkglass"));
+        }
+    }
+}

@@ -70,7 +70,7 @@ Examples:
   milkglass redact door.mkv -o out.mkv --persons fill --zone 'window:0.6,0;1,0;1,0.4;0.6,0.4'
   ffmpeg -i in.mp4 -f yuv4mpegpipe - | milkglass redact - -o - | ffplay -
 
-What is written is redacted, not anonymous: a face that no detector finds stays visible (docs/THREAT-MODEL.md).
+What is written is redacted, not anonymous: a face that no detector finds stays visible (docs/THREAT-MODEL.md). \
 `fill` keeps nothing of a face; `pixelate` and `blur` keep a few colours, from which networks have told people apart.";
 
 /// `milkglass redact`
@@ -120,35 +120,35 @@ const LIVE_HELP: &str = "\
 Targets (--to, repeatable; every one gets the same redacted frames):
   -                              Y4M on standard output; nv12:- for bare NV12 frames
   v4l2:/dev/video9               a V4L2 output device, such as v4l2loopback's
-  ring:/run/milkglass/cam.sock   other programs of this machine, by shared memory (docs/INTEGRATING.md)
-  http://127.0.0.1:8080          a page, an MJPEG stream (/stream.mjpg), a still (/snapshot.jpg), /metrics, /healthz
+  ring:/run/milkglass/cam.sock   other programs of this machine, by shared memory
+  http://127.0.0.1:8080          a page, /stream.mjpg, /snapshot.jpg, /metrics, /healthz
   rtsp://host/path, srt://..., rtmp://..., FILE.m3u8, FILE.mp4
                                  any address or file that ffmpeg can write
   rtsp-server://127.0.0.1:8554/cam
-                                 an RTSP server that recorders pull from (builds with the feature rtsp-server)
-  Users of this machine can read addresses, and the passwords in them, in the list of its programs.
+                                 an RTSP server (in builds with the feature rtsp-server)
+Users of this machine can read addresses, and the passwords in them, in the list of its programs.
 
 Examples:
   milkglass live --from /dev/video0 --size 1280x720 --fps 30 --to http://127.0.0.1:8080
   milkglass live --policy camera.toml --to v4l2:/dev/video9
-  rpicam-vid -t 0 --codec yuv420 -o - | ffmpeg ... -f yuv4mpegpipe - | milkglass live --from - --to rtsp://host/cam
+  rpicam-vid -t 0 ... -o - | ffmpeg ... -f yuv4mpegpipe - | milkglass live --from - --to ...
 
 Signals:
-  SIGUSR1, SIGUSR2   privacy mode on, off: everything is covered, the stream stays alive; kept across restarts
+  SIGUSR1, SIGUSR2   privacy mode on, off: everything is covered; kept across restarts
   SIGHUP             read the policy file again; a broken one is refused and the old one stays
   SIGTERM, SIGINT    hand over what is covered and end, within a second
 
-Whatever is late, fails or hangs: a frame leaves covered, obscured whole, or not at all. For at most `max_gap`, the
+Whatever is late, fails or hangs: a frame leaves covered, obscured whole, or not at all. For at most `max_gap`, the \
 worst-case exposure that is printed at the start, a face that has just come in may be seen (docs/THREAT-MODEL.md).";
 
 const LOG_HELP: &str = "\
 Examples:
-  milkglass log keygen /var/lib/milkglass/device.key > public.key      # keep public.key off the device
-  milkglass live --from /dev/video0 --to ... --evidence /var/lib/milkglass/evidence --device-key ...
-  milkglass log checkpoint /var/lib/milkglass/evidence > checkpoint.txt    # send it away, now and then
+  milkglass log keygen /var/lib/milkglass/device.key > public.key         # keep it off the device
+  milkglass live --from /dev/video0 --to ... --evidence /var/lib/milkglass/evidence
+  milkglass log checkpoint /var/lib/milkglass/evidence > checkpoint.txt   # send it away, hourly
   milkglass log verify evidence/ --key public.key --checkpoint checkpoint.txt
 
-Whatever was edited, removed, reordered, repeated or brought in is named. That the end was taken off shows only by a
+Whatever was edited, removed, reordered, repeated or brought in is named. That the end was taken off shows only by a \
 checkpoint that had left the device. Whoever holds the device key can write another log (docs/THREAT-MODEL.md).
 
 Exit codes: 0 the log is whole, 1 it could not be read, 3 it was changed.";
@@ -330,8 +330,8 @@ Examples:
   milkglass bench --from /dev/video0 --only 'live/*'
   milkglass bench --read new.json --compare old.json
 
-Every row checks its result before it is timed. A row is slower than in an older record only when its median, its minimum
-and its share of the memory limit all say so; then the exit code is 1. What every key of the files means:
+Every row checks its result before it is timed. A row is slower than in an older record only when its median, its minimum \
+and its share of the memory limit all say so; then the exit code is 1. What every key of the files means: \
 benches/README.md.";
 
 /// `milkglass bench`

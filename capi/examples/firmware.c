@@ -19,7 +19,10 @@ static int failed(void) {
 int main(int argc, char **argv) {
     static uint8_t raw[LENGTH], redacted[LENGTH];
     char log[4096], checkpoint[MILKGLASS_CHECKPOINT_BYTES];
-    if (argc != 4) return 2;
+    if (argc != 4) {
+        fprintf(stderr, "usage: firmware CAMERA.lock OWNERS_PUBLIC_KEY FOLDER < raw.nv12 > redacted.nv12\n");
+        return 2;
+    }
     snprintf(log, sizeof log, "%s/evidence", argv[3]);
     milkglass_config config = {.size = sizeof config, .fourcc = MILKGLASS_NV12, .width = WIDTH, .height = HEIGHT, .fps = FPS};
     config.lock = argv[1];       // what must at least be hidden, signed; no policy beside it: it is the policy

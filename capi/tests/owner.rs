@@ -246,6 +246,11 @@ fn the_example_with_a_lock_redacts_and_keeps_evidence() {
         "faces = 'off'\n[[zone]]\nname = 'left'\narea = [[0, 0], [0.5, 0], [0.5, 1], [0, 1]]\n";
     let device = Device::new();
     let lock = device.lock("camera.lock", ZONE, 1, &secret(1));
+    let plain = build("examples/firmware.c", "plain", Link::Shared, &[]);
+    let mut slowly = valgrind(&plain);
+    slowly.args([&lock, &secret(1).public().to_string()]).arg(device.path("slow"));
+    let done = output(&mut slowly, &vec![200; 640 * 360 * 3 / 2 * 4]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let mut program = Command::new(build("examples/firmware.c", "asan", Link::Shared, SANITIZED));
     program.args([&lock, &secret(1).public().to_string()]).arg(device.path("data"));
     let done = output(&mut program, &vec![200; 640 * 360 * 3 / 2 * 8]);
@@ -259,7 +264,7 @@ fn the_example_with_a_lock_redacts_and_keeps_evidence() {
     let report = verify(&log, None, Some(&said)).unwrap();
     assert!(report.findings.is_empty() && report.frames.covered >= 1, "{report:?}");
     // Another owner's number in the firmware.
-    let mut program = Command::new(build("examples/firmware.c", "other", Link::Shared, &[]));
+    let mut program = Command::new(plain);
     program.args([&lock, &secret(2).public().to_string()]).arg(device.path("data"));
     let refused = output(&mut program, b"");
     assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("owner"));

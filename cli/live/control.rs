@@ -234,7 +234,7 @@ mod tests {
             sinks: Vec::new(),
             fps: 25.0,
         });
-        let stream = Stream { format, rate: (25, 1) };
+        let stream = Stream { format, rate: (25, 1), threads: 1 };
         let control = Control::new(remembered(folder.path()), false, None, stream);
         control.start(pipeline.unwrap()).unwrap();
         // It has ended, and nobody has taken it away yet.

@@ -146,6 +146,8 @@ impl Recipe for Ffmpeg {
         words(&mut command, "-map 0:v:0 -map_metadata -1 -map_chapters -1");
         command.args(["-vf", &colors(&self.stream), "-fps_mode", "passthrough"]);
         command.args(["-enc_time_base", &format!("1:{CLOCK}"), "-c:v", &self.encoder]);
+        let threads = self.stream.threads.to_string();
+        command.args(["-threads", &threads, "-filter_threads", &threads]);
         command.args(quality(&self.encoder, &self.stream, matches!(self.place, Place::File { .. })));
         words(&mut command, "-pix_fmt yuv420p -fflags +bitexact -flags:v +bitexact -flush_packets 1");
         match &self.place {

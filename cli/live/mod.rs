@@ -67,7 +67,7 @@ pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
     let policy = hiding.live_policy()?;
     let camera = Camera::open(args)?;
 
-    let stream = Stream { format: camera.format, rate: camera.rate };
+    let stream = Stream { format: camera.format, rate: camera.rate, threads: hiding.threads };
     let fps = stream.fps();
     let anchor = Anchor::new(remembered.folder());
     hold_to_lock(&hiding, &anchor, &stream)?;

@@ -24,6 +24,8 @@ pub struct Stream {
     pub format: FrameFormat,
     /// Frames per second, as a fraction.
     pub rate: (u32, u32),
+    /// The bound on the threads of what encodes them, for each target.
+    pub threads: usize,
 }
 
 impl Stream {

@@ -17,6 +17,7 @@ use milkglass::{
 
 use crate::hiding::owner_key;
 use crate::outcome::Failure;
+use crate::report;
 
 /// `milkglass policy lock`
 #[derive(Args, Clone, Debug)]
@@ -38,9 +39,10 @@ pub struct LockArgs {
     /// Folder of the models
     #[arg(long, value_name = "DIR")]
     pub models: Option<PathBuf>,
-    /// Allow no other inference runtime than the ONNX Runtime that is found here, by hash [default: any]
-    #[arg(long)]
-    pub bind_runtime: bool,
+    /// Allow no other inference runtime than this library of ONNX Runtime, by hash; without a file, the one that is found
+    /// here. A file is only read: it may be for another processor [default: any]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    pub bind_runtime: Option<Option<PathBuf>>,
 }
 
 /// Makes a key pair: the secret at `path`, for its owner's eyes alone, and the public key beside it.
@@ -69,12 +71,16 @@ pub fn lock(args: &LockArgs) -> Result<String, Failure> {
     // Read as a policy first, for errors with line and column.
     let policy = PolicyFile::read(&args.file)?;
     let models = if args.bind_models { models(&policy, args)? } else { BTreeMap::new() };
-    let runtime = match args.bind_runtime {
-        true => {
+    let runtime = match &args.bind_runtime {
+        Some(Some(file)) => match report::file_hash(file) {
+            Some(hash) => Some(hash),
+            None => return Err(Failure::new("--bind-runtime: the library cannot be read").about(file)),
+        },
+        Some(None) => {
             let backend = Backend::choose(BackendChoice::Ort, 1)?;
             backend.library().map(|(_, hash)| hash)
         }
-        false => None,
+        None => None,
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let bound = Bound { serial: args.serial.unwrap_or(now), models, runtime };

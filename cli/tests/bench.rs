@@ -180,3 +180,23 @@ fn without_models_kernels_remain() {
     let ran = milkglass_in(dir.path(), &["bench", "--check", "--only", "path/*", "--all-kernels"]).done();
     assert!(ran.text().contains("are right"));
 }
+
+/// `MILKGLASS_KERNELS` forces a set, for a comparison or to get round a fault; one that is not there is named and not heeded.
+#[test]
+fn a_set_of_kernels_can_be_forced() {
+    let rows = |set: &[(&str, &str)]| {
+        let mut command = milkglass();
+        command.args(["bench", "--list", "--only", "pixelate/*"]).env_remove("MILKGLASS_KERNELS");
+        let ran = run(command.envs(set.iter().copied())).done();
+        let rows: Vec<String> =
+            ran.text().lines().filter(|l| !l.starts_with('#')).map(String::from).collect();
+        assert!(!rows.is_empty());
+        (rows, ran.err)
+    };
+    let (best, _) = rows(&[]);
+    let (scalar, _) = rows(&[("MILKGLASS_KERNELS", "scalar")]);
+    assert!(scalar.iter().all(|row| row.ends_with("/scalar")), "{scalar:?}");
+    let (unknown, said) = rows(&[("MILKGLASS_KERNELS", "abacus")]);
+    assert_eq!(unknown, best);
+    assert!(said.contains("abacus is not one of scalar"), "{said}");
+}

@@ -428,6 +428,20 @@ fn a_device_that_was_locked_once_runs_no_more_without_its_lock() {
             "{args:?}: {code:?}, {bytes} bytes, {said}"
         );
     }
+    // The board's library, which is not for this machine's processor: read, never loaded.
+    fs::write(at("board.so"), "for another processor").unwrap();
+    let bind = |library: &str| {
+        let runtime = format!("--bind-runtime={library}");
+        let args =
+            ["policy", "lock", &at("owners.toml"), "--key", &at("owner.key"), "-o", &at("4.lock"), &runtime];
+        let done = run(&args);
+        (done.status.code(), String::from_utf8([done.stdout, done.stderr].concat()).unwrap())
+    };
+    let hash = "15b9934a5b4f72fa0a3be00d00048e6b51672f434c0dc9d2464afff261152a76";
+    let bound = bind(&at("board.so"));
+    assert!(bound.0 == Some(0) && bound.1.contains(hash), "{bound:?}");
+    let missing = bind(&at("none.so"));
+    assert!(missing.0 == Some(1) && missing.1.contains("none.so"), "{missing:?}");
     let stronger = live(&["--lock", &new, "--owner-key", &at("owner.pub"), "--zone", "door:0,0;0.5,1;0,1"]);
     assert_eq!(stronger.0, Some(0), "{}", stronger.2);
 }
@@ -580,4 +594,68 @@ fn what_cannot_be_started_says_why_in_one_line() {
     let output = milkglass(&["live", "--from", "-", "--to", "-", "--state-dir", file.to_str().unwrap()]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("--state-dir"));
     assert_eq!(milkglass(&["devices"]).status.code().map(|c| c < 2), Some(true));
+}
+
+/// Name and processors of each thread of a program, and the processor time that it has used.
+fn threads(pid: u32) -> (Vec<(String, String)>, Duration) {
+    let of = |status: &str, key: &str| {
+        status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().trim().to_owned()
+    };
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    // One may have ended meanwhile.
+    let statuses = tasks.filter_map(|task| fs::read_to_string(task.path().join("status")).ok());
+    let threads = statuses.map(|s| (of(&s, "Name:"), of(&s, "Cpus_allowed_list:"))).collect();
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    // Behind the name, which may hold anything; hundredths of a second.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    (threads, Duration::from_millis(10 * ticks))
+}
+
+/// `--pin` holds for what infers and for nothing else, `--threads` bounds it, and who waits for a camera burns nothing.
+#[test]
+fn inference_keeps_to_its_processor_and_threads_and_nothing_spins() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = threads(std::process::id()).0[0].1.clone();
+    let first: String = own.chars().take_while(char::is_ascii_digit).collect();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_milkglass"))
+        .args(["live", "--from", "-", "--to", "-", "--preset", "fast", "--threads", "2", "--pin", &first])
+        .args(["--max-gap", "9s", "--deadline", "30s", "--self-test", "off", "--models"])
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../models"))
+        .arg("--state-dir")
+        .arg(folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let seen = Arc::<Mutex<_>>::default();
+    let reader = {
+        let (stdout, seen) = (child.stdout.take().unwrap(), Arc::clone(&seen));
+        std::thread::spawn(move || watch(stdout, &seen))
+    };
+    // A camera that delivers until something was visible, and then stalls.
+    let mut camera = child.stdin.take().unwrap();
+    camera.write_all(b"YUV4MPEG2 W64 H48 F25:1 Ip A1:1 C420\n").unwrap();
+    let end = Instant::now() + Duration::from_secs(60);
+    while !seen.lock().unwrap().iter().any(|sight: &Sight| sight.1 != BLACK) {
+        assert!(Instant::now() < end, "nothing was ever visible");
+        camera.write_all(&[b"FRAME\n".as_slice(), &[90; SIZE.0 * SIZE.1 * 3 / 2]].concat()).unwrap();
+        std::thread::sleep(Duration::from_millis(40));
+    }
+    let (all, _) = threads(child.id());
+    let pinned: Vec<&str> = all.iter().filter(|t| t.1 == first).map(|t| t.0.as_str()).collect();
+    if own != first {
+        // The thread that detects, and as many as are allowed for each of the two sizes that this preset looks at.
+        assert!(pinned.contains(&"detect") && pinned.len() <= 5, "{all:?}");
+        assert!(all.iter().any(|t| t.0 == "milkglass" && t.1 == own), "{all:?}");
+    }
+    std::thread::sleep(Duration::from_secs(2));
+    let (_, before) = threads(child.id());
+    std::thread::sleep(Duration::from_secs(2));
+    let (_, after) = threads(child.id());
+    assert!(after - before < Duration::from_millis(400), "{:?} in two idle seconds", after - before);
+    drop(camera);
+    assert!(child.wait().unwrap().success());
+    reader.join().unwrap();
 }

@@ -323,13 +323,30 @@ fn files_and_lists_play_are_redacted_and_survive_the_end() {
     assert_eq!((failed.code, dir.path().join("new.mp4").exists()), (1, false), "{}", failed.err);
 }
 
+/// x264 writes into the stream how many threads it had. Left to itself it takes three for every two processors: never two.
+#[test]
+fn encoders_keep_to_the_bound_on_threads() {
+    let dir = TempDir::new().unwrap();
+    let mut live = common::milkglass();
+    live.args(["live", "--from", "-", "--state-dir", "state", "--faces", "off", "--zone", ZONE]);
+    live.args(["--threads", "2", "--to", "cam.mkv"]).current_dir(dir.path());
+    let ran = common::run(live.stdin(y4m(dir.path(), "640x360")));
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let written = std::fs::read(dir.path().join("cam.mkv")).unwrap();
+    let written = String::from_utf8_lossy(&written);
+    let had = written.split_once(" threads=").map(|(_, had)| had.split(' ').next().unwrap());
+    assert_eq!(had, Some("2"));
+}
+
 /// A short Y4M stream from a file.
 fn small_y4m(dir: &Path) -> std::fs::File {
-    let path = dir.join("small.y4m");
-    common::ffmpeg(common::words(
-        "-i {} -frames:v 5 -s 64x36 -pix_fmt yuv420p {}",
-        &[&common::example(), &path],
-    ));
+    y4m(dir, "64x36")
+}
+
+fn y4m(dir: &Path, size: &str) -> std::fs::File {
+    let path = dir.join("short.y4m");
+    let making = format!("-i {{}} -frames:v 5 -s {size} -pix_fmt yuv420p {{}}");
+    common::ffmpeg(common::words(&making, &[&common::example(), &path]));
     std::fs::File::open(path).unwrap()
 }
 

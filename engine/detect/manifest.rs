@@ -187,7 +187,7 @@ impl ModelStore {
     }
 
     /// Looks for the models: `MILKGLASS_MODELS`, then beside the executable (`models/`, `../share/milkglass/models`, and
-    /// two folders up, where a build leaves it), then `/usr/share/milkglass/models`.
+    /// two folders up, where a build leaves it), then `/usr/local/share/milkglass/models` and `/usr/share/milkglass/models`.
     ///
     /// # Errors
     /// [`Error::Model`] that names every place looked at.
@@ -197,16 +197,18 @@ impl ModelStore {
         }
         let exe = std::env::current_exe().and_then(std::fs::canonicalize).ok();
         let beside = exe.as_deref().and_then(Path::parent).map(Path::to_path_buf).unwrap_or_default();
-        // target/release/milkglass and target/debug/deps/test-binary: the checkout is two or three folders up.
-        let places = ["models", "../share/milkglass/models", "../../models", "../../../models"];
-        let mut tried: Vec<PathBuf> = places.iter().map(|p| beside.join(p)).collect();
-        tried.push("/usr/share/milkglass/models".into());
-        match tried.iter().find(|dir| dir.join("yunet.toml").is_file()) {
+        ModelStore::in_one_of(&usual_places(&beside))
+    }
+
+    fn in_one_of(places: &[PathBuf]) -> Result<ModelStore> {
+        match places.iter().find(|dir| dir.join("yunet.toml").is_file()) {
             Some(dir) => Ok(ModelStore::new(dir)),
             None => {
-                let list: Vec<String> = tried.iter().map(|p| p.display().to_string()).collect();
+                let list: Vec<String> = places.iter().map(|p| p.display().to_string()).collect();
+                // Read by people at the command, and by those of a program in C or of a GStreamer pipeline.
                 Err(Error::Model(format!(
-                    "no models found; looked in {}: say where they are with --models DIR or MILKGLASS_MODELS",
+                    "no models found; looked in {}: say where they are with MILKGLASS_MODELS, or with the setting `models` \
+                     (--models DIR)",
                     list.join(", ")
                 )))
             }
@@ -259,9 +261,37 @@ impl ModelStore {
     }
 }
 
+/// Where models are looked for, beside a program and where `make install` puts them.
+fn usual_places(beside: &Path) -> Vec<PathBuf> {
+    // target/release/milkglass and target/debug/deps/test-binary: the checkout is two or three folders up.
+    let beside =
+        ["models", "../share/milkglass/models", "../../models", "../../../models"].map(|p| beside.join(p));
+    let installed = ["/usr/local/share/milkglass/models", "/usr/share/milkglass/models"].map(PathBuf::from);
+    beside.into_iter().chain(installed).collect()
+}
+
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut s, b| {
         let _ = write!(s, "{b:02x}");
         s
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The Makefile's own PREFIX is one of them, and whoever has none is told what to set, in whatever language.
+    #[test]
+    fn models_are_found_where_make_install_puts_them() {
+        let makefile =
+            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Makefile")).unwrap_or_default();
+        let prefix = makefile.lines().find_map(|line| line.strip_prefix("PREFIX ?= ")).unwrap_or_default();
+        let places = usual_places(Path::new("/opt/app/bin"));
+        for wanted in [&format!("{prefix}/share/milkglass/models"), "/usr/share/milkglass/models"] {
+            assert!(places.contains(&PathBuf::from(wanted)), "{wanted} is not in {places:?}");
+        }
+        let said = ModelStore::in_one_of(&[]).map(|_| ()).map_err(|e| e.to_string());
+        assert!(said.is_err_and(|said| said.contains("MILKGLASS_MODELS") && said.contains("`models`")));
+    }
 }

@@ -40,6 +40,7 @@ impl std::fmt::Display for Value {
         match self {
             Value::Number(n) => write!(f, "{n}"),
             Value::Switch(b) => write!(f, "{b}"),
+            Value::Time(Some(Duration::ZERO)) => f.write_str("0s"),
             Value::Time(Some(t)) => write!(f, "{t:?}"),
             Value::Time(None) => f.write_str("none"),
             Value::Word(w) => f.write_str(w),
@@ -280,6 +281,12 @@ mod tests {
                 assert!(at_least(key.direction, default.as_ref(), default.as_ref()), "{}", key.name);
             }
         }
+    }
+
+    /// As files and `milkglass policy keys` write it.
+    #[test]
+    fn no_time_is_shown_in_seconds() {
+        assert_eq!(PolicyFile::default().effective("look_ahead").as_deref(), Some("0s"));
     }
 
     #[test]

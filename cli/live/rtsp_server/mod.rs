@@ -82,11 +82,12 @@ fn launch(stream: &Stream) -> String {
         "( appsrc name={source} is-live=true format=time max-buffers=2 max-bytes=0 leaky-type=downstream \
          caps=video/x-raw,format=I420,width={width},height={height},framerate={}/{},colorimetry=(string){range}:{rest} \
          ! x264enc aud=false tune=zerolatency speed-preset=veryfast pass=qual quantizer=23 bitrate={} vbv-buf-capacity=1000 \
-         key-int-max={} ! video/x-h264,stream-format=byte-stream ! rtph264pay name=pay0 pt=96 config-interval=0 aggregate-mode=zero-latency )",
+         key-int-max={} threads={} ! video/x-h264,stream-format=byte-stream ! rtph264pay name=pay0 pt=96 config-interval=0 aggregate-mode=zero-latency )",
         stream.rate.0,
         stream.rate.1,
         (bit_rate(stream) / 1000.0).ceil(),
         keyframe_every(stream),
+        stream.threads,
         source = child::SOURCE,
     )
 }
