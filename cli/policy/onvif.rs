@@ -165,6 +165,13 @@ pub fn to_onvif(file: &PolicyFile) -> Result<String, Failure> {
          xmlns:tt=\"http://www.onvif.org/ver10/schema\">\n",
     );
     for zone in &file.zones {
+        if zone.inverted && !zone.enabled {
+            log::warn!(
+                "zone {:?} is left out: it is off, and no ONVIF mask hides the outside of its area",
+                zone.name
+            );
+            continue;
+        }
         if zone.inverted {
             return Err(wrong(format!(
                 "zone {:?} hides the outside of its area, which no ONVIF mask can; draw what it hides as zones",
@@ -179,7 +186,9 @@ pub fn to_onvif(file: &PolicyFile) -> Result<String, Failure> {
         let _ = writeln!(xml, "  <tr2:Masks token=\"{}\">", escape(zone.name.as_str()));
         xml += "    <tr2:ConfigurationToken>VideoSourceConfig</tr2:ConfigurationToken>\n    <tr2:Polygon>\n";
         for (x, y) in zone.area.points() {
-            let _ = writeln!(xml, "      <tt:Point x=\"{}\" y=\"{}\"/>", 2.0 * x - 1.0, 1.0 - 2.0 * y);
+            // No 0.43999999999999995; what is rounded is a hundred-thousandth of a pixel at most.
+            let [x, y] = [2.0 * x - 1.0, 1.0 - 2.0 * y].map(|v| (v * 1e9).round() / 1e9);
+            let _ = writeln!(xml, "      <tt:Point x=\"{x}\" y=\"{y}\"/>");
         }
         let _ = writeln!(xml, "    </tr2:Polygon>\n    <tr2:Type>{kind}</tr2:Type>");
         if kind == "Color" {
@@ -279,5 +288,8 @@ mod tests {
         assert!(from_onvif("").is_err() && from_onvif("no xml").is_err());
         let inverted = "[[zone]]\nname = \"c\"\narea = [[0, 0], [1, 0], [1, 1]]\ninverted = true\n";
         assert!(to_onvif(&PolicyFile::parse(inverted, "p").unwrap()).is_err());
+        // One that is off hides nothing.
+        let off = to_onvif(&PolicyFile::parse(&format!("{inverted}enabled = false\n"), "p").unwrap());
+        assert!(!off.unwrap().contains("<tr2:Masks"));
     }
 }
