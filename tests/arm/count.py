@@ -1,16 +1,19 @@
 """Makes a table of what count.sh counted, and compares it with the committed one or writes that anew.
 
-usage: count.py COMPILER COUNTED PROGRAM [--update]
+usage: count.py COMPILER COUNTED PROGRAM BLOCKS [--update]
 """
 
 import csv
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 RECORD = Path("benches/record/arm")
 TOLERANCE = 0.05
+# A loop is in the page from this share of its function's executed instructions on.
+HOT = 0.1
 # Scalar instructions for one of NEON's, at least, by the group of a case.
 BARS = {"letterbox": 2.0, "pixelate": 2.0, "blur": 1.0, "fill": 1.0, "polygon": 1.0}
 # In-order and out-of-order processors of cameras.
@@ -68,30 +71,53 @@ def ratios(found):
         yield f"| {case} | {scalar[0]:,} | {neon[0]:,} | {neon[0] / neon[1]:.2f} | {ratio:.2f} | {verdict} |"
 
 
-def neon_loops(program):
-    """(function, instructions) of each innermost loop in functions with NEON in their names that reads or writes memory."""
+def neon_functions(program):
+    """(name, {address: instruction}) of each function with NEON in its name, and where the program's code begins."""
     shown = subprocess.run(
-        ["aarch64-linux-gnu-objdump", "-d", "--no-show-raw-insn", "--demangle=rust", program],
+        ["aarch64-linux-gnu-objdump", "-p", "-d", "--no-show-raw-insn", "--demangle=rust", program],
         capture_output=True, text=True, check=True,
     ).stdout
+    code = re.search(r"LOAD .* vaddr 0x([0-9a-f]+) .*\n.* flags r-x", shown)
+    functions = []
     for head, body in re.findall(r"^[0-9a-f]+ <(.+)>:\n((?:.+\n)+)", shown, re.M):
-        if "milkglass" not in head or "neon" not in head.lower():
-            continue
-        lines = [(int(at, 16), text) for at, text in re.findall(r"^\s*([0-9a-f]+):\t(.+)$", body, re.M)]
-        index = {at: i for i, (at, _) in enumerate(lines)}
-        back = []
-        for i, (_, text) in enumerate(lines):
-            jump = re.match(r"(?:b\.\w+|b|cbn?z|tbn?z)\t(?:.*, )?([0-9a-f]+)\b(?: <|$)", text)
-            to = index.get(int(jump[1], 16)) if jump else None
-            if to is not None and to <= i:
-                back.append((to, i))
-        for start, end in back:
-            inner = any((a, b) != (start, end) and start <= a and b <= end for a, b in back)
-            loop = [text for _, text in lines[start : end + 1]]
-            # Around a call, or with the loop proper elsewhere, it is no loop over pixels.
-            elsewhere = any(re.match(r"bl?r?\t", text) for text in loop[:-1])
-            if not (inner or elsewhere) and any(re.search(r"\b[vq]\d+", text) for text in loop):
-                yield re.sub(r"::h[0-9a-f]{16}$", "", head), loop
+        if "milkglass" in head and "neon" in head.lower():
+            lines = re.findall(r"^\s*([0-9a-f]+):\t(.+)$", body, re.M)
+            functions.append((head, {int(at, 16): text for at, text in lines}))
+    return functions, int(code[1], 16)
+
+
+def innermost_loops(lines):
+    """Addresses of the instructions of each innermost loop that is in one piece and has NEON's registers."""
+    back = []
+    for at, text in lines.items():
+        jump = re.match(r"(?:b\.\w+|b|cbn?z|tbn?z)\t(?:[^<]*, )?([0-9a-f]+)\b(?: <|$)", text)
+        if jump and int(jump[1], 16) in lines and int(jump[1], 16) <= at:
+            back.append((int(jump[1], 16), at))
+    for start, end in back:
+        inner = any((a, b) != (start, end) and start <= a and b <= end for a, b in back)
+        loop = [at for at in lines if start <= at <= end]
+        # Around a call, or with the loop proper elsewhere, it is no loop over pixels.
+        elsewhere = any(re.match(r"bl?r?\t", lines[at]) for at in loop[:-1])
+        if not (inner or elsewhere) and any(re.search(r"\b[vq]\d+", lines[at]) for at in loop):
+            yield loop
+
+
+def hot_loops(program, blocks):
+    """(function, share of its executed instructions, loop, how many use the stack) of each loop that is much of a function."""
+    functions, code = neon_functions(program)
+    executed = Counter()
+    for line in blocks.read_text().splitlines():
+        start, instructions, entered = map(int, line.split())
+        for i in range(instructions):
+            executed[code + start + 4 * i] += entered
+    for head, lines in functions:
+        total = sum(executed[at] for at in lines)
+        framed = any(re.match(r"(mov|add)\tx29, sp", text) for text in lines.values())
+        for loop in innermost_loops(lines):
+            share = sum(executed[at] for at in loop) / max(total, 1)
+            if share >= HOT:
+                texts = [lines[at] for at in loop]
+                yield head, share, texts, sum("[sp" in text or (framed and "[x29" in text) for text in texts)
 
 
 def cycles(loop, processor):
@@ -107,14 +133,30 @@ def cycles(loop, processor):
     return f"{int(total[1]) / 100:.1f}" if total else "?"
 
 
-def estimates(program):
-    yield "| loop in | instructions | of them NEON | on the stack | " + " | ".join(PROCESSORS) + " |"
-    yield "|---|---|---|---|" + "---|" * len(PROCESSORS)
-    for head, loop in neon_loops(program):
+def plain_name(head):
+    """Of a function as objdump shows it, with the numbers that it was compiled for."""
+    made_of = re.search(r"\b(Pair|Three)<.*?, (\d+), (\d+), (\d+), (\d+)(?:, (true|false))?>", head)
+    if made_of:
+        kind, rgb = made_of[1], made_of[6] == "true"
+        first, second = f"{made_of[2]} × {made_of[3]}", f"{made_of[4]} × {made_of[5]}"
+        first, second = (size.replace("0 × 0", "any") for size in (first, second))
+        if rgb:
+            return f"letterbox, RGB {first}" + ("" if first == second else f", {second}")
+        return f"letterbox, Y {first}, Cb and Cr {'together' if kind == 'Pair' else 'apart'} {second}"
+    kernel = re.search(r"neon::(\w+)(?:::<(\d+)>)?$", head)
+    if not kernel:
+        return head
+    return kernel[1] + (f", {kernel[2]} channel{'s' if kernel[2] != '1' else ''}" if kernel[2] else "")
+
+
+def estimates(program, blocks):
+    yield "| loop | share | instructions | NEON | stack | " + " | ".join(PROCESSORS) + " |"
+    yield "|---|---|---|---|---|" + "---|" * len(PROCESSORS)
+    loops = [(plain_name(head), *rest) for head, *rest in hot_loops(program, blocks)]
+    for name, share, loop, stack in sorted(loops, key=lambda found: (found[0], -found[1])):
         wide = sum(bool(re.search(r"\b[vqd]\d+", text)) for text in loop)
-        stack = sum("[sp" in text for text in loop)
         estimated = " | ".join(cycles(loop, processor) for processor in PROCESSORS)
-        yield f"| `{head}` | {len(loop)} | {wide} | {stack} | {estimated} |"
+        yield f"| {name} | {share:.0%} | {len(loop)} | {wide} | {stack} | {estimated} |"
 
 
 PAGE = """# 64-bit ARM, counted and estimated
@@ -133,18 +175,33 @@ about it as about the other loops. Counts repeat to the digit. The CSV beside th
 The bars: letterbox and pixelate half the instructions of the plain loops, blur fewer, fill and polygons not more. Held
 cells are only written, which both do with the C library's copies.
 
-## Estimated cycles of a round of each NEON loop
+## Estimated cycles of a round of the NEON loops that run most
 By llvm-mca 16 from the code of the same program: its models of the processors, all data in the first cache, no jump
-mispredicted. Loops that have NEON in their function's name; one that was inlined elsewhere is not in it. `sum` has one for
-each number of channels and of registers side by side, and one around it for blocks of more than 128 rows. "On the stack":
-instructions that spill to it or read from it; it should be none.
+mispredicted. A row is an innermost loop that uses NEON in a function that has NEON in its name, if at least {hot:.0%} of the
+instructions that the function executed were in it, over all cases and their checks; a loop that was inlined into another
+function is not here.
+
+| loop | cases | one round |
+|---|---|---|
+| `sum`, so many channels | pixelate, blur | one row, of up to 64 samples of each channel |
+| `cell_sums` | motion | up to eight rows, of as many cells of eight samples as four registers hold |
+| `evens`, `odd_means` | convert | 32 samples |
+| `letterbox` | letterbox | eight pixels of the tensor; with a loop left over their pieces, one piece of Y or of chroma |
+
+`letterbox, Y 3 × 1` makes a row of the tensor from three rows of luma, with one piece (two loads of 16 bytes) of each for
+eight pixels; Cb and Cr lie together, as in NV12, or apart, as in I420. One name twice: the same source for other numbers of
+registers (`sum`), for loads that are evenly spaced and those that are not, or for luma and chroma (`letterbox`).
+
+The columns: share of its function's executed instructions; instructions of a round as they stand in the code, as if no
+jump out of it were taken; of them those with NEON's registers; of them those that write to the stack or read from it, best
+none; and the cycles that a round takes on each processor.
 
 {estimates}
 """
 
 
 def main():
-    compiler, path, program, *rest = sys.argv[1:]
+    compiler, path, program, blocks, *rest = sys.argv[1:]
     found = counted(Path(path))
     if not found:
         sys.exit("count.sh: engine/bench has no cases")
@@ -154,14 +211,19 @@ def main():
     if rest == ["--update"]:
         RECORD.mkdir(parents=True, exist_ok=True)
         write_table(table, found)
-        page = PAGE.format(compiler=compiler, ratios=shown, estimates="\n".join(estimates(program)))
+        page = PAGE.format(compiler=compiler, ratios=shown, hot=HOT, estimates="\n".join(estimates(program, Path(blocks))))
         (RECORD / "README.md").write_text(page)
         print(f"count.sh: wrote {table} and {RECORD}/README.md")
     elif rest:
         sys.exit(__doc__)
     elif not table.exists():
         # Other compilers make other code: their counts say nothing about ours.
-        print(f"count.sh: there is no table for {compiler}, so nothing was compared; --update writes one")
+        known = ", ".join(sorted(path.stem for path in RECORD.glob("*.csv")))
+        print(
+            f"count.sh: NOTHING WAS COMPARED: there is no {table}. Take a compiler that has one ({known}), or run "
+            "tests/arm/count.sh --update on a commit whose counts you trust",
+            file=sys.stderr,
+        )
     else:
         wrong = compare(found, read_table(table))
         if wrong:
