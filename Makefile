@@ -10,8 +10,9 @@ RESULT := target/demo/people.redacted.mp4
 # Where `make install` puts the C library; CAPI_FEATURES=--no-default-features leaves models and cameras out.
 PREFIX ?= /usr/local
 CAPI_FEATURES ?=
+STRIP ?= strip
 
-.PHONY: help demo test lint unit features fuzz test-v4l2 test-arm build-arm deny setup setup-tests runtime models capi install gst install-gst
+.PHONY: help demo test lint unit features fuzz test-v4l2 test-arm build-arm deny setup setup-tests runtime models capi install gst install-gst install-command
 
 help:
 	@echo "make demo    install what is missing, build, redact examples/people.mp4"
@@ -20,6 +21,7 @@ help:
 	@echo "make test-arm   the tests for 64-bit ARM alone, under emulation, and instruction counts"
 	@echo "make build-arm  stripped programs and libraries for 64-bit ARM in target/arm, and their sizes"
 	@echo "make fuzz       every fuzz target for a minute (fuzz/README.md)"
+	@echo "make install-command PREFIX=/usr/local  the command, its models and, where it was fetched, ONNX Runtime (DESTDIR too)"
 	@echo "make install PREFIX=/usr/local  the C library, its header and pkg-config file, and the models (DESTDIR too)"
 	@echo "make gst     the GStreamer plugin; make install-gst PREFIX=/usr puts it where GStreamer looks, and the models"
 	@echo "make models  make the model files again from their public packages and compare"
@@ -101,19 +103,28 @@ install: target/release/libmilkglass_capi.so
 target/release/libmilkglass_capi.so:
 	$(MAKE) capi
 
+# The command looks for models in ../share/milkglass/models, and for ONNX Runtime in ../lib, before it asks the system.
+install-command: target/release/milkglass
+	install -D -m 755 $< $(DESTDIR)$(PREFIX)/bin/milkglass
+	$(STRIP) $(DESTDIR)$(PREFIX)/bin/milkglass
+	models/install.sh $(DESTDIR)$(PREFIX)/share/milkglass/models
+	if [ -e $(RUNTIME) ]; then install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib $(RUNTIME) && \
+	  install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/milkglass $(dir $(RUNTIME))*.txt; fi
+
+target/release/milkglass:
+	$(CARGO) build --release --package milkglass-cli
+
 # The GStreamer plugin. GST_PLUGIN_PATH=target/release finds it without installing.
 gst:
 	$(CARGO) build --release --package gst-plugin-milkglass
 
 GST_PLUGINS ?= $(PREFIX)/lib/$(shell gcc -print-multiarch 2>/dev/null)/gstreamer-1.0
-STRIP ?= strip
 
 # With the models, which the element looks for below /usr/share and /usr/local/share.
 install-gst: target/release/libgstmilkglass.so
 	install -D -m 644 $< $(DESTDIR)$(GST_PLUGINS)/libgstmilkglass.so
 	$(STRIP) --strip-unneeded $(DESTDIR)$(GST_PLUGINS)/libgstmilkglass.so
-	install -d $(DESTDIR)$(PREFIX)/share/milkglass/models
-	install -m 644 models/*.onnx models/*.toml $(DESTDIR)$(PREFIX)/share/milkglass/models/
+	models/install.sh $(DESTDIR)$(PREFIX)/share/milkglass/models
 
 target/release/libgstmilkglass.so:
 	$(MAKE) gst

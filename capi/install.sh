@@ -11,7 +11,7 @@ STRIP=${STRIP:-strip}
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$here/../Cargo.toml" | head -1)
 
 lib=$DESTDIR$LIBDIR
-install -d "$lib/pkgconfig" "$DESTDIR$PREFIX/include" "$DESTDIR$PREFIX/share/milkglass/models"
+install -d "$lib/pkgconfig" "$DESTDIR$PREFIX/include"
 install -m 755 "$built/libmilkglass_capi.so" "$lib/libmilkglass.so.$version"
 $STRIP --strip-unneeded "$lib/libmilkglass.so.$version"
 ln -sf "libmilkglass.so.$version" "$lib/libmilkglass.so.0"
@@ -21,4 +21,4 @@ $STRIP --strip-debug "$lib/libmilkglass.a"
 install -m 644 "$here/milkglass.h" "$DESTDIR$PREFIX/include/milkglass.h"
 sed -e "s|@PREFIX@|$PREFIX|" -e "s|@LIBDIR@|$LIBDIR|" -e "s|@VERSION@|$version|" "$here/milkglass.pc.in" >"$lib/pkgconfig/milkglass.pc"
 chmod 644 "$lib/pkgconfig/milkglass.pc"
-install -m 644 "$here"/../models/*.onnx "$here"/../models/*.toml "$DESTDIR$PREFIX/share/milkglass/models/"
+"$here/../models/install.sh" "$DESTDIR$PREFIX/share/milkglass/models"
