@@ -17,7 +17,6 @@
 mod detector;
 mod evidence;
 mod fault;
-mod hatch;
 mod logging;
 mod opening;
 mod owner;

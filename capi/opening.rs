@@ -1,6 +1,7 @@
 //! From a configuration of C to a running stream.
 
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 #[cfg(feature = "models")]
@@ -15,7 +16,6 @@ use milkglass::{
 use crate::detector::{Callback, Gate};
 use crate::evidence::Opened;
 use crate::fault::Fault;
-use crate::hatch::{Hatch, Server};
 use crate::owner::{self, Lock, Owner};
 use crate::picture::pixel_format;
 use crate::stream::{Life, Stream, Watched};
@@ -174,14 +174,11 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
     owner.check(lock.as_ref(), &hiding.file, &format)?;
     let alive = Arc::new(());
     let watched = Arc::downgrade(&alive);
-    let hatch = Arc::new(Hatch::default());
-    let mut sinks: Vec<(String, Box<dyn FrameSink>)> =
-        vec![("milkglass_take".into(), Box::new(Server(Arc::clone(&hatch))))];
+    let mut sinks: Vec<(String, Box<dyn FrameSink>)> = Vec::new();
     if let Some(path) = ring {
         sinks.push((format!("ring:{path}"), share(path, &format)?));
     }
-    let spawn = if config.lock_memory == 0 { Pipeline::spawn } else { Pipeline::spawn_locked };
-    let pipeline = spawn(Setup {
+    let setup = Setup {
         policy,
         format,
         buffers: (config.buffers != 0).then_some(config.buffers as usize),
@@ -190,7 +187,8 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
         detectors,
         sinks,
         fps,
-    })?;
+    };
+    let (pipeline, outlet) = Pipeline::spawn_with_outlet(setup, config.lock_memory != 0)?;
     let begin = || {
         // Once it is in force, and not before: nobody could go back from a policy that the detector is too slow for.
         owner.remember(lock.as_ref(), &hiding.file, &format)?;
@@ -206,7 +204,8 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
         hiding,
         owner,
         evidence,
-        hatch,
+        outlet,
+        closed: AtomicBool::new(false),
         gate,
         inlet,
         life,

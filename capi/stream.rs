@@ -1,18 +1,17 @@
-//! An open stream: a pipeline, its inlet, its hatch, and how they end.
+//! An open stream: a pipeline, its inlet, its outlet, and how they end.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::time::{Duration, Instant};
 
 use milkglass::{
-    Captured, FrameFormat, FramePool, FrameSource, Inlet, Outcome, Pipeline, Pushed, Result, State, Status,
-    Timestamp,
+    Captured, FrameFormat, FramePool, FrameSource, Inlet, Outcome, Outlet, Pipeline, Pushed, Result, State,
+    Status, Taken, Timestamp,
 };
 
 use crate::detector::Gate;
 use crate::evidence::Evidence;
 use crate::fault::Fault;
-use crate::hatch::{Asked, Hatch};
 use crate::opening::{Hiding, read_policy};
 use crate::owner::{self, Owner};
 use crate::picture::{self, Buffers, Source, Target};
@@ -28,7 +27,9 @@ pub struct Stream {
     pub(crate) hiding: Hiding,
     pub(crate) owner: Owner,
     pub(crate) evidence: Evidence,
-    pub(crate) hatch: Arc<Hatch>,
+    pub(crate) outlet: Outlet,
+    /// By the program: whoever waits for a frame is told so.
+    pub(crate) closed: AtomicBool,
     pub(crate) gate: Gate,
     /// `None`: the library captures.
     pub(crate) inlet: Option<Inlet>,
@@ -139,8 +140,13 @@ impl Stream {
     ) -> Result<milkglass_status, Fault> {
         let target = Target::check(frame, &self.format)?;
         let patience = u64::try_from(timeout_ms).ok().map(Duration::from_millis);
-        match self.hatch.ask(&target, patience) {
-            Asked::Served((meta, outcome)) => {
+        let taken = self.outlet.take(patience, |redacted| {
+            // SAFETY: the caller keeps the memory good while it asks. Both formats are the stream's.
+            unsafe { target.write(&redacted.view()) };
+            (redacted.meta(), redacted.outcome())
+        });
+        match taken {
+            Taken::Frame((meta, outcome)) => {
                 frame.captured = meta.captured.as_nanos();
                 frame.sequence = meta.sequence;
                 frame.outcome = match outcome {
@@ -150,9 +156,11 @@ impl Stream {
                 frame.reserved = 0;
                 Ok(milkglass_status::OK)
             }
-            Asked::Timeout => Ok(milkglass_status::TIMEOUT),
-            Asked::Closed => Err(Fault::new(milkglass_status::NO_STREAM, "the stream was closed meanwhile")),
-            Asked::Ended => match self.life.settle() {
+            Taken::TimedOut => Ok(milkglass_status::TIMEOUT),
+            Taken::Ended if self.closed.load(Ordering::SeqCst) => {
+                Err(Fault::new(milkglass_status::NO_STREAM, "the stream was closed meanwhile"))
+            }
+            Taken::Ended => match self.life.settle() {
                 Some(fault) => Err(fault),
                 None => Ok(milkglass_status::END),
             },
@@ -173,19 +181,13 @@ impl Stream {
 
     pub(crate) fn set_privacy(&self, on: bool) -> Result<(), Fault> {
         let _one = self.exchange.lock().unwrap_or_else(PoisonError::into_inner);
-        if on {
-            self.hatch.hold();
-        }
         let told = match &*self.life.running() {
             Running::Yes(pipeline) => pipeline.set_privacy(on).is_ok(),
             Running::Ended(..) => false,
         };
-        match (told, on) {
-            (true, true) => self.hatch.wait_fresh(),
+        if on && !told {
             // What it left may still wait to be taken, and cannot be obscured any more.
-            (false, true) => self.hatch.dry_up(),
-            (true, false) => self.hatch.allow(),
-            (false, false) => {}
+            self.outlet.shut();
         }
         if told { Ok(()) } else { Err(self.stopped()) }
     }
@@ -273,7 +275,8 @@ impl Stream {
 
     /// Ends it at once. Nothing of the program is touched afterwards.
     pub(crate) fn close(&self) {
-        self.hatch.close();
+        self.closed.store(true, Ordering::SeqCst);
+        self.outlet.shut();
         if let Some(inlet) = &self.inlet {
             inlet.shut();
         }

@@ -53,7 +53,7 @@ pub use frame::{
 };
 pub use geometry::{Orientation, PixelRect, Rect};
 pub use lockstep::LockStep;
-pub use pipeline::{Pipeline, Setup, State, Status};
+pub use pipeline::{Outlet, Pipeline, Setup, State, Status, Taken};
 #[cfg(feature = "lock")]
 pub use policy::{Anchor, Bound, Lock, OwnerKey, OwnerSecret, Weakening};
 #[cfg(feature = "config")]

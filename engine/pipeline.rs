@@ -1,8 +1,8 @@
 //! Threads around [`Engine`](crate::Engine): capture, detect, redact, and one thread for each target.
 //!
 //! ```text
-//! [capture] --raw frames--> [redact: Engine] --shares of each--> outbox --> [target]   (one per target)
-//!                             |   ^
+//! [capture] --raw frames--> [redact: Engine] --shares of each--> outbox --> [target]   (one per target; an outlet has
+//!                             |   ^                                                     the caller's thread in its place)
 //!                      newest |   | boxes
 //!                             v   |
 //!                           [detect]
@@ -15,6 +15,7 @@
 mod budget;
 mod detect;
 mod outbox;
+mod outlet;
 mod redact;
 mod shelf;
 
@@ -39,6 +40,8 @@ use crate::sink::FrameSink;
 use crate::source::{Captured, FrameSource};
 use crate::stats::Stats;
 use crate::time::Timestamp;
+
+pub use self::outlet::{Outlet, Taken};
 
 type Outbox = outbox::Outbox<shelf::Share>;
 
@@ -172,6 +175,7 @@ pub struct Pipeline {
     threads: Vec<JoinHandle<()>>,
     targets: usize,
     redact: Option<JoinHandle<Result<Stats>>>,
+    outlet: Option<Outlet>,
 }
 
 impl Pipeline {
@@ -181,7 +185,7 @@ impl Pipeline {
     /// [`PolicyError`] when a class has no detector, or the deadline or `max_gap` cannot hold with this detector;
     /// [`Error::Detector`] when it fails on a blank picture; [`Error::PoolTooSmall`].
     pub fn spawn(setup: Setup) -> Result<Pipeline> {
-        Self::spawn_in(setup, |format, count| Ok(FramePool::new(format, count)))
+        Self::spawn_in(setup, |format, count| Ok(FramePool::new(format, count)), false)
     }
 
     /// The same, with frames in memory that is never written to swap ([`FramePool::locked`]).
@@ -189,12 +193,27 @@ impl Pipeline {
     /// # Errors
     /// As [`Pipeline::spawn`]; [`Error::Io`] when the system does not let this program lock as much memory.
     pub fn spawn_locked(setup: Setup) -> Result<Pipeline> {
-        Self::spawn_in(setup, FramePool::locked)
+        Self::spawn_in(setup, FramePool::locked, false)
+    }
+
+    /// The same as [`Pipeline::spawn`], or [`Pipeline::spawn_locked`] if `locked`, with an end besides the setup's sinks that
+    /// a program takes frames from.
+    ///
+    /// # Errors
+    /// As these.
+    pub fn spawn_with_outlet(setup: Setup, locked: bool) -> Result<(Pipeline, Outlet)> {
+        let pipeline = match locked {
+            true => Self::spawn_in(setup, FramePool::locked, true),
+            false => Self::spawn_in(setup, |format, count| Ok(FramePool::new(format, count)), true),
+        }?;
+        let outlet = pipeline.outlet.clone().ok_or_else(ended)?;
+        Ok((pipeline, outlet))
     }
 
     fn spawn_in(
         setup: Setup,
         pool: impl FnOnce(FrameFormat, usize) -> Result<FramePool>,
+        with_outlet: bool,
     ) -> Result<Pipeline> {
         let Setup { policy, format, buffers, privacy, source, mut detectors, sinks, fps } = setup;
         let clock = Clock::start();
@@ -226,7 +245,8 @@ impl Pipeline {
         let detection = ladder.first().copied().unwrap_or_default();
         let budget = Arc::new(AtomicU64::new(budget(&policy, fps)));
         let burst = burst(detection, fps);
-        let pool = pool(format, buffers.unwrap_or_else(|| needed(&policy, fps, burst, sinks.len())))?;
+        let ends = sinks.len() + usize::from(with_outlet);
+        let pool = pool(format, buffers.unwrap_or_else(|| needed(&policy, fps, burst, ends)))?;
         let buffers = pool.count();
         let mut engine = Engine::new(policy, pool.clone(), &offers)?;
         engine.set_privacy(privacy);
@@ -240,6 +260,8 @@ impl Pipeline {
             threads.push(spawn("target", &events, move |events| run_target(name, sink, &outbox, events))?);
         }
         let targets = threads.len();
+        let outlet = with_outlet.then(|| Outlet::new(Arc::new(Outbox::new(2 + burst))));
+        outboxes.extend(outlet.as_ref().map(Outlet::outbox));
         let (jobs, job_queue) = sync_channel(1);
         let changed = Arc::default();
         if !detectors.is_empty() {
@@ -285,7 +307,7 @@ impl Pipeline {
             .name("redact".into())
             .spawn(move || redact.run(&received))
             .map_err(|e| Error::io("starting a thread", e))?;
-        Ok(Pipeline { events, status, threads, targets, redact: Some(redact) })
+        Ok(Pipeline { events, status, threads, targets, redact: Some(redact), outlet })
     }
 
     /// Exchanges the policy ([`Engine::set_policy`]); returns when it is in force. Frames that wait in the engine are
@@ -301,14 +323,18 @@ impl Pipeline {
 
     /// Privacy mode: on, everything is covered at once, and what waits in the outboxes is discarded. Returns when it holds.
     /// A target that has just taken a frame from its outbox may still show it; it is told to forget it
-    /// ([`FrameSink::forget`]) before it gets another one.
+    /// ([`FrameSink::forget`]) before it gets another one. Whoever looks at a frame of an [`Outlet`] is waited for.
     ///
     /// # Errors
     /// [`Error::Sink`] when the pipeline has ended (nothing leaves it then).
     pub fn set_privacy(&self, on: bool) -> Result<()> {
         let (reply, answer) = sync_channel(1);
         self.tell(Event::Privacy(on, reply))?;
-        answer.recv().map_err(|_| ended())
+        answer.recv().map_err(|_| ended())?;
+        if let Some(outlet) = &self.outlet {
+            outlet.settle();
+        }
+        Ok(())
     }
 
     /// Figures of this moment.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, dead_code, missing_docs)]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 
 use shuttle::sync::Arc;
 use shuttle::thread;
@@ -91,6 +92,20 @@ fn a_queue_that_its_own_target_closes_takes_nothing_more_and_blocks_nobody() {
         assert!(target.join().unwrap().is_some());
         outbox.put(&3);
         assert!(!take_all(&outbox).contains(&(false, Some(3))));
+    });
+}
+
+#[test]
+fn all_who_wait_are_told_of_the_end() {
+    every_schedule(50, || {
+        let outbox = Arc::new(Outbox::<u32>::new(2));
+        let taker = || {
+            let outbox = Arc::clone(&outbox);
+            thread::spawn(move || outbox.wait(None) && matches!(outbox.poll(), Poll::Ready(None)))
+        };
+        let (a, b) = (taker(), taker());
+        outbox.close();
+        assert!(a.join().unwrap() && b.join().unwrap());
     });
 }
 

@@ -3,6 +3,8 @@
 //! tests/threads.rs runs this very file under every interleaving of a few threads, hence `super::sync`.
 
 use std::collections::VecDeque;
+use std::task::Poll;
+use std::time::Instant;
 
 use super::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -18,6 +20,18 @@ struct Waiting<F> {
     closed: bool,
     dropped: u64,
     capacity: usize,
+}
+
+impl<F> Waiting<F> {
+    fn is_idle(&self) -> bool {
+        self.frames.is_empty() && !self.forget && !self.closed
+    }
+
+    fn take(&mut self) -> Option<Taken<F>> {
+        let forget = std::mem::take(&mut self.forget);
+        let frame = self.frames.pop_front();
+        (forget || frame.is_some()).then_some(Taken { forget, frame })
+    }
 }
 
 /// What a target has to do next: forget what it keeps, then show a frame.
@@ -53,7 +67,7 @@ impl<F: Clone> Outbox<F> {
         let mut state = self.lock();
         state.frames.clear();
         state.forget = true;
-        self.changed.notify_one();
+        self.changed.notify_all();
     }
 
     /// The source has ended: the frames that it left, no more than the pool holds, all wait for the target together.
@@ -64,17 +78,37 @@ impl<F: Clone> Outbox<F> {
     /// No more frames; what waits is still taken.
     pub fn close(&self) {
         self.lock().closed = true;
-        self.changed.notify_one();
+        self.changed.notify_all();
     }
 
     /// Waits for something to do; `None` at the end.
     pub fn take(&self) -> Option<Taken<F>> {
         let waiting = self.lock();
-        let idle = |s: &mut Waiting<F>| s.frames.is_empty() && !s.forget && !s.closed;
+        let idle = |s: &mut Waiting<F>| s.is_idle();
         let mut state = self.changed.wait_while(waiting, idle).unwrap_or_else(PoisonError::into_inner);
-        let forget = std::mem::take(&mut state.forget);
-        let frame = state.frames.pop_front();
-        (forget || frame.is_some()).then_some(Taken { forget, frame })
+        state.take()
+    }
+
+    /// The same without waiting.
+    pub fn poll(&self) -> Poll<Option<Taken<F>>> {
+        let mut state = self.lock();
+        if state.is_idle() { Poll::Pending } else { Poll::Ready(state.take()) }
+    }
+
+    /// Waits for something to do, `None` without end; false when there is nothing by then. Several may wait.
+    pub fn wait(&self, until: Option<Instant>) -> bool {
+        let mut state = self.lock();
+        while state.is_idle() {
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            state = match left {
+                Some(left) if left.is_zero() => return false,
+                Some(left) => {
+                    self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+        true
     }
 
     /// Frames that were dropped because the target was too slow.

@@ -41,7 +41,7 @@ pub enum Pushed {
     Ended,
 }
 
-struct Outlet {
+struct Feed {
     frames: Receiver<RawFrame>,
     tell: Option<SyncSender<FramePool>>,
 }
@@ -53,7 +53,7 @@ impl Inlet {
         let (sender, frames) = channel();
         let (tell, told) = sync_channel(1);
         let open = Open { frames: Some(sender), pool: None, told, next: first };
-        (Inlet { open: Mutex::new(open) }, Box::new(Outlet { frames, tell: Some(tell) }))
+        (Inlet { open: Mutex::new(open) }, Box::new(Feed { frames, tell: Some(tell) }))
     }
 
     /// Copies a picture into a free buffer and hands it on. Never waits for a detection or for a buffer.
@@ -102,7 +102,7 @@ impl Inlet {
     }
 }
 
-impl FrameSource for Outlet {
+impl FrameSource for Feed {
     fn capture(&mut self, pool: &FramePool) -> Result<Captured> {
         if let Some(tell) = self.tell.take() {
             // Nobody listens when the inlet is gone.

@@ -236,7 +236,7 @@ static void a_camera_that_freezes_is_waited_for(void) {
     CHECK(milkglass_close(p.stream) == MILKGLASS_STATUS_OK);
 }
 
-// What waits when privacy mode begins is not to be had any more: neither from the queue nor from the hatch.
+// What waits when privacy mode begins is not to be had any more: and whoever copies a frame is waited for.
 static void privacy_reaches_what_waits(void) {
     static uint8_t raw[LENGTH], redacted[LENGTH];
     play p;
