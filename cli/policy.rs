@@ -89,7 +89,16 @@ pub fn run(command: &PolicyCommand, out: &mut impl Write) -> Result<Exit, Failur
             text
         }
         PolicyCommand::FromOnvif { file } => onvif::from_onvif(&xml(file)?)?,
-        PolicyCommand::ToOnvif { file } => onvif::to_onvif(&locking::either(file)?)?,
+        PolicyCommand::ToOnvif { file } => {
+            let policy = locking::either(file)?;
+            for zone in policy.zones.iter().filter(|zone| onvif::is_left_out(zone)) {
+                log::warn!(
+                    "zone {:?} is left out: it is off, and no ONVIF mask hides the outside of its area",
+                    zone.name
+                );
+            }
+            onvif::to_onvif(&policy)?
+        }
     };
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {

@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use milkglass::{Color, PolicyFile, StyleName};
+use milkglass::{Color, PolicyFile, StyleName, ZoneEntry};
 use quick_xml::Reader;
 use quick_xml::escape::escape;
 use quick_xml::events::{BytesStart, Event};
@@ -158,6 +158,11 @@ fn color(element: &BytesStart<'_>) -> Result<Option<Color>, Failure> {
     })
 }
 
+/// No ONVIF mask hides the outside of its area; where a zone is off, nothing has to.
+pub fn is_left_out(zone: &ZoneEntry) -> bool {
+    zone.inverted && !zone.enabled
+}
+
 /// The zones of a policy as an answer to `GetMasks`.
 pub fn to_onvif(file: &PolicyFile) -> Result<String, Failure> {
     let mut xml = String::from(
@@ -165,11 +170,7 @@ pub fn to_onvif(file: &PolicyFile) -> Result<String, Failure> {
          xmlns:tt=\"http://www.onvif.org/ver10/schema\">\n",
     );
     for zone in &file.zones {
-        if zone.inverted && !zone.enabled {
-            log::warn!(
-                "zone {:?} is left out: it is off, and no ONVIF mask hides the outside of its area",
-                zone.name
-            );
+        if is_left_out(zone) {
             continue;
         }
         if zone.inverted {
