@@ -183,12 +183,9 @@ impl Stream {
         let _one = self.exchange.lock().unwrap_or_else(PoisonError::into_inner);
         let told = match &*self.life.running() {
             Running::Yes(pipeline) => pipeline.set_privacy(on).is_ok(),
+            // Only once every frame was taken, or the stream closed.
             Running::Ended(..) => false,
         };
-        if on && !told {
-            // What it left may still wait to be taken, and cannot be obscured any more.
-            self.outlet.shut();
-        }
         if told { Ok(()) } else { Err(self.stopped()) }
     }
 

@@ -329,12 +329,14 @@ impl Pipeline {
     /// [`Error::Sink`] when the pipeline has ended (nothing leaves it then).
     pub fn set_privacy(&self, on: bool) -> Result<()> {
         let (reply, answer) = sync_channel(1);
-        self.tell(Event::Privacy(on, reply))?;
-        answer.recv().map_err(|_| ended())?;
-        if let Some(outlet) = &self.outlet {
-            outlet.settle();
+        let told = self.tell(Event::Privacy(on, reply)).and_then(|()| answer.recv().map_err(|_| ended()));
+        match &self.outlet {
+            Some(outlet) if told.is_ok() => outlet.settle(),
+            // What it left still waits to be taken, and cannot be obscured any more.
+            Some(outlet) if on => outlet.shut(),
+            _ => {}
         }
-        Ok(())
+        told
     }
 
     /// Figures of this moment.

@@ -6,8 +6,8 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use milkglass::{
-    FrameFormat, Inlet, Outcome, Outlet, Pipeline, PixelFormat, Policy, Polygon, Pushed, Setup, Style, Taken,
-    Timestamp, Zone,
+    FrameFormat, Inlet, Outcome, Outlet, Pipeline, PixelFormat, Policy, Polygon, Pushed, Setup, State, Style,
+    Taken, Timestamp, Zone,
 };
 
 const SOON: Option<Duration> = Some(Duration::from_millis(200));
@@ -123,6 +123,23 @@ fn nothing_covered_is_shown_once_privacy_mode_holds() {
         rig.push(1);
         while !matches!(take(&rig.outlet, LATE), Taken::Frame((_, Outcome::Covered))) {}
     }
+}
+
+/// What the pipeline left behind when it ended cannot be obscured any more.
+#[test]
+fn privacy_mode_after_the_end_calls_back_what_still_waits() {
+    let mut rig = Rig::start(false);
+    rig.push(3);
+    rig.inlet.shut();
+    let end = Instant::now() + Duration::from_secs(20);
+    while rig.pipeline.status().state != State::Stopped {
+        assert!(Instant::now() < end, "{:?}", rig.pipeline.status());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // The oldest may have made room.
+    assert!(matches!(take(&rig.outlet, SOON), Taken::Frame((0 | 1, Outcome::Covered))));
+    assert!(rig.pipeline.set_privacy(true).is_err());
+    assert_eq!(take(&rig.outlet, SOON), Taken::Ended);
 }
 
 /// As long as somebody copies a covered frame, neither has happened.
