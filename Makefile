@@ -12,12 +12,14 @@ PREFIX ?= /usr/local
 CAPI_FEATURES ?=
 STRIP ?= strip
 
-.PHONY: help demo test lint unit features fuzz test-v4l2 test-arm build-arm deny setup setup-tests runtime models capi install gst install-gst install-command
+.PHONY: help demo test test-all lint doc unit features replay test-kernels test-v4l2 test-v4l2-amd64 test-v4l2-arm64 test-arm fuzz build-arm deny \
+  advisories setup setup-tests runtime models capi install gst install-gst install-command
 
 help:
 	@echo "make demo    install what is missing, build, redact examples/people.mp4"
-	@echo "make test    formatting, lints, every test, licences: what CI runs"
-	@echo "make test-v4l2  the tests with a V4L2 driver alone, in emulated machines"
+	@echo "make test    formatting, lints, documentation, tests, licences, fuzz corpora, an emulated machine with cameras"
+	@echo "make test-all   the same, then 64-bit ARM as a whole, sizes and a minute of each fuzz target: what CI runs"
+	@echo "make test-v4l2  the tests with a V4L2 driver alone, in emulated machines (test-v4l2-amd64, test-v4l2-arm64: in one)"
 	@echo "make test-arm   the tests for 64-bit ARM alone, under emulation, and instruction counts"
 	@echo "make build-arm  stripped programs and libraries for 64-bit ARM in target/arm, and their sizes"
 	@echo "make fuzz       every fuzz target for a minute (fuzz/README.md)"
@@ -34,7 +36,10 @@ demo: setup runtime
 	@echo
 	@echo "The redacted clip is $(RESULT). The same for your own: target/release/milkglass redact CLIP -o RESULT.mp4"
 
-test: setup setup-tests runtime lint unit features fuzz test-v4l2 test-arm build-arm deny
+# What to run before each commit. `test-all` goes on with what takes longest and finds least.
+test: setup setup-tests runtime lint doc deny unit features replay test-kernels test-v4l2-amd64
+
+test-all: test advisories test-v4l2-arm64 test-arm build-arm fuzz
 
 # Tools and libraries from Debian; asks before it uses sudo.
 setup:
@@ -53,6 +58,10 @@ lint:
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy $(ALL) --all-targets -- -D warnings
 
+# Without warnings: a link that leads nowhere is one.
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet $(ALL) --no-deps
+
 unit:
 	$(CARGO) test $(ALL)
 
@@ -70,10 +79,19 @@ features:
 fuzz: setup setup-tests
 	CARGO=$(CARGO) fuzz/run.sh --seconds 60 --jobs 2
 
-# A real V4L2 driver, vivid, and the real command in emulated machines of both architectures.
-test-v4l2: setup setup-tests
-	tests/v4l2/run.sh amd64
-	tests/v4l2/run.sh arm64
+# What fuzzers have found so far, once more, without looking for anything new.
+replay: setup setup-tests
+	CARGO=$(CARGO) fuzz/run.sh --replay
+
+# A real V4L2 driver, vivid, and the real command in an emulated machine.
+test-v4l2-amd64 test-v4l2-arm64: test-v4l2-%: setup setup-tests
+	tests/v4l2/run.sh $*
+
+test-v4l2: test-v4l2-amd64 test-v4l2-arm64
+
+# The loops for NEON against the plain ones, on an emulated processor.
+test-kernels: setup setup-tests
+	tests/arm/test.sh --kernels
 
 # Unit, kernel and engine tests on an emulated processor; instructions of the kernels against the committed table; and
 # whether the engine compiles for 32-bit ARM.
@@ -85,6 +103,13 @@ test-arm: setup setup-tests
 # As for a board: optimised as a whole, stripped, none larger than it may be.
 build-arm: setup setup-tests
 	tests/arm/build.sh
+
+# Known faults of what we depend on. The list lies on a server; where that cannot be reached, it says so and goes on.
+advisories: $(DENY)
+	@if timeout 120 $(DENY) --log-level off fetch db >/dev/null 2>&1; then \
+	  $(DENY) --log-level error --all-features check advisories && \
+	  $(DENY) --log-level error --manifest-path fuzz/Cargo.toml --config deny.toml check advisories; \
+	else echo "make: advisories were NOT checked: the database cannot be fetched from here"; fi
 
 deny: $(DENY)
 	$(DENY) --log-level error --all-features check licenses bans sources

@@ -3,6 +3,7 @@
 #
 #   fuzz/run.sh                          every target for a minute, two at a time
 #   fuzz/run.sh policy nut --seconds 600
+#   fuzz/run.sh --replay                 what is committed in fuzz/corpus, each input once; nothing new is tried
 #   fuzz/run.sh policy --input FILE      one input again, such as a crash that was found
 #   fuzz/run.sh capi --address           with AddressSanitizer, which wants a nightly toolchain; several times slower
 #
@@ -11,14 +12,15 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 all=$(sed -n 's/^name = "\(.*\)"$/\1/p' fuzz/Cargo.toml | grep -v '^milkglass')
-targets=() seconds=60 jobs=2 input= address=
+targets=() seconds=60 jobs=2 input= address= replay=
 while [ $# -gt 0 ]; do
   case $1 in
     --seconds) seconds=${2:?--seconds N}; shift ;;
     --jobs) jobs=${2:?--jobs N}; shift ;;
     --input) input=${2:?--input FILE}; shift ;;
+    --replay) replay=1 ;;
     --address) address=1 ;;
-    -*) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 1 ;;
+    -*) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 1 ;;
     *) grep -qx -- "$1" <<<"$all" || { echo "fuzz: no target $1; there are" $all >&2; exit 1; }; targets+=("$1") ;;
   esac
   shift
@@ -43,12 +45,15 @@ env -u CARGO_ENCODED_RUSTFLAGS RUSTFLAGS="${flags[*]}" ${CARGO:-cargo} build --r
 
 run() { # TARGET
   local target=$1 corpus=target/fuzz/corpus/$1 artifacts=target/fuzz/artifacts/$1 log=target/fuzz/$1.log
-  local options=(-max_total_time="$seconds" -timeout=30 -rss_limit_mb=$memory -print_final_stats=1 -verbosity=1
+  local length=-max_total_time="$seconds"
+  # Once through what is committed; an input that stood for something stays, whatever it covers today.
+  if [ -n "$replay" ]; then length=-runs=0 corpus=; fi
+  local options=("$length" -timeout=30 -rss_limit_mb=$memory -print_final_stats=1 -verbosity=1
     -artifact_prefix="$artifacts/")
   [ ! -f "fuzz/dictionaries/$target.txt" ] || options+=(-dict="fuzz/dictionaries/$target.txt")
-  mkdir -p "$corpus" "$artifacts"
+  mkdir -p ${corpus:+"$corpus"} "$artifacts"
   local TIMEFORMAT="cpu: %U %S" # Written to the log, below libFuzzer's own figures.
-  if { time "$out/$host/release/$target" "${options[@]}" "$corpus" "fuzz/corpus/$target"; } >"$log" 2>&1; then
+  if { time "$out/$host/release/$target" "${options[@]}" ${corpus:+"$corpus"} "fuzz/corpus/$target"; } >"$log" 2>&1; then
     awk -v t="$target" '
       / cov: / { for (i = 1; i < NF; i++) if ($i == "cov:") cov = $(i + 1) }
       /number_of_executed_units/ { n = $2 }
@@ -68,5 +73,5 @@ if [ -n "$input" ]; then
   exec "$out/$host/release/${targets[0]}" "$input"
 fi
 export -f run
-export out host seconds memory
+export out host seconds memory replay
 printf '%s\n' "${targets[@]}" | xargs -P "$jobs" -I{} bash -c 'set -euo pipefail; run "$1"' - {}

@@ -2,11 +2,17 @@
 # Builds the tests for 64-bit ARM and runs them here under QEMU's user-mode emulation (env.sh says what that needs).
 #
 #   tests/arm/test.sh [TEST_NAME]
+#   tests/arm/test.sh --kernels      the loops over pixels alone: NEON against the plain ones
 #
 # Every unit, kernel and engine test runs, with inference in pure Rust. What does not is named with its reason.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/arm/env.sh
+
+if [ "${1:-}" = --kernels ]; then
+  exec "${CARGO:-cargo}" test --target aarch64-unknown-linux-gnu --package milkglass --features evidence,lock --lib -- \
+    kernels letterbox signature
+fi
 
 skip() { echo "test-arm: skipped: $1: $2"; }
 
