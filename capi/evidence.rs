@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[cfg(feature = "evidence")]
 mod with {
     use std::path::Path;
-    use std::sync::atomic::Ordering;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::{Arc, Mutex, PoisonError};
 
     use milkglass::Zone;
@@ -56,6 +56,10 @@ mod with {
             };
             let key = device_key(&key.map_or_else(|| Path::new(dir).join("device.key"), Into::into))?;
             let mut settings = EvidenceSettings::new(dir, key, identity(loaded, rules, zones));
+            // SAFETY: the caller's promise.
+            if let Some(state) = unsafe { optional(config.state_dir, "state_dir") }? {
+                settings = settings.remembering(Path::new(state));
+            }
             if config.evidence_max_mb != 0 {
                 settings.max_bytes = u64::from(config.evidence_max_mb) << 20;
             }
@@ -84,10 +88,11 @@ mod with {
             line.ok_or_else(|| Fault::new(milkglass_status::CAMERA, why))
         }
 
-        /// Attempts to write that failed, and whether nothing can be written now.
-        pub fn figures(&self) -> (u64, bool) {
+        /// Attempts to write that failed, whether nothing can be written now, and whether the log was found changed.
+        pub fn figures(&self) -> (u64, bool, bool) {
             let figures = self.ask(Keeper::figures).unwrap_or_default();
-            (figures.errors.load(Ordering::Relaxed), figures.trouble.load(Ordering::Relaxed))
+            let flag = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+            (figures.errors.load(Ordering::Relaxed), flag(&figures.trouble), flag(&figures.damaged))
         }
 
         /// Writes the last records.
@@ -157,8 +162,8 @@ mod without {
             Err(none())
         }
 
-        pub fn figures(&self) -> (u64, bool) {
-            (0, false)
+        pub fn figures(&self) -> (u64, bool, bool) {
+            (0, false, false)
         }
 
         pub fn end(&self) {}

@@ -350,8 +350,9 @@ typedef struct {
     uint64_t evidence_errors;
     // Not 0: the evidence log cannot be written now.
     uint32_t evidence_trouble;
-    // Zero.
-    uint32_t reserved;
+    // Not 0: the evidence log was found changed, its end gone at the start, or files altered that fell to the limit. It goes on
+    // and says so.
+    uint32_t evidence_changed;
 } milkglass_stats;
 
 // Is told a line: its level, 1 (error) to 5 (trace), and its text, good until it returns. May be called from several

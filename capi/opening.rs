@@ -5,8 +5,6 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 #[cfg(feature = "models")]
-use milkglass::detect::backend::Backend;
-#[cfg(feature = "models")]
 use milkglass::detect::{Ensemble, ModelStore, Settings};
 use milkglass::{
     Class, ColorMatrix, ColorRange, Detector, FrameFormat, FrameSink, FrameSource, Inlet, Orientation,
@@ -149,7 +147,7 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
     let policy = hiding.policy(&hiding.file)?;
     // Before the camera: a mistake in it is told sooner, and the camera is not switched on for nothing.
     // SAFETY: the caller's promise.
-    let (detectors, loaded) = unsafe { detectors(config, &hiding.file, &policy, models) }?;
+    let (detectors, loaded) = unsafe { detectors(config, &hiding.file, &policy, models, lock.as_ref()) }?;
     hiding.loaded = loaded;
     if let Some(lock) = &lock {
         owner::admit(lock, &hiding.loaded)?;
@@ -285,6 +283,7 @@ unsafe fn detectors(
     file: &PolicyFile,
     policy: &Policy,
     models: Option<&str>,
+    lock: Option<&Lock>,
 ) -> Result<(Detectors, Loaded), Fault> {
     if config.detect.is_none() {
         if config.detects != 0 || !config.context.is_null() {
@@ -293,7 +292,7 @@ unsafe fn detectors(
         let classes: Vec<Class> = policy.classes().collect();
         return match classes.is_empty() {
             true => Ok(Default::default()),
-            false => ours(file, &classes, models),
+            false => ours(file, &classes, models, lock),
         };
     }
     if config.detects == 0 || config.detects & !(MILKGLASS_FACES | MILKGLASS_PERSONS) != 0 {
@@ -307,9 +306,14 @@ unsafe fn detectors(
 }
 
 #[cfg(feature = "models")]
-fn ours(file: &PolicyFile, classes: &[Class], models: Option<&str>) -> Result<(Detectors, Loaded), Fault> {
+fn ours(
+    file: &PolicyFile,
+    classes: &[Class],
+    models: Option<&str>,
+    lock: Option<&Lock>,
+) -> Result<(Detectors, Loaded), Fault> {
     let threads = file.threads.map_or_else(cores, |n| n as usize);
-    let backend = Backend::choose(file.backend.unwrap_or_default(), threads)?;
+    let backend = owner::backend(file.backend.unwrap_or_default(), threads, lock)?;
     let store = models.map_or_else(ModelStore::locate, |dir| Ok(ModelStore::new(dir)))?;
     let rungs = [file.preset.unwrap_or_default()].into_iter().chain(file.ladder.iter().flatten().copied());
     let mut loaded = Loaded {
@@ -332,6 +336,11 @@ fn cores() -> usize {
 }
 
 #[cfg(not(feature = "models"))]
-fn ours(_: &PolicyFile, _: &[Class], _: Option<&str>) -> Result<(Detectors, Loaded), Fault> {
+fn ours(
+    _: &PolicyFile,
+    _: &[Class],
+    _: Option<&str>,
+    _: Option<&Lock>,
+) -> Result<(Detectors, Loaded), Fault> {
     Err(Fault::argument("this build of the library has no models (feature `rten` or `ort`): set detect"))
 }

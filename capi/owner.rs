@@ -46,7 +46,12 @@ impl Owner {
     /// The lock file as it is now. A device that was ever locked has to have one.
     pub fn lock(&self) -> Result<Option<Lock>, Fault> {
         match &self.lock {
-            Some(path) => Ok(Some(Lock::read(path, self.key.as_ref())?)),
+            Some(path) => {
+                let lock = Lock::read(path, self.key.as_ref())?;
+                // The environment is the host's; the owner's word is the same in every program.
+                Lock::admit_environment()?;
+                Ok(Some(lock))
+            }
             None if self.anchor.as_ref().is_some_and(milkglass::Anchor::is_set) => Err(Fault::new(
                 milkglass_status::POLICY,
                 "this device's policy is locked by its owner: name the lock file (lock)",
@@ -77,6 +82,16 @@ impl Owner {
 #[cfg(feature = "lock")]
 pub(crate) fn policy_of(lock: &Lock) -> &PolicyFile {
     lock.policy()
+}
+
+/// Chooses what runs the models, among what the owner allows.
+#[cfg(all(feature = "models", feature = "lock"))]
+pub(crate) fn backend(
+    choice: milkglass::BackendChoice,
+    threads: usize,
+    lock: Option<&Lock>,
+) -> Result<milkglass::detect::backend::Backend, Fault> {
+    Ok(milkglass::detect::backend::Backend::choose_locked(choice, threads, lock)?)
 }
 
 /// Whether the owner allows what is loaded.
@@ -135,6 +150,15 @@ impl Owner {
 #[cfg(not(feature = "lock"))]
 pub(crate) fn policy_of(lock: &Lock) -> &PolicyFile {
     match *lock {}
+}
+
+#[cfg(all(feature = "models", not(feature = "lock")))]
+pub(crate) fn backend(
+    choice: milkglass::BackendChoice,
+    threads: usize,
+    _: Option<&Lock>,
+) -> Result<milkglass::detect::backend::Backend, Fault> {
+    Ok(milkglass::detect::backend::Backend::choose(choice, threads)?)
 }
 
 #[cfg(not(feature = "lock"))]

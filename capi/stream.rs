@@ -235,7 +235,7 @@ impl Stream {
 
     pub(crate) fn stats(&self) -> milkglass_stats {
         let status = self.life.status();
-        let (evidence_errors, evidence_trouble) = self.evidence.figures();
+        let (evidence_errors, evidence_trouble, evidence_changed) = self.evidence.figures();
         let nanos = |d: Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
         milkglass_stats {
             size: size_of::<milkglass_stats>(),
@@ -266,7 +266,7 @@ impl Stream {
             self_tests_failed: status.self_tests_failed,
             evidence_errors,
             evidence_trouble: evidence_trouble.into(),
-            reserved: 0,
+            evidence_changed: evidence_changed.into(),
         }
     }
 

@@ -304,8 +304,9 @@ pub struct milkglass_stats {
     pub evidence_errors: u64,
     /// Not 0: the evidence log cannot be written now.
     pub evidence_trouble: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Not 0: the evidence log was found changed, its end gone at the start, or files altered that fell to the limit. It goes on
+    /// and says so.
+    pub evidence_changed: u32,
 }
 
 macro_rules! versioned {

@@ -26,6 +26,7 @@ Exit codes:
   2  --strict, and nothing was found to hide
   3  the input is damaged, or frames out differ from frames in
   4  done, but some frames had to be obscured whole
+  5  log verify: the device deleted the checkpoint's record, as it signed
 130  interrupted; nothing half written is left";
 
 /// The subcommands.
@@ -61,6 +62,20 @@ pub enum Command {
     #[cfg(feature = "rtsp-server")]
     #[command(name = crate::live::rtsp_server::SUBCOMMAND, hide = true, disable_help_flag = true)]
     RtspServer(RtspServerArgs),
+}
+
+impl Command {
+    /// Whether it is held to an owner's lock.
+    pub fn is_locked(&self) -> bool {
+        let hiding = match self {
+            Command::Redact(args) => &args.hiding,
+            Command::Live(args) => &args.hiding,
+            Command::Detect(args) => &args.hiding,
+            Command::Eval(args) => &args.hiding,
+            _ => return false,
+        };
+        hiding.lock.is_some()
+    }
 }
 
 const REDACT_HELP: &str = "\
@@ -151,7 +166,11 @@ Examples:
 Whatever was edited, removed, reordered, repeated or brought in is named. That the end was taken off shows only by a \
 checkpoint that had left the device. Whoever holds the device key can write another log (docs/THREAT-MODEL.md).
 
-Exit codes: 0 the log is whole, 1 it could not be read, 3 it was changed.";
+Exit codes of `log verify`:
+  0  the log is whole; with --checkpoint, up to there it is the one of then
+  1  it, the key or the checkpoint could not be read
+  3  it was changed, or is not the log that the checkpoint is of
+  5  nothing was found against it, but the device deleted the checkpoint's record to keep to --evidence-max-mb, as it signed";
 
 /// `milkglass live`
 #[derive(Args, Debug)]

@@ -53,10 +53,10 @@ impl From<ClipError> for Failure {
 }
 
 /// Children are stopped by Ctrl-C and share the bound on threads.
-pub fn tools(threads: usize) -> Result<Tools, Failure> {
+pub fn tools(threads: usize, locked: bool) -> Result<Tools, Failure> {
     let limits =
         Limits { cancel: progress::cancel(), threads: u32::try_from(threads).ok(), ..Limits::default() };
-    Ok(Tools::find(limits)?)
+    Ok(Tools::find(limits, locked)?)
 }
 
 /// An opened clip: what it is, and where its frames come from.
@@ -256,7 +256,8 @@ pub fn redact(
     detector: &mut Ensemble,
 ) -> Result<(FileReport, Option<Failure>), Failure> {
     let needs_ffmpeg = !is_dash(input) || !is_dash(output);
-    let tools = if needs_ffmpeg { Some(tools(job.hiding.threads)?) } else { None };
+    let tools =
+        if needs_ffmpeg { Some(tools(job.hiding.threads, job.hiding.lock().is_some())?) } else { None };
     if job.keep_audio && (is_dash(input) || is_dash(output)) {
         return Err(Failure::new("--keep-audio: Y4M carries no sound; use files on both sides"));
     }

@@ -99,7 +99,7 @@ fn clip_rows(
     drawing: Option<&Path>,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let tools = clips::tools(hiding.threads)?;
+    let tools = clips::tools(hiding.threads, hiding.lock().is_some())?;
     let clip = Clip::open(Some(&tools), &input.path)?;
     let policy = hiding.clip_policy(clip.fps())?;
     let size = (clip.info.width, clip.info.height);

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use milkglass::detect::Ensemble;
 use milkglass::detect::backend::Backend;
-use milkglass::{BackendChoice, Class, Preset};
+use milkglass::{BackendChoice, Class, Lock, Preset};
 
 use rustix::process::{Resource, getrlimit};
 
@@ -26,14 +26,24 @@ pub fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
     line(true, "milkglass", format!("{} for {}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH))?;
     line(true, "cpu", cpu())?;
     line(true, "kernel", kernel())?;
-    match clips::tools(hiding::threads(args.runtime.threads)) {
+    match clips::tools(hiding::threads(args.runtime.threads), false) {
         Ok(tools) => line(true, "ffmpeg", format!("{} at {}", tools.version, tools.ffmpeg.display()))?,
         Err(e) => line(false, "ffmpeg", e.to_string())?,
+    }
+    if let Err(e) = Lock::admit_environment() {
+        line(true, "environment", format!("with a locked policy nothing would start: {e}"))?;
     }
     let backend = match Backend::choose(BackendChoice::Ort, 1) {
         Ok(backend) => {
             let (path, hash) = backend.library().unwrap_or_default();
-            line(true, "ONNX Runtime", format!("{}, SHA-256 {hash}", path.display()))?;
+            let how = if backend.is_sealed() {
+                "loaded from the bytes that were hashed"
+            } else {
+                "opened by its name"
+            };
+            line(true, "ONNX Runtime", format!("{}, SHA-256 {hash}, {how}", path.display()))?;
+            let note = "without a lock that binds it (`policy lock --bind-runtime`) any other build would do";
+            line(true, "", note.into())?;
             Some(backend)
         }
         Err(e) => {

@@ -143,7 +143,8 @@ impl Hiding {
     }
 
     fn load(&self, settings: &Settings, threads: usize) -> Result<(Ensemble, Backend), Failure> {
-        let backend = Backend::choose(*self.chosen.get().unwrap_or(&self.backend), threads)?;
+        let backend =
+            Backend::choose_locked(*self.chosen.get().unwrap_or(&self.backend), threads, self.lock.as_ref())?;
         let backend = backend.pinned(self.pin.clone());
         self.chosen.get_or_init(|| match backend.name() {
             "ort" => BackendChoice::Ort,
@@ -189,7 +190,14 @@ fn locked(args: &HidingArgs) -> Result<Option<Lock>, Failure> {
         Some(path) => Some(owner_key(path)?),
         None => None,
     };
-    Ok(Some(Lock::read(path, owner.as_ref())?))
+    let lock = Lock::read(path, owner.as_ref())?;
+    Lock::admit_environment()?;
+    if std::env::var_os("MILKGLASS_FFMPEG").is_some_and(|folder| !folder.is_empty()) {
+        return Err(Failure::new(
+            "MILKGLASS_FFMPEG is set, and names the program that decodes clips: clear it, the policy is locked",
+        ));
+    }
+    Ok(Some(lock))
 }
 
 /// Reads an owner's public key.

@@ -21,6 +21,7 @@ mod redact;
 mod report;
 mod still;
 
+use std::os::unix::process::CommandExt as _;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -44,6 +45,9 @@ pub fn run() -> ExitCode {
     #[cfg(feature = "rtsp-server")]
     if let Command::RtspServer(args) = &cli.command {
         return live::rtsp_server::child::run(args);
+    }
+    if cli.command.is_locked() {
+        without_folders_of_libraries();
     }
     // A camera runs unwatched: its log says what it does.
     let verbose = cli.verbose + u8::from(matches!(cli.command, Command::Live(_)));
@@ -76,4 +80,19 @@ pub fn run() -> ExitCode {
     };
     progress::flush();
     exit.into()
+}
+
+/// The loader has taken `LD_LIBRARY_PATH` in by now, and would look for the runtime's own libraries there. With a locked policy
+/// this program begins anew without it. Where that cannot be done, the lock refuses what it can see.
+fn without_folders_of_libraries() {
+    const FOLDERS: &str = "LD_LIBRARY_PATH";
+    if std::env::var_os(FOLDERS).is_none() {
+        return;
+    }
+    let mut arguments = std::env::args_os();
+    let mut again = std::process::Command::new("/proc/self/exe");
+    if let Some(name) = arguments.next() {
+        again.arg0(name);
+    }
+    let _ = again.args(arguments).env_remove(FOLDERS).exec();
 }

@@ -61,8 +61,7 @@ pub fn run(command: &LogCommand, out: &mut impl Write) -> Result<Exit, Failure> 
             let report = verify(&read(files)?, given.as_ref(), checkpoint.as_deref())?;
             let believed = given.is_none() && checkpoint.is_none();
             say(out, &words(&report, believed, checkpoint.is_some()))?;
-            let whole = report.findings.is_empty() && report.records > 0;
-            Ok(if whole { Exit::Done } else { Exit::Damaged })
+            Ok(verdict(&report))
         }
         LogCommand::Checkpoint { files } => {
             let read = read(files)?;
@@ -79,6 +78,14 @@ pub fn run(command: &LogCommand, out: &mut impl Write) -> Result<Exit, Failure> 
             Ok(Exit::Done)
         }
     }
+}
+
+fn verdict(report: &Report) -> Exit {
+    if !report.findings.is_empty() || report.records == 0 {
+        return Exit::Damaged;
+    }
+    let gone = |note: &Note| matches!(note, Note::CheckpointDeleted(_) | Note::CheckpointTooOld(_));
+    if report.notes.iter().any(gone) { Exit::Untold } else { Exit::Done }
 }
 
 /// A reader that left early is no error.
@@ -135,6 +142,10 @@ fn words(report: &Report, believed: bool, checkpoint: bool) -> String {
         _ if report.records == 0 && report.findings.iter().all(|f| f.kind == Tampering::Foreign) => {
             "FOREIGN: no record was signed with this key: another device's log, or the wrong key".to_owned()
         }
+        0 if verdict(report) == Exit::Untold => {
+            "UNTOLD: nothing was found against the log, but the device deleted the checkpoint's record"
+                .to_owned()
+        }
         0 => "OK: every record is as the device wrote it, and none is missing between the first and the last"
             .to_owned(),
         1 => "CHANGED: something was done to this log".to_owned(),
@@ -157,6 +168,7 @@ fn words(report: &Report, believed: bool, checkpoint: bool) -> String {
     ));
     lines.push(format!("self-tests: {} passed, {} failed", f.self_tests[0], f.self_tests[1]));
     lines.extend(report.notes.iter().map(|note| format!("note: {note}")));
+    lines.extend(report.deleted.iter().map(|deleted| format!("note: {deleted}")));
     if let Some(key) = &report.key {
         lines.push(format!("device key: {key}"));
         if believed {

@@ -12,6 +12,8 @@ pub enum Exit {
     NothingFound,
     /// Done, but some frames were obscured whole.
     Obscured,
+    /// `log verify`: nothing was found against the log, and the checkpoint's record was deleted by the device itself.
+    Untold,
     /// The input is damaged, or frames out differ from frames in.
     Damaged,
     /// Something failed.
@@ -29,6 +31,7 @@ impl Exit {
             Exit::NothingFound => 2,
             Exit::Damaged => 3,
             Exit::Obscured => 4,
+            Exit::Untold => 5,
             Exit::Interrupted => 130,
         }
     }

@@ -145,7 +145,11 @@ impl Hiding {
         }
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let threads = self.file.threads.map_or_else(cores, |n| n as usize);
-        let backend = Backend::choose(self.file.backend.unwrap_or_default(), threads)?;
+        let backend = Backend::choose_locked(
+            self.file.backend.unwrap_or_default(),
+            threads,
+            self.lock.as_ref().map(|(lock, _)| lock),
+        )?;
         let store =
             self.asked.models.as_ref().map_or_else(ModelStore::locate, |dir| Ok(ModelStore::new(dir)))?;
         let first = self.file.preset.unwrap_or_default();
@@ -194,5 +198,7 @@ fn read_lock(asked: &Asked) -> Result<Option<(Lock, Anchor)>> {
         };
     };
     let owner = asked.owner_key.as_deref().map(OwnerKey::parse).transpose()?;
-    Ok(Some((Lock::read(Path::new(path), owner.as_ref())?, anchor)))
+    let lock = Lock::read(Path::new(path), owner.as_ref())?;
+    Lock::admit_environment()?;
+    Ok(Some((lock, anchor)))
 }

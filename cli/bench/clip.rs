@@ -21,7 +21,7 @@ pub struct ClipRun {
 impl ClipRun {
     /// Frames out must be frames in, each round.
     pub fn run(&self, threads: usize, models: Option<&Path>) -> Result<Row, Failure> {
-        let tools = clips::tools(threads)?;
+        let tools = clips::tools(threads, false)?;
         let frames = clip::count_frames(&tools, &self.clip)?;
         let folder = tempfile::tempdir().map_err(|e| Failure::new(format!("no temporary folder: {e}")))?;
         let (ours, plain) = (folder.path().join("ours.mp4"), folder.path().join("plain.mp4"));

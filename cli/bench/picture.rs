@@ -81,7 +81,7 @@ impl Frames {
     }
 
     fn read_clip(path: &Path, threads: usize) -> Result<Frames, Failure> {
-        let tools = clips::tools(threads)?;
+        let tools = clips::tools(threads, false)?;
         let info = clip::probe(&tools, path)?;
         let matrix = info.color_space.as_deref();
         let format = lockstep::clip_format(info.width, info.height, info.full_range, matrix)?;

@@ -170,7 +170,7 @@ impl Plan {
             }
         };
         let Some(path) = self.from.clone().filter(|p| kind(p) == "clip") else { return Ok(()) };
-        if let Err(e) = clips::tools(self.threads) {
+        if let Err(e) = clips::tools(self.threads, false) {
             self.miss("clips", &e, "apt-get install ffmpeg");
             self.from = None;
             if args.from.is_some() {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::Read;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, OnceLock};
@@ -39,10 +40,19 @@ impl Tools {
     /// Finds `ffmpeg` and `ffprobe` in the folder that `MILKGLASS_FFMPEG` names, else in `PATH`, and checks their
     /// version. Children are started through this very executable, which must hand
     /// [`sandbox::SUBCOMMAND`] to [`sandbox::child_main`].
-    pub fn find(limits: Limits) -> Result<Self, ClipError> {
+    ///
+    /// Under a `locked` policy only folders of `PATH` count that nobody but root can change: who sets the environment is not the
+    /// owner, and what decodes the original and encodes the result could agree with each other.
+    pub fn find(limits: Limits, locked: bool) -> Result<Self, ClipError> {
         cage::announce();
         let folder = std::env::var_os("MILKGLASS_FFMPEG").map(PathBuf::from);
-        Self::find_in(folder.as_deref(), Some(PathBuf::from(OURSELVES)), limits)
+        let launcher = Some(PathBuf::from(OURSELVES));
+        match (folder, locked) {
+            (folder, false) => Self::find_in(folder.as_deref(), launcher, limits),
+            (_, true) => {
+                Self::of([locate("ffmpeg", None, true)?, locate("ffprobe", None, true)?], launcher, limits)
+            }
+        }
     }
 
     /// The same, with the folder and the launcher given. Without a launcher children run without a cage: for tests.
@@ -51,8 +61,14 @@ impl Tools {
         launcher: Option<PathBuf>,
         limits: Limits,
     ) -> Result<Self, ClipError> {
-        let ffmpeg = locate("ffmpeg", folder)?;
-        let ffprobe = locate("ffprobe", folder)?;
+        Self::of([locate("ffmpeg", folder, false)?, locate("ffprobe", folder, false)?], launcher, limits)
+    }
+
+    fn of(
+        [ffmpeg, ffprobe]: [PathBuf; 2],
+        launcher: Option<PathBuf>,
+        limits: Limits,
+    ) -> Result<Self, ClipError> {
         let mut tools =
             Tools { ffmpeg, ffprobe, version: String::new(), limits, launcher, encoders: Arc::default() };
         tools.checked_version("ffprobe")?;
@@ -145,7 +161,7 @@ pub(crate) fn file_url(path: &Path) -> OsString {
     url
 }
 
-fn locate(tool: &'static str, folder: Option<&Path>) -> Result<PathBuf, ClipError> {
+fn locate(tool: &'static str, folder: Option<&Path>, locked: bool) -> Result<PathBuf, ClipError> {
     let missing = |searched| ClipError::ToolMissing { tool, searched };
     if let Some(folder) = folder {
         let path = folder.join(tool);
@@ -155,8 +171,24 @@ fn locate(tool: &'static str, folder: Option<&Path>) -> Result<PathBuf, ClipErro
     std::env::split_paths(&paths)
         .filter(|folder| folder.is_absolute())
         .map(|folder| folder.join(tool))
-        .find(|path| path.is_file())
-        .ok_or_else(|| missing("in PATH".to_owned()))
+        .find(|path| path.is_file() && (!locked || only_roots(path)))
+        .ok_or_else(|| match locked {
+            true => missing(
+                "in those folders of PATH that root alone can change (the policy is locked)".to_owned(),
+            ),
+            false => missing("in PATH".to_owned()),
+        })
+}
+
+/// Whether nobody but root can put another file in the place of this one.
+fn only_roots(path: &Path) -> bool {
+    let Ok(path) = path.canonicalize() else { return false };
+    let roots = |path: &Path| {
+        // In a folder where each may remove but their own (/tmp), what is root's stays.
+        let about = std::fs::metadata(path);
+        about.is_ok_and(|a| a.uid() == 0 && (a.mode() & 0o022 == 0 || a.is_dir() && a.mode() & 0o1000 != 0))
+    };
+    path.ancestors().all(roots)
 }
 
 /// `5.1.9-0+deb12u1`, `n7.0.2`, `7.1`; `None` for builds without a number.
@@ -169,7 +201,26 @@ fn parse_version(text: &str) -> Option<(u32, u32)> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse_version;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn what_others_can_change_is_not_roots_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("ffmpeg");
+        std::fs::write(&file, "").unwrap();
+        let is_root = std::fs::metadata(&file).unwrap().uid() == 0;
+        assert_eq!(only_roots(&file), is_root);
+        let open = |path: &Path, mode| std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        open(dir.path(), 0o777);
+        assert!(!only_roots(&file));
+        open(dir.path(), 0o755);
+        open(&file, 0o775);
+        assert!(!only_roots(&file));
+        assert!(!only_roots(&dir.path().join("nothing")));
+    }
 
     #[test]
     fn versions_of_distributions_and_static_builds() {

@@ -86,10 +86,9 @@ impl Control {
         let _ = self.evidence.set(figures);
     }
 
-    /// Failed attempts to write the evidence log, and whether it cannot be written now; `None` without one.
-    pub fn evidence_figures(&self) -> Option<(u64, bool)> {
-        let figures = self.evidence.get()?;
-        Some((figures.errors.load(Ordering::Relaxed), figures.trouble.load(Ordering::Relaxed)))
+    /// How the evidence log fares; `None` without one.
+    pub fn evidence(&self) -> Option<&Figures> {
+        self.evidence.get().map(Arc::as_ref)
     }
 
     /// Format and rate of the frames.

@@ -16,15 +16,16 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// The log and its thread.
 pub struct Evidence(Keeper);
 
-/// Opens the log that the flags ask for, or none.
+/// Opens the log that the flags ask for, or none. Its newest checkpoint is remembered in the folder `state`.
 ///
 /// # Errors
 /// The folder or the key cannot be used.
-pub fn open(args: &LiveArgs, identity: Identity) -> Result<Option<EvidenceLog>, Failure> {
+pub fn open(args: &LiveArgs, identity: Identity, state: &Path) -> Result<Option<EvidenceLog>, Failure> {
     let Some(dir) = &args.evidence else { return Ok(None) };
     let key = device_key(&args.device_key.clone().unwrap_or_else(|| dir.join("device.key")))?;
     let max_bytes = args.evidence_max_mb << 20;
-    let settings = EvidenceSettings { max_bytes, ..EvidenceSettings::new(dir, key, identity) };
+    let settings =
+        EvidenceSettings { max_bytes, ..EvidenceSettings::new(dir, key, identity) }.remembering(state);
     say(dir, &settings);
     Ok(Some(EvidenceLog::open(settings)?))
 }

@@ -25,7 +25,7 @@ const SEGMENTS: &str = "6";
 ///
 /// # Errors
 /// No ffmpeg, no such encoder, a file that cannot be written. One that exists is kept, and the next number is taken.
-pub fn open(address: &str, encoder: &str, stream: &Stream) -> Result<FedChild, Failure> {
+pub fn open(address: &str, encoder: &str, stream: &Stream, locked: bool) -> Result<FedChild, Failure> {
     let place = Place::of(address)?;
     let name = without_secrets(address);
     let about = |f: Failure| f.about(Path::new(&name));
@@ -33,7 +33,7 @@ pub fn open(address: &str, encoder: &str, stream: &Stream) -> Result<FedChild, F
     if encoder.is_empty() || encoder.starts_with('-') || !encoder.chars().all(plain) {
         return Err(Failure::new(format!("'{encoder}' is not the name of an encoder")));
     }
-    let tools = Tools::find(Limits::default()).map_err(|e| about(e.into()))?;
+    let tools = Tools::find(Limits::default(), locked).map_err(|e| about(e.into()))?;
     if !tools.has_encoder(encoder).map_err(|e| about(e.into()))? {
         return Err(Failure::new(format!(
             "{name}: the installed ffmpeg has no encoder {encoder}: choose another with --encoder ('ffmpeg -encoders' \

@@ -71,6 +71,7 @@ pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
     let fps = stream.fps();
     let anchor = Anchor::new(remembered.folder());
     hold_to_lock(&hiding, &anchor, &stream)?;
+    let state = remembered.folder().to_owned();
     let control = Arc::new(Control::new(remembered, args.privacy, camera.counters, stream));
     let mut sinks = Vec::new();
     for target in &targets {
@@ -80,7 +81,7 @@ pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
     // The models and their runtime are loaded without it.
     cage::leave_network(starter);
     let (detectors, identity) = detectors(&hiding)?;
-    let evidence = evidence::open(args, identity.clone())?;
+    let evidence = evidence::open(args, identity.clone(), &state)?;
     let spawn = if args.lock_memory { Pipeline::spawn_locked } else { Pipeline::spawn };
     let pipeline = spawn(Setup {
         policy,

@@ -173,7 +173,10 @@ impl Target {
                 control.add_ring(ring.counters());
                 Ok(Box::new(ring))
             }
-            Target::Ffmpeg(address) => Ok(Box::new(ffmpeg::open(address, &args.encoder, stream)?)),
+            Target::Ffmpeg(address) => {
+                let locked = args.hiding.lock.is_some();
+                Ok(Box::new(ffmpeg::open(address, &args.encoder, stream, locked)?))
+            }
             #[cfg(feature = "rtsp-server")]
             Target::RtspServer(at) => {
                 Ok(Box::new(super::rtsp_server::open(at, args.token_file.as_deref(), stream)?))

@@ -117,3 +117,49 @@ fn keys_and_folders_that_are_none_are_named() {
         assert!(said(&output).contains(word), "{args:?}: {}", said(&output));
     }
 }
+
+/// What the device deleted to keep to its limit is told from what somebody else did, by exit codes of their own.
+#[test]
+fn what_the_device_deleted_and_what_vanished_end_with_different_codes() {
+    use milkglass::Status;
+    use milkglass::evidence::{EvidenceLog, EvidenceSettings, Identity, Moment, device_key};
+    let folder = tempfile::tempdir().unwrap();
+    let (log, sent) = (folder.path().join("log"), folder.path().join("sent"));
+    let key = device_key(&folder.path().join("key")).unwrap();
+    let start = || {
+        let identity = Identity { policy: "p".repeat(12000), ..Identity::default() };
+        let settings = EvidenceSettings::new(&log, key.clone(), identity);
+        let settings = EvidenceSettings { max_bytes: 256 << 10, ..settings };
+        // A child that another test is about to start holds the folder's lock until it is another program.
+        let mut log =
+            std::iter::repeat_with(|| EvidenceLog::open(settings.clone())).find_map(Result::ok).unwrap();
+        let now = Moment { wall: std::time::SystemTime::now(), up: std::time::Duration::ZERO };
+        log.record(&Status::default(), now);
+        log.end(&Status::default(), now).unwrap()
+    };
+    let verify =
+        || milkglass(&["log", "verify", log.to_str().unwrap(), "--checkpoint", sent.to_str().unwrap()]);
+    fs::write(&sent, start()).unwrap();
+    (0..4).for_each(|_| drop(start()));
+    assert_eq!(verify().status.code(), Some(0));
+    (0..12).for_each(|_| drop(start()));
+    let told = verify();
+    assert_eq!(told.status.code(), Some(5), "{}", said(&told));
+    let text = said(&told);
+    assert!(text.starts_with("UNTOLD:") && text.contains("its limit of 256 KiB, as it signed"), "{text}");
+    fs::write(&sent, start()).unwrap();
+    let oldest =
+        fs::read_dir(&log).unwrap().map(|e| e.unwrap().path()).filter(|p| p.extension().is_some()).min();
+    fs::remove_file(oldest.unwrap()).unwrap();
+    for _ in 0..3 {
+        let told = verify();
+        assert_eq!(told.status.code(), Some(3), "{}", said(&told));
+        // Once the next file falls to the limit, what went before it is told by the account.
+        assert!(
+            said(&told).contains("REMOVED: record") || said(&told).contains("DAMAGED: of record"),
+            "{}",
+            said(&told)
+        );
+        start();
+    }
+}

@@ -257,9 +257,18 @@ impl ModelStore {
                 manifest.sha256
             )));
         }
+        if bytes.windows(ELSEWHERE.len()).any(|part| part == ELSEWHERE) {
+            return Err(Error::Model(format!(
+                "the model {shown} keeps weights in another file, which no hash covers; it was not loaded: put them into the model \
+                 (onnx.save without external data)"
+            )));
+        }
         Ok(bytes)
     }
 }
+
+/// In an ONNX file, the key of the entry that names a file with weights.
+const ELSEWHERE: &[u8] = b"\x0a\x08location";
 
 /// Where models are looked for, beside a program and where `make install` puts them.
 fn usual_places(beside: &Path) -> Vec<PathBuf> {
@@ -280,6 +289,25 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A runtime would read that file by its name, whatever is in it by then.
+    #[test]
+    fn a_model_is_one_file() {
+        let dir = std::env::temp_dir().join(format!("milkglass-model-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap_or_default();
+        let read = |bytes: &[u8]| {
+            std::fs::write(dir.join("yunet.onnx"), bytes).unwrap_or_default();
+            let text = include_str!("../../models/yunet.toml");
+            let mut manifest = Manifest::parse(text, "yunet.toml")?;
+            manifest.sha256 = hex(&Sha256::digest(bytes));
+            ModelStore::new(&dir).read(&manifest)
+        };
+        let tensor = b"\x6a\x18\x0a\x08location\x12\x0cweights.data\x70\x01";
+        let said = read(tensor).map_err(|e| e.to_string());
+        assert!(said.is_err_and(|said| said.contains("another file")));
+        assert!(read(b"the location of a face").is_ok());
+        let _ = std::fs::remove_dir_all(&dir);
+    }
 
     /// The Makefile's own PREFIX is one of them, and whoever has none is told what to set, in whatever language.
     #[test]

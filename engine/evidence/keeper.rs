@@ -26,8 +26,22 @@ enum Told {
 pub struct Figures {
     /// Attempts to write that failed.
     pub errors: AtomicU64,
-    /// Whether nothing can be written now.
+    /// Whether nothing can be written now; also once the log's thread has ended by itself.
     pub trouble: AtomicBool,
+    /// Whether the log turned out to have been changed ([`EvidenceLog::is_damaged`]).
+    pub damaged: AtomicBool,
+}
+
+/// A thread that ends other than by an order leaves a log that does not go on, and the figures say so.
+struct Alive(Arc<Figures>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.trouble.store(true, Ordering::Relaxed);
+            log::error!("evidence: the log does not go on; redaction does");
+        }
+    }
 }
 
 /// The log and its thread. Dropped, it writes its last records as after [`Keeper::end`], and nobody waits for them.
@@ -48,6 +62,7 @@ impl Keeper {
         let figures = Arc::new(Figures::default());
         let kept = Arc::clone(&figures);
         let run = move || {
+            let _alive = Alive(Arc::clone(&kept));
             let start = Instant::now();
             loop {
                 let news = news.recv_timeout(BEAT);
@@ -62,6 +77,7 @@ impl Keeper {
                 }
                 kept.errors.store(log.errors(), Ordering::Relaxed);
                 kept.trouble.store(log.trouble().is_some(), Ordering::Relaxed);
+                kept.damaged.store(log.is_damaged(), Ordering::Relaxed);
             }
         };
         let thread = std::thread::Builder::new().name("evidence".into()).spawn(run);

@@ -9,12 +9,14 @@
 //! no frame waits for, or let a [`Keeper`] do so. When the disk fails, nothing else does: the trouble is told and counted, it is tried again, and a
 //! record says what is missing.
 
+mod account;
 mod files;
 mod keeper;
 mod record;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod words;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -24,11 +26,14 @@ use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Result};
 use crate::pipeline::{State, Status};
-use files::{Disk, Folder, Head};
+use account::Kept;
+use files::{Disk, Folder, Head, Joint};
 pub use keeper::{Figures, Keeper};
-pub use record::{DeviceKey, DevicePublic, Frames, Gap, Identity, Opened, Record, What};
+pub use record::{
+    Account, Damage, DeviceKey, DevicePublic, Frames, Gap, Identity, Limit, Opened, Record, Upgraded, What,
+};
 use record::{NO_HASH, hash, hex, utc};
-pub use verify::{Finding, Note, Report, Tampering, read_folder, verify};
+pub use verify::{Deleted, Finding, Note, Report, Tampering, read_folder, verify};
 
 /// The most changes of state that one record names.
 const MOST_CHANGES: usize = 16;
@@ -60,6 +65,9 @@ pub struct EvidenceSettings {
     pub period: Duration,
     /// A checkpoint comes after so many other records.
     pub checkpoint_every: u64,
+    /// A file outside `dir` that holds the newest checkpoint, so that the next start notices when the log's end, or all of it,
+    /// was taken off. `None`: only a checkpoint that left the device tells. [`EvidenceSettings::remembering`] names one.
+    pub remembered: Option<PathBuf>,
 }
 
 impl EvidenceSettings {
@@ -75,7 +83,16 @@ impl EvidenceSettings {
             max_bytes: 64 << 20,
             period: Duration::from_secs(10),
             checkpoint_every: 6,
+            remembered: None,
         }
+    }
+
+    /// Remembers the newest checkpoint in this folder, under a name of this log's own: several logs may share the folder.
+    pub fn remembering(mut self, folder: &Path) -> EvidenceSettings {
+        let dir = std::path::absolute(&self.dir).unwrap_or_else(|_| self.dir.clone());
+        let known_by = format!("{}\n{}", self.key.public(), dir.display());
+        self.remembered = Some(folder.join(format!("evidence-{}", &hex(&hash(known_by.as_bytes()))[..16])));
+        self
     }
 }
 
@@ -101,6 +118,9 @@ pub struct EvidenceLog {
     trouble: Option<Gap>,
     tried_at: Duration,
     errors: u64,
+    damaged: bool,
+    /// What the newest file says of those that were deleted.
+    kept: Option<Kept>,
 }
 
 impl EvidenceLog {
@@ -149,6 +169,8 @@ impl EvidenceLog {
             trouble: None,
             tried_at: Duration::ZERO,
             errors: 0,
+            damaged: false,
+            kept: None,
         })
     }
 
@@ -203,6 +225,12 @@ impl EvidenceLog {
     /// Attempts that failed.
     pub fn errors(&self) -> u64 {
         self.errors
+    }
+
+    /// Whether the log turned out not to be what had been written: its end was gone at the start, or files were changed before
+    /// they fell to the limit. It goes on, and [`verify`](verify()) tells what is known.
+    pub fn is_damaged(&self) -> bool {
+        self.damaged
     }
 
     /// Why nothing can be written at the moment; `None` when it can.
@@ -278,37 +306,118 @@ impl EvidenceLog {
         self.append(what, now)
     }
 
-    /// Begins the next file where the chain on the disk has got to, and deletes what is too much.
+    /// Begins the next file where the chain has got to, signs for what is too much, and only then deletes it.
     fn begin_file(&mut self, room: u64, now: Moment) -> io::Result<()> {
-        let EvidenceSettings { dir, key, max_bytes, identity, .. } = &self.settings;
-        let segments = files::list(dir)?;
-        let (on_disk, cut) = files::last(&segments, &key.public())?;
+        let public = self.settings.key.public();
+        let segments = files::list(&self.settings.dir)?;
+        let own = files::own(&segments, &public)?;
+        let newest = own.iter().max_by_key(|file| file.last.n);
+        let on_disk = newest.map(|file| file.last);
         // A record can be whole on the disk though writing it failed. One that has gone from the disk was still written.
-        self.head = on_disk.into_iter().chain(self.head).max_by_key(|head| head.n);
-        let (too_much, first) = files::over(&segments, *max_bytes, room, &key.public());
-        let next = self.head.map_or(0, |head| head.n + 1);
-        let opened = Opened { first: first.unwrap_or(next), cut, identity: identity.clone() };
-        let path = dir.join(files::name(segments.last().map_or(0, |s| s.index + 1)));
-        self.disk.create(&path)?;
-        self.open = Some(0);
+        self.head = on_disk.into_iter().chain(self.head).chain(self.remembered()).max_by_key(|head| head.n);
+        if self.head.is_some_and(|head| on_disk.is_none_or(|disk| disk.n < head.n)) {
+            self.damaged("its end is gone: records that had been written are no longer there");
+        }
+        let joint = self.head.map_or(Joint { n: 0, hash: NO_HASH }, Joint::from);
+        let mut kept = Kept::carried(&own, joint.n);
+        // What it was when the file before was begun, should that be gone.
+        if let Some(before) = self.kept.as_ref().filter(|before| before.first > kept.first) {
+            kept = before.clone();
+        }
+        let too_much = kept.shorten(&own, joint, self.settings.max_bytes, room, &public)?;
+        if kept.account.damage.is_some() {
+            self.damaged("files of it were changed before they fell to the limit");
+        }
+        let index = self.next_file(newest.map(|file| file.index), own.first().map(|file| file.index))?;
+        kept.account.file = index;
+        let opened = Opened {
+            first: kept.first,
+            cut: newest.is_some_and(|file| file.cut),
+            identity: self.settings.identity.clone(),
+            account: Some(kept.account.clone()),
+        };
         let what = if self.started { What::Continues(opened) } else { What::Start(opened) };
-        if let Err(e) = self.append(what, now) {
-            // Without its first record it says nothing; a disk that is full would fill with such files.
+        let path = self.settings.dir.join(files::name(index));
+        let (mut line, head) = self.line(what, now)?;
+        if let Err(e) = self.disk.create(&path, &line) {
+            // It may stand there though it could not be synced.
             let _ = fs::remove_file(&path);
             return Err(e);
         }
-        (self.started, self.news) = (true, false);
+        self.written(head, &mut line, false);
+        (self.started, self.news, self.kept) = (true, false, Some(kept));
         for path in too_much {
             if let Err(e) = fs::remove_file(&path) {
                 self.errors += 1;
                 log::warn!("the oldest evidence file {} cannot be deleted: {e}", path.display());
+                // The others later, so that no file is missing between two.
+                break;
             }
         }
         Ok(())
     }
 
+    /// The first free number behind the newest file; files that somebody else put there are gone around. One that was given the
+    /// last number of all is not gone behind, but stays where it shows.
+    fn next_file(&self, newest: Option<u64>, oldest: Option<u64>) -> io::Result<u64> {
+        let start =
+            newest.into_iter().chain(oldest).map(|index| index + 1).find(|index| *index <= files::LAST_INDEX);
+        for index in start.unwrap_or(0)..=files::LAST_INDEX {
+            match fs::symlink_metadata(self.settings.dir.join(files::name(index))) {
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(index),
+                Err(e) => return Err(e),
+            }
+        }
+        Err(io::Error::other("no number for another file is left; move its files away"))
+    }
+
+    /// The record that the device remembers outside the log's folder.
+    fn remembered(&self) -> Option<Head> {
+        let line = fs::read(self.settings.remembered.as_ref()?).ok()?;
+        let line = line.strip_suffix(b"\n").unwrap_or(&line);
+        let record = Record::parse(line, Some(&self.settings.key.public())).ok()?;
+        Some(Head { n: record.n, hash: hash(line) })
+    }
+
+    fn remember(&self, line: &str) {
+        let Some(path) = &self.settings.remembered else { return };
+        let place = || {
+            path.parent().map_or(Ok(()), fs::create_dir_all)?;
+            files::place(path, format!("{line}\n").as_bytes())
+        };
+        if let Err(e) = place() {
+            log::warn!(
+                "evidence: {} cannot be written: {e}; an end that is taken off may go unnoticed",
+                path.display()
+            );
+        }
+    }
+
+    /// The log is not what was written. It goes on, and tells.
+    fn damaged(&mut self, why: &str) {
+        if !std::mem::replace(&mut self.damaged, true) {
+            log::error!(
+                "the evidence log in {} was changed: {why}; it goes on and says so (`milkglass log verify`)",
+                self.settings.dir.display()
+            );
+        }
+    }
+
     fn append(&mut self, what: What, now: Moment) -> io::Result<String> {
         let checkpoint = matches!(what, What::Checkpoint);
+        let (mut line, head) = self.line(what, now)?;
+        self.disk.append(&line)?;
+        self.written(head, &mut line, checkpoint);
+        let line = String::from_utf8(line).map_err(io::Error::other)?;
+        if checkpoint {
+            self.remember(&line);
+        }
+        Ok(line)
+    }
+
+    /// The next line, newline included, and what it will be known by.
+    fn line(&self, what: What, now: Moment) -> io::Result<(Vec<u8>, Head)> {
         let record = Record {
             n: self.head.map_or(0, |head| head.n + 1),
             time: utc(now.wall),
@@ -316,13 +425,17 @@ impl EvidenceLog {
             prev: hex(&self.head.map_or(NO_HASH, |head| head.hash)),
             key: self.settings.key.public().to_string(),
         };
-        let mut line = record.sign(&self.settings.key)?;
-        self.disk.append(&line)?;
-        self.open = self.open.map(|size| size + line.len() as u64);
+        let line = record.sign(&self.settings.key)?;
+        let hash = hash(&line[..line.len() - 1]);
+        Ok((line, Head { n: record.n, hash }))
+    }
+
+    /// It is on the disk.
+    fn written(&mut self, head: Head, line: &mut Vec<u8>, checkpoint: bool) {
+        self.open = Some(self.open.unwrap_or(0) + line.len() as u64);
         line.pop();
-        self.head = Some(Head { n: record.n, hash: hash(&line) });
+        self.head = Some(head);
         self.since_checkpoint = if checkpoint { 0 } else { self.since_checkpoint + 1 };
-        String::from_utf8(line).map_err(io::Error::other)
     }
 }
 

@@ -118,12 +118,70 @@ impl Identity {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Opened {
-    /// The oldest record that the device still has; older ones fell to the limit on disk use.
+    /// The oldest record that the device has not deleted; records 0 to the one before fell to the limit on disk use.
     pub first: u64,
     /// The file before ends in half a record: the power failed while it was written, or the disk was full.
     pub cut: bool,
     /// What decides which pictures leave.
     pub identity: Identity,
+    /// What the device knows of the records that it deleted; `None` in files that version 0.1 wrote, which kept no account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<Account>,
+}
+
+/// What a log says of what is no longer in it. It is signed *before* anything is deleted, and handed on from file to file, so
+/// that what the device deleted is told from what vanished, by whoever never saw the log before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Account {
+    /// The running number of this file, as its name tells it.
+    pub file: u64,
+    /// SHA-256 of the last record that was deleted, which the oldest one left names; zeros when none was.
+    pub hash: String,
+    /// Files that were deleted since the log began.
+    pub files: u64,
+    /// The limit that was kept to when a file was last deleted; `None` when none was.
+    pub limit: Option<Limit>,
+    /// Bytes on disk of all files before this one since the log began, each rounded up to blocks of 4 KiB. The limit is
+    /// reckoned by this, and not by the size of files that somebody else may have blown up.
+    pub space: u64,
+    /// What the device found wrong with files when it deleted them.
+    pub damage: Option<Damage>,
+    /// The log was begun by version 0.1.
+    pub upgraded: Option<Upgraded>,
+}
+
+/// A limit that records fall to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum Limit {
+    /// The most bytes that the files may take together.
+    Bytes(u64),
+}
+
+/// Records that were not there as the device had written them when it came to delete them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Damage {
+    /// The first record of the first file in question.
+    pub from: u64,
+    /// The last record of the last one.
+    pub to: u64,
+    /// How many records among these were missing, or not as written.
+    pub missing: u64,
+    /// How many lines stood there that were none of them, or none in its place.
+    pub strange: u64,
+}
+
+/// That a log of version 0.1, which said how far back it reached but not why, goes on with an account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upgraded {
+    /// The record that begins the account.
+    pub at: u64,
+    /// Records below this number were gone by then.
+    pub gone: u64,
 }
 
 /// Frames of one period, by outcome: counts of frames, never of people.
@@ -234,13 +292,7 @@ impl Record {
     /// Reads a line without its newline and checks its signature. `key`: the only key accepted, else the record's own.
     pub(super) fn parse(line: &[u8], key: Option<&DevicePublic>) -> Result<Record, NoRecord> {
         let altered = NoRecord::Altered;
-        let text = std::str::from_utf8(line).map_err(|_| altered)?;
-        let (signed, rest) = text.rsplit_once(SIGNED).ok_or(altered)?;
-        let signature = rest.strip_suffix("\"}").and_then(unhex::<64>).ok_or(altered)?;
-        let record: Record = serde_json::from_str(&format!("{signed}}}")).map_err(|_| altered)?;
-        if record.n > MOST {
-            return Err(altered);
-        }
+        let (signed, signature, record) = Record::split(line).ok_or(altered)?;
         let own = DevicePublic::parse(&record.key).ok_or(altered)?;
         let message = [PURPOSE, signed.as_bytes()].concat();
         let verified = own.0.verify_strict(&message, &Signature::from_bytes(&signature));
@@ -249,6 +301,18 @@ impl Record {
             return Err(altered);
         }
         if key.is_some_and(|key| *key != own) { Err(NoRecord::Foreign) } else { Ok(record) }
+    }
+
+    /// What a line says, whoever signed it: for lines that a chain of hashes leads to from one whose signature was checked.
+    pub(super) fn unchecked(line: &[u8]) -> Option<Record> {
+        Record::split(line).map(|(_, _, record)| record)
+    }
+
+    fn split(line: &[u8]) -> Option<(&str, [u8; 64], Record)> {
+        let (signed, rest) = std::str::from_utf8(line).ok()?.rsplit_once(SIGNED)?;
+        let signature = rest.strip_suffix("\"}").and_then(unhex::<64>)?;
+        let record: Record = serde_json::from_str(&format!("{signed}}}")).ok()?;
+        (record.n <= MOST).then_some((signed, signature, record))
     }
 }
 
@@ -265,7 +329,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 }
 
 /// Lower-case digits alone: one way to write a thing.
-fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+pub(super) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digit = |c: u8| match c {
         b'0'..=b'9' => Some(c - b'0'),
         b'a'..=b'f' => Some(c - b'a' + 10),

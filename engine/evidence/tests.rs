@@ -11,26 +11,33 @@ use super::*;
 /// A disk with room for so many bytes; what does not fit is written as far as it goes.
 struct Full {
     folder: Folder,
-    path: PathBuf,
     room: Arc<AtomicU64>,
     /// Whether the last bytes reach the disk though the write is said to have failed.
     lies: bool,
 }
 
+impl Full {
+    /// Whether the line has room, is said to have none but reaches the disk, or how much of it does.
+    fn take(&self, line: &[u8]) -> Result<(), usize> {
+        let room = self.room.load(Ordering::SeqCst) as usize;
+        let left = room.saturating_sub(line.len());
+        self.room.store(left as u64, Ordering::SeqCst);
+        if line.len() <= room { Ok(()) } else { Err(if self.lies { line.len() } else { room }) }
+    }
+}
+
 impl Disk for Full {
-    fn create(&mut self, path: &Path) -> io::Result<()> {
-        self.path = path.into();
-        self.folder.create(path)
+    fn create(&mut self, path: &Path, line: &[u8]) -> io::Result<()> {
+        let took = self.take(line);
+        if took.map_or_else(|part| part == line.len(), |()| true) {
+            self.folder.create(path, line)?;
+        }
+        took.map_err(|_| io::Error::other("no space left"))
     }
     fn append(&mut self, line: &[u8]) -> io::Result<()> {
-        let room = self.room.load(Ordering::SeqCst) as usize;
-        if line.len() <= room {
-            self.room.fetch_sub(line.len() as u64, Ordering::SeqCst);
-            return self.folder.append(line);
-        }
-        self.room.store(0, Ordering::SeqCst);
-        self.folder.append(if self.lies { line } else { &line[..room] })?;
-        Err(io::Error::other("no space left"))
+        let took = self.take(line);
+        self.folder.append(&line[..took.err().unwrap_or(line.len())])?;
+        took.map_err(|_| io::Error::other("no space left"))
     }
 }
 
@@ -52,8 +59,7 @@ fn a_full_disk_leaves_a_gap_and_no_broken_chain_wherever_it_begins() {
             let dir = tempfile::tempdir().unwrap();
             let settings = EvidenceSettings::new(dir.path(), key.clone(), Identity::default());
             let left = Arc::new(AtomicU64::new(room));
-            let disk =
-                Full { folder: Folder::default(), path: PathBuf::new(), room: Arc::clone(&left), lies };
+            let disk = Full { folder: Folder::default(), room: Arc::clone(&left), lies };
             let mut log = EvidenceLog::on(settings, Box::new(disk)).unwrap();
             for n in 0..12 {
                 log.record(&counted(100 * n), moment(10 * n));
@@ -156,4 +162,100 @@ fn counts_and_numbers_at_the_end_of_their_range_break_nothing() {
             assert!(verify(&files, Some(&key.public()), Some(&last)).is_err());
         }
     }
+}
+
+/// A log of version 0.1 that had deleted what came before record 100: three files of ten records.
+fn old_log(dir: &Path, key: &DeviceKey) {
+    let mut prev = NO_HASH;
+    for file in 0..3 {
+        let mut bytes = Vec::new();
+        for n in 100 + 10 * file..110 + 10 * file {
+            let opened = Opened { first: 100, cut: false, identity: Identity::default(), account: None };
+            let what = if n % 10 == 0 { What::Continues(opened) } else { What::Checkpoint };
+            let record =
+                Record { n, time: utc(UNIX_EPOCH), what, prev: hex(&prev), key: key.public().to_string() };
+            let line = record.sign(key).unwrap();
+            prev = hash(&line[..line.len() - 1]);
+            bytes.extend(line);
+        }
+        fs::write(dir.join(files::name(7 + file)), bytes).unwrap();
+    }
+}
+
+#[test]
+fn a_log_of_the_first_version_goes_on_and_what_went_before_is_its_word_alone() {
+    let key = DeviceKey::parse(&"07".repeat(32)).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    old_log(dir.path(), &key);
+    let check = |checkpoint: Option<&str>| {
+        verify(&read_folder(dir.path()).unwrap(), Some(&key.public()), checkpoint).unwrap()
+    };
+    let start = || {
+        let settings = EvidenceSettings::new(dir.path(), key.clone(), Identity::default());
+        let mut log = EvidenceLog::open(settings).unwrap();
+        log.record(&counted(0), moment(0));
+        log.end(&counted(0), moment(10)).unwrap();
+        log.is_damaged()
+    };
+    let sent = |n| {
+        let (time, prev) = (String::new(), hex(&NO_HASH));
+        let record = Record { n, time, what: What::Checkpoint, prev, key: key.public().to_string() };
+        String::from_utf8(record.sign(&key).unwrap()).unwrap()
+    };
+    let report = check(Some(&sent(50)));
+    assert_eq!((report.findings, report.deleted), (vec![], None));
+    assert!(
+        report.notes.contains(&Note::BeginsAt(100)) && report.notes.contains(&Note::CheckpointTooOld(50))
+    );
+    for _ in 0..2 {
+        assert!(!start());
+        let report = check(Some(&sent(50)));
+        let deleted = report.deleted.unwrap();
+        assert_eq!((report.findings, deleted.first, deleted.limit), (vec![], 100, None));
+        assert_eq!(deleted.upgraded, Some(Upgraded { at: 130, gone: 100 }));
+        assert!(report.notes.contains(&Note::CheckpointTooOld(50)), "{:?}", report.notes);
+    }
+    fs::remove_file(dir.path().join(files::name(7))).unwrap();
+    for _ in 0..3 {
+        let kinds: Vec<Tampering> = check(None).findings.into_iter().map(|f| f.kind).collect();
+        assert_eq!(kinds, [Tampering::Removed(100, 109)]);
+        start();
+    }
+}
+
+/// What 0.1 wrote to the last file is not to be told apart from what it did not, but a file that says so is.
+#[test]
+fn an_empty_file_of_the_first_version_is_a_power_cut_and_a_later_one_is_none() {
+    let key = DeviceKey::parse(&"07".repeat(32)).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    old_log(dir.path(), &key);
+    fs::write(dir.path().join(files::name(10)), "").unwrap();
+    let findings = || verify(&read_folder(dir.path()).unwrap(), None, None).unwrap().findings.len();
+    let start = || {
+        let settings = EvidenceSettings::new(dir.path(), key.clone(), Identity::default());
+        EvidenceLog::open(settings).unwrap().record(&counted(0), moment(0));
+    };
+    assert_eq!(findings(), 0);
+    start();
+    assert_eq!(findings(), 0);
+    assert!(dir.path().join(files::name(11)).exists());
+    fs::write(dir.path().join(files::name(12)), "").unwrap();
+    assert_eq!(findings(), 1);
+    start();
+    assert_eq!(findings(), 1);
+}
+
+/// A log whose thread has gone says so: nobody else would.
+#[test]
+fn a_thread_that_ends_by_itself_is_trouble() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = DeviceKey::generate().unwrap();
+    let log = EvidenceLog::open(EvidenceSettings::new(dir.path(), key, Identity::default())).unwrap();
+    let keeper = Keeper::start(log, || panic!("the pipeline's figures")).unwrap();
+    let figures = keeper.figures();
+    let patience = std::time::Instant::now();
+    while !figures.trouble.load(Ordering::Relaxed) && patience.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(figures.trouble.load(Ordering::Relaxed));
 }

@@ -1,12 +1,14 @@
 //! Whether a log is what the device wrote: every line is checked, and whatever is wrong is named with its place.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs;
 use std::path::Path;
 
 use super::files;
-use super::record::{DevicePublic, Frames, MAX_LINE, NO_HASH, NoRecord, Record, What, hash, hex};
+use super::record::{
+    Account, Damage, DevicePublic, Frames, Limit, MAX_LINE, NO_HASH, NoRecord, Opened, Record, Upgraded,
+    What, hash, hex,
+};
 use crate::error::{Error, Result};
 
 /// What was done to a log.
@@ -31,6 +33,12 @@ pub enum Tampering {
     Truncated(u64),
     /// Another record bore the number of this one when the checkpoint left the device.
     Rewritten,
+    /// The checkpoint's record is not in the log, and was not deleted by the device.
+    Unmatched(u64),
+    /// The device itself found files changed before it deleted them.
+    Damaged(Damage),
+    /// A file that the device did not put there, or one that stands under another name than it had.
+    StrangeFile,
 }
 
 /// Something that was done to the log, and where.
@@ -61,10 +69,28 @@ pub enum Note {
     Gap(u64, String),
     /// The device's clock was set back before this record.
     ClockBack(u64),
-    /// The checkpoint is older than the oldest record that is left, so it proves nothing here.
+    /// The checkpoint is older than the oldest record that is left, by the word of version 0.1, which did not say why records
+    /// went: it proves nothing here.
     CheckpointTooOld(u64),
+    /// The device signed that it deleted the checkpoint's record, to keep to its limit: nothing was found against the log, and
+    /// nothing about what the checkpoint stands for can be told.
+    CheckpointDeleted(u64),
     /// Nothing up to this record was changed since the checkpoint left the device.
     CheckpointHolds(u64),
+}
+
+/// What the device deleted of its log on purpose, as it signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Deleted {
+    /// The oldest record that it did not delete.
+    pub first: u64,
+    /// Files that it deleted.
+    pub files: u64,
+    /// The limit that it kept to.
+    pub limit: Option<Limit>,
+    /// The log was begun by version 0.1, which said only how far back it reached.
+    pub upgraded: Option<Upgraded>,
 }
 
 /// What was found out about a log.
@@ -81,6 +107,8 @@ pub struct Report {
     pub frames: Frames,
     /// File and line of the last checkpoint in the log.
     pub checkpoint: Option<(String, usize)>,
+    /// What the device deleted; `None` when it deleted nothing, and for logs of version 0.1.
+    pub deleted: Option<Deleted>,
     /// What was done to it; empty for a log that is whole.
     pub findings: Vec<Finding>,
     /// What else a reader should know.
@@ -91,13 +119,23 @@ pub struct Report {
 ///
 /// # Errors
 /// [`Error::Io`].
+///
+/// Files that only look like a log's are among them, since [`verify()`] is to tell; one that cannot be read as a file (a pipe, a
+/// link) as an empty one.
 pub fn read_folder(dir: &Path) -> Result<Vec<(String, Vec<u8>)>> {
     let fails = |e| Error::io(format!("reading {}", dir.display()), e);
-    let segments = files::list(dir).map_err(fails)?;
-    segments
-        .into_iter()
-        .map(|s| Ok((s.path.display().to_string(), fs::read(&s.path).map_err(fails)?)))
-        .collect()
+    let mut all = Vec::new();
+    for entry in fs::read_dir(dir).map_err(fails)? {
+        let entry = entry.map_err(fails)?;
+        if !files::alike(&entry.file_name().to_string_lossy()) {
+            continue;
+        }
+        let ordinary = entry.file_type().map_err(fails)?.is_file();
+        let bytes = if ordinary { fs::read(entry.path()).map_err(fails)? } else { Vec::new() };
+        all.push((entry.path().display().to_string(), bytes));
+    }
+    all.sort();
+    Ok(all)
 }
 
 /// Checks the files of one log (name and content; they are taken in the order of their names) and, if there is one, a checkpoint that left the device
@@ -121,6 +159,10 @@ pub fn verify(
     check.end();
     if let Some(line) = checkpoint {
         check.checkpoint(line)?;
+    }
+    // A file that is missing or moved shows by its records, if it had any.
+    if check.report.findings.is_empty() {
+        check.names(files);
     }
     check.report.findings.sort_by_key(|f| f.at);
     Ok(check.report)
@@ -165,10 +207,10 @@ struct Check {
     strange: Vec<usize>,
     /// The file before ends in half a record.
     torn: Option<usize>,
-    /// Whether the first record opens a file, and its number.
-    first: Option<(bool, u64)>,
-    /// The oldest record that the device had, as it said last.
-    kept: u64,
+    /// Whether the first record opens a file, its number, and the hash of the one before that it names.
+    first: Option<(bool, u64, String)>,
+    /// What the newest file says of those that were deleted, and the record that says it.
+    kept: Option<(u64, Opened)>,
     time: String,
     ended: bool,
 }
@@ -177,6 +219,7 @@ impl Check {
     fn new(key: Option<DevicePublic>, files: &[(String, Vec<u8>)]) -> Check {
         let mut entries = Vec::new();
         let mut places: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+        let mut kept: Option<(u64, Opened)> = None;
         for (name, bytes) in sorted(files) {
             let whole = bytes.iter().filter(|b| **b == b'\n').count();
             for (at, line) in lines(bytes).enumerate() {
@@ -187,6 +230,11 @@ impl Check {
                 } else {
                     match Record::parse(line, key.as_ref()) {
                         Ok(record) => {
+                            if let Some(opened) = record.what.opens()
+                                && kept.as_ref().is_none_or(|(n, _)| *n < record.n)
+                            {
+                                kept = Some((record.n, opened.clone()));
+                            }
                             places.entry(record.n).or_default().push(entries.len());
                             Line::Record(Box::new(record), hash(line))
                         }
@@ -204,7 +252,7 @@ impl Check {
             strange: Vec::new(),
             torn: None,
             first: None,
-            kept: 0,
+            kept,
             time: String::new(),
             ended: false,
         }
@@ -240,6 +288,7 @@ impl Check {
                 self.first = Some((
                     record.what.opens().is_some(),
                     record.n - self.strange.len().min(record.n as usize) as u64,
+                    record.prev.clone(),
                 ));
                 self.settle(Some(record.n));
             }
@@ -327,6 +376,11 @@ impl Check {
 
     /// Notes a gap in the numbers, except for records that stand somewhere else.
     fn missing(&mut self, from: u64, to: u64, at: usize) {
+        // Of what the device had signed for, the power may have failed before all of it was deleted.
+        let from = from.max(self.deleted_below());
+        if from > to {
+            return;
+        }
         let elsewhere: Vec<u64> = self.places.range(from..=to).map(|(n, _)| *n).collect();
         let mut start = from;
         for n in elsewhere.into_iter().chain([to + 1]) {
@@ -347,9 +401,6 @@ impl Check {
             report.notes.push(Note::ClockBack(record.n));
         }
         self.time.clone_from(&record.time);
-        if let Some(opened) = record.what.opens() {
-            self.kept = opened.first;
-        }
         match &record.what {
             What::Start(_) if record.n > 0 && !self.ended => report.notes.push(Note::Restarted(record.n - 1)),
             What::Gap(gap) => report.notes.push(Note::Gap(record.n, gap.reason.clone())),
@@ -384,15 +435,7 @@ impl Check {
         if self.torn.is_some() {
             self.report.notes.push(Note::Torn);
         }
-        if let Some((opens, first)) = self.first {
-            if first > self.kept {
-                self.missing(self.kept, first - 1, 0);
-            } else if !opens && first > 0 {
-                self.missing(first - 1, first - 1, 0);
-            } else if first > 0 {
-                self.report.notes.insert(0, Note::BeginsAt(first));
-            }
-        }
+        self.beginning();
         if let Some((n, _)) = self.last
             && !self.ended
         {
@@ -403,6 +446,76 @@ impl Check {
             _ => None,
         });
         self.report.checkpoint = newest;
+    }
+
+    /// The number of the oldest record that the device did not delete, as it signed; 0 of version 0.1.
+    fn deleted_below(&self) -> u64 {
+        let opened = self.kept.as_ref().filter(|(_, opened)| opened.account.is_some());
+        opened.map_or(0, |(_, opened)| opened.first)
+    }
+
+    /// Whether the log begins where the device says, and what it says of what went before.
+    fn beginning(&mut self) {
+        let Some((opens, first, prev)) = self.first.clone() else { return };
+        let (n, kept, account) = match self.kept.clone() {
+            Some((n, opened)) => (n, opened.first, opened.account),
+            None => (0, 0, None),
+        };
+        if first > kept {
+            self.missing(kept, first - 1, 0);
+        } else if !opens && first > 0 {
+            self.find(Tampering::Removed(first - 1, first - 1), Some(first - 1), 0);
+        } else if first == kept && first > 0 && account.as_ref().is_some_and(|a| a.hash != prev) {
+            self.find(Tampering::Spliced, Some(first), 0);
+        } else if first > 0 {
+            self.report.notes.insert(0, Note::BeginsAt(first));
+        }
+        let Some(account) = account else { return };
+        if let Some(damage) = account.damage {
+            let at = self.places.get(&n).and_then(|places| places.first()).copied().unwrap_or_default();
+            self.find(Tampering::Damaged(damage), Some(n), at);
+        }
+        if kept > 0 || account.upgraded.is_some() {
+            let (files, limit, upgraded) = (account.files, account.limit, account.upgraded);
+            self.report.deleted = Some(Deleted { first: kept, files, limit, upgraded });
+        }
+    }
+
+    /// Finds files that the device did not put there. Files that were given under names of one's own are taken as they are.
+    fn names(&mut self, files: &[(String, Vec<u8>)]) {
+        let mut firsts: BTreeMap<&str, &Record> = BTreeMap::new();
+        for entry in &self.entries {
+            if let Line::Record(record, _) = &entry.what {
+                firsts.entry(&entry.place.0).or_insert(record);
+            }
+        }
+        let (mut strange, mut before, mut accounted) = (Vec::new(), None::<u64>, false);
+        for (name, _) in sorted(files) {
+            let own = name.rsplit('/').next().unwrap_or(name);
+            if !files::alike(own) {
+                return;
+            }
+            let index = files::index(own);
+            let opened = firsts.get(name.as_str()).map(|record| record.what.opens());
+            let account = opened.flatten().and_then(|opened| opened.account.as_ref());
+            accounted |= account.is_some();
+            let as_written = match (opened, account) {
+                (_, Some(account)) => index == Some(account.file),
+                (Some(opened), None) => {
+                    opened.is_some() && before.is_none_or(|before| index == Some(before + 1))
+                }
+                // Version 0.1 made a file before it had a record for it, and the power can fail between the two.
+                (None, _) => !accounted,
+            };
+            if index.is_none() || !as_written {
+                strange.push(name.clone());
+            }
+            before = index.or(before);
+        }
+        for name in strange {
+            let (kind, at) = (Tampering::StrangeFile, self.entries.len());
+            self.report.findings.push(Finding { kind, record: None, place: Some((name, 1)), at });
+        }
     }
 
     fn checkpoint(&mut self, line: &str) -> Result<()> {
@@ -428,85 +541,27 @@ impl Check {
                 self.find(Tampering::Truncated(record.n), Some(last + 1), self.entries.len());
             }
             (None, None) => self.find(Tampering::Truncated(record.n), Some(0), self.entries.len()),
-            (None, Some(_)) if self.first.is_some_and(|(_, first)| record.n < first) => {
-                self.report.notes.push(Note::CheckpointTooOld(record.n));
-            }
-            // Its record was edited or removed, which was found already.
-            (None, Some(_)) => {}
+            (None, Some(_)) => self.unmatched(record.n, &hash),
         }
         Ok(())
     }
-}
 
-fn numbers(from: u64, to: u64) -> String {
-    if from == to { format!("record {from}") } else { format!("records {from} to {to}") }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some((file, line)) = &self.place {
-            write!(f, "{file}:{line}: ")?;
-        }
-        let n = self.record.map_or_else(|| "a record".to_owned(), |n| format!("record {n}"));
-        match &self.kind {
-            Tampering::Edited => write!(f, "EDITED: {n} is not what the device signed"),
-            Tampering::Inserted => f.write_str("INSERTED: this line was never part of the log"),
-            Tampering::Removed(from, to) => write!(f, "REMOVED: {} before this line", numbers(*from, *to)),
-            Tampering::Reordered => write!(f, "REORDERED: {n} does not belong here"),
-            Tampering::Repeated => write!(f, "REPEATED: {n} stands in the log more than once"),
-            Tampering::Spliced => {
-                write!(
-                    f,
-                    "SPLICED: {n} does not follow on the one before; it comes from another log of this device"
-                )
+    /// The checkpoint's record lies before the last one, and is not there.
+    fn unmatched(&mut self, n: u64, hash: &[u8; 32]) {
+        let Some((_, opened)) = self.kept.clone().filter(|(_, opened)| n < opened.first) else {
+            return self.find(Tampering::Unmatched(n), Some(n), self.entries.len());
+        };
+        let gone = |account: &Account| account.upgraded.as_ref().is_some_and(|upgraded| n < upgraded.gone);
+        match &opened.account {
+            // The very last that was deleted: the account names its hash.
+            Some(account) if n + 1 == opened.first && account.hash == hex(hash) => {
+                self.report.notes.push(Note::CheckpointHolds(n));
             }
-            Tampering::Foreign => f.write_str("SPLICED: this record was signed by another device"),
-            Tampering::Truncated(n) => {
-                let from = self.record.unwrap_or_default();
-                write!(f, "TRUNCATED: {} once existed, as the checkpoint proves", numbers(from, *n))
+            Some(account) if n + 1 == opened.first && !gone(account) => {
+                self.find(Tampering::Rewritten, Some(n), self.entries.len());
             }
-            Tampering::Rewritten => {
-                write!(
-                    f,
-                    "REWRITTEN: {n} was another one when the checkpoint left the device, so the log up to here is not \
-                           the one of then"
-                )
-            }
-        }
-    }
-}
-
-impl fmt::Display for Note {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Note::BeginsAt(n) => {
-                write!(f, "begins at record {n}: the device deleted what is older, to keep to its limit")
-            }
-            Note::Torn => f.write_str("the last line is half a record: power cut or truncated"),
-            Note::Open(n) => write!(
-                f,
-                "does not end with record {n}: it still runs, the power failed, or later records were taken off (only a \
-                 checkpoint that left the device can tell)"
-            ),
-            Note::Restarted(n) => {
-                write!(
-                    f,
-                    "after record {n} the program was started again without having ended: power cut, crash or kill"
-                )
-            }
-            Note::Gap(n, why) => {
-                write!(f, "before record {n} the log could not be written for a while: {why}")
-            }
-            Note::ClockBack(n) => write!(f, "before record {n} the device's clock was set back"),
-            Note::CheckpointTooOld(n) => {
-                write!(
-                    f,
-                    "the checkpoint is of record {n}, which the device has deleted since; it proves nothing here"
-                )
-            }
-            Note::CheckpointHolds(n) => {
-                write!(f, "the checkpoint holds: nothing up to record {n} was changed since")
-            }
+            Some(account) if !gone(account) => self.report.notes.push(Note::CheckpointDeleted(n)),
+            _ => self.report.notes.push(Note::CheckpointTooOld(n)),
         }
     }
 }

@@ -220,6 +220,9 @@ impl Lock {
                     "the model {name} with the SHA-256 {hash} is not one that the owner allowed"
                 )));
             }
+            if self.bound.models.is_empty() {
+                super::environment::admit_model(name, hash, std::env::var_os("MILKGLASS_MODELS").as_deref())?;
+            }
         }
         match (&self.bound.runtime, runtime) {
             (Some(known), Some(hash)) if known.eq_ignore_ascii_case(hash) => Ok(()),

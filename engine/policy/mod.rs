@@ -1,5 +1,7 @@
 //! What to hide, how, and for how long: checked once, before the first frame.
 
+#[cfg(feature = "lock")]
+mod environment;
 #[cfg(feature = "config")]
 mod file;
 #[cfg(feature = "config")]

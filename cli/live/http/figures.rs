@@ -2,6 +2,7 @@
 //! picture and nobody's place in it.
 
 use std::fmt::{Display, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use milkglass::{RingCounters, State, Status};
 use serde_json::{Value, json};
@@ -38,6 +39,13 @@ pub fn status(control: &Control, changeable: bool) -> Value {
         "fps": status.fps,
         "latency_ms": ms(status.latency),
         "exposure_ms": ms(status.exposure),
+        "evidence": control.evidence().map(|evidence| {
+            match (evidence.trouble.load(Ordering::Relaxed), evidence.damaged.load(Ordering::Relaxed)) {
+                (true, _) => "unwritable",
+                (false, true) => "changed",
+                (false, false) => "kept",
+            }
+        }),
     })
 }
 
@@ -67,10 +75,17 @@ pub fn metrics(control: &Control, streams: usize) -> String {
     text.gauge("state", "1 for what the picture shows now.", by("state", states));
     let tests = [("passed", status.self_tests_passed), ("failed", status.self_tests_failed)];
     text.counter("self_tests_total", "Self-tests of the detector by result.", by("result", tests));
-    if let Some((errors, trouble)) = control.evidence_figures() {
+    if let Some(evidence) = control.evidence() {
+        let errors = evidence.errors.load(Ordering::Relaxed);
         text.counter("evidence_errors_total", "Attempts to write the evidence log that failed.", one(errors));
-        let help = "1 while the evidence log cannot be written.";
-        text.gauge("evidence_unwritable", help, one(u8::from(trouble)));
+        let flag = |flag: &AtomicBool| one(u8::from(flag.load(Ordering::Relaxed)));
+        text.gauge(
+            "evidence_unwritable",
+            "1 while the evidence log cannot be written.",
+            flag(&evidence.trouble),
+        );
+        let help = "1 once the evidence log was found changed: its end gone, or files that fell to the limit altered.";
+        text.gauge("evidence_changed", help, flag(&evidence.damaged));
     }
     text.gauge("privacy_mode", "1 while privacy mode is on.", one(u8::from(control.privacy())));
     text.gauge("ladder_level", "Rung of the ladder in use; 0 is the detector itself.", one(status.level));

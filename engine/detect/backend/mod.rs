@@ -38,6 +38,19 @@ pub struct Backend {
     pin: Option<Processors>,
 }
 
+/// Which library of ONNX Runtime may be loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Allowed<'a> {
+    /// Whichever is found.
+    Any,
+    /// One that this version knows.
+    #[cfg_attr(not(feature = "lock"), expect(dead_code, reason = "a lock asks for it"))]
+    Pinned,
+    /// The one with this SHA-256, in hexadecimal.
+    #[cfg_attr(not(feature = "lock"), expect(dead_code, reason = "a lock asks for it"))]
+    Only(#[cfg_attr(not(feature = "ort"), expect(dead_code, reason = "there is none"))] &'a str),
+}
+
 #[cfg(not(any(feature = "ort", feature = "rten")))]
 compile_error!("the features `models`, `lock` and `bench` need a backend: add `rten` (pure Rust) or `ort`");
 
@@ -55,16 +68,50 @@ impl Backend {
     /// # Errors
     /// [`Error::Model`] when what was asked for cannot be had.
     pub fn choose(choice: BackendChoice, threads: usize) -> Result<Backend> {
+        Self::chosen(choice, threads, Allowed::Any)
+    }
+
+    /// Chooses a backend that an owner's lock allows: a library of ONNX Runtime is compared with it *before* it is loaded, since
+    /// loading runs code of it. A lock that names no runtime allows any, but for one that `ORT_DYLIB_PATH` names and this version
+    /// does not know.
+    ///
+    /// # Errors
+    /// [`Error::Policy`] when the lock allows another runtime alone; else as [`Backend::choose`].
+    #[cfg(feature = "lock")]
+    pub fn choose_locked(
+        choice: BackendChoice,
+        threads: usize,
+        lock: Option<&crate::policy::Lock>,
+    ) -> Result<Backend> {
+        let Some(lock) = lock else { return Self::choose(choice, threads) };
+        let bound = lock.bound().runtime.as_deref();
+        let named = std::env::var_os("ORT_DYLIB_PATH").is_some_and(|path| !path.is_empty());
+        let allowed = match (bound, named) {
+            (Some(hash), _) => Allowed::Only(hash),
+            (None, true) => Allowed::Pinned,
+            (None, false) => Allowed::Any,
+        };
+        let backend = Self::chosen(choice, threads, allowed)?;
+        match (bound, backend.library()) {
+            (Some(_), None) => lock.admit_detector([], None).map(|()| backend).map_err(Error::from),
+            _ => Ok(backend),
+        }
+    }
+
+    fn chosen(choice: BackendChoice, threads: usize, allowed: Allowed<'_>) -> Result<Backend> {
         let threads = threads.max(1);
+        #[cfg(not(feature = "ort"))]
+        let _ = allowed;
         #[cfg(feature = "ort")]
         let why_not = match choice {
             BackendChoice::Rten => None,
-            _ => match ort::Runtime::load() {
+            _ => match ort::Runtime::load(allowed) {
                 Ok(runtime) => {
                     log::info!("inference: {runtime}");
                     return Ok(Backend { kind: Kind::Ort(runtime), threads, pin: None });
                 }
-                Err(e) if choice == BackendChoice::Ort => return Err(e),
+                // With a lock nothing slower takes the place of what was refused.
+                Err(e) if choice == BackendChoice::Ort || matches!(e, Error::Policy(_)) => return Err(e),
                 Err(e) => Some(e.to_string()),
             },
         };
@@ -121,6 +168,17 @@ impl Backend {
             Kind::Ort(ref runtime) => Some((runtime.path.clone(), runtime.sha256.clone())),
             #[cfg(feature = "rten")]
             Kind::Rten => None,
+        }
+    }
+
+    /// Whether the runtime was loaded from the very bytes that [`Backend::library`] tells the hash of; not so where a copy in memory
+    /// could not be loaded. `true` for a runtime that is part of the program.
+    pub fn is_sealed(&self) -> bool {
+        match self.kind {
+            #[cfg(feature = "ort")]
+            Kind::Ort(ref runtime) => runtime.sealed,
+            #[cfg(feature = "rten")]
+            Kind::Rten => true,
         }
     }
 

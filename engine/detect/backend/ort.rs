@@ -2,26 +2,27 @@
 
 #[cfg(feature = "bench")]
 mod bound;
+mod library;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
+use library::Sealed;
 use ndarray::ArrayView4;
 use ort::environment::Environment;
 use ort::ep;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session, SessionInputValue};
 use ort::value::TensorRef;
-use sha2::{Digest, Sha256};
 
 #[cfg(feature = "bench")]
 pub(crate) use bound::Bound;
 
-use super::Network;
+use super::{Allowed, Network};
 use crate::detect::decode::{MOST_OUTPUTS, Output};
-use crate::detect::manifest::hex;
 use crate::error::{Error, Result};
+use crate::policy::PolicyError;
 
 /// The builds that models/fetch-onnxruntime.sh fetches: version, architecture, SHA-256.
 const PINNED: [(&str, &str, &str); 2] = [
@@ -30,13 +31,22 @@ const PINNED: [(&str, &str, &str); 2] = [
 ];
 
 /// ONNX Runtime allows one environment in a process, for ever.
-static LOADED: Mutex<Option<(Runtime, Environment)>> = Mutex::new(None);
+static LOADED: Mutex<Option<Loaded>> = Mutex::new(None);
+
+struct Loaded {
+    runtime: Runtime,
+    environment: Environment,
+    /// Kept open: the loader knows the library by its descriptor, whose number must not become another file's.
+    _copy: Sealed,
+}
 
 /// The library that was loaded.
 #[derive(Clone, Debug)]
 pub(super) struct Runtime {
     pub path: PathBuf,
     pub sha256: String,
+    /// It was loaded from the very bytes that were hashed.
+    pub sealed: bool,
 }
 
 impl fmt::Display for Runtime {
@@ -49,61 +59,71 @@ impl fmt::Display for Runtime {
 }
 
 impl Runtime {
-    /// Finds and loads the library, once per process.
-    pub fn load() -> Result<Runtime> {
+    /// Finds the library, compares it with what is `allowed`, and only then loads it: once per process, from the very bytes
+    /// that were compared.
+    pub fn load(allowed: Allowed<'_>) -> Result<Runtime> {
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((runtime, _)) = &*loaded {
+        if let Some(Loaded { runtime, .. }) = &*loaded {
+            runtime.admit(allowed)?;
             return Ok(runtime.clone());
         }
-        let path = find_library()?;
+        let path = library::find()?;
         let wrong = |why: String| {
             Error::Model(format!(
                 "{} is no usable ONNX Runtime (1.24 or newer is needed): {why}; models/fetch-onnxruntime.sh fetches one",
                 path.display()
             ))
         };
-        let bytes = std::fs::read(&path).map_err(|e| wrong(e.to_string()))?;
-        let runtime = Runtime { path: path.clone(), sha256: hex(&Sha256::digest(&bytes)) };
-        let builder = ort::init_from(&path).map_err(|e| wrong(e.to_string()))?;
+        let copy = Sealed::copy(&path).map_err(|e| wrong(e.to_string()))?;
+        let mut runtime = Runtime { path: path.clone(), sha256: copy.sha256.clone(), sealed: true };
+        // Before a byte of it runs: a library runs code when it is loaded.
+        runtime.admit(allowed)?;
+        let builder = match ort::init_from(copy.path()) {
+            Err(ort::LoadDynamicError::Dlopen { error, .. }) if allowed == Allowed::Any => {
+                let builder = ort::init_from(&path).map_err(|e| wrong(e.to_string()))?;
+                runtime.sealed = false;
+                log::warn!(
+                    "{}: it could not be loaded from a copy in memory ({error}), so it was opened again by its name: what runs \
+                     may be another file than the one whose hash is told",
+                    path.display()
+                );
+                builder
+            }
+            Err(ort::LoadDynamicError::Dlopen { error, .. }) => {
+                return Err(wrong(format!(
+                    "it cannot be loaded from a copy in memory ({error}), and a locked policy allows no other way: let this \
+                     program execute memory files (sysctl vm.memfd_noexec, SELinux), mount /proc, and use a build that needs no \
+                     libraries beside it"
+                )));
+            }
+            built => built.map_err(|e| wrong(e.to_string()))?,
+        };
         let environment =
             builder.with_name("milkglass").with_telemetry(false).build().map_err(|e| wrong(e.to_string()))?;
         // Its errors come back to us as values; on stderr they would be said twice.
         environment.set_log_level(ort::logging::LogLevel::Fatal);
-        *loaded = Some((runtime.clone(), environment));
+        *loaded = Some(Loaded { runtime: runtime.clone(), environment, _copy: copy });
         Ok(runtime)
     }
-}
 
-/// `ORT_DYLIB_PATH`; beside the executable, in `../lib`, and in the build's `onnxruntime` folder; the system's folders.
-fn find_library() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os("ORT_DYLIB_PATH").filter(|p| !p.is_empty()) {
-        let path = PathBuf::from(path);
-        return std::fs::canonicalize(&path)
-            .map_err(|e| Error::Model(format!("ORT_DYLIB_PATH names {}: {e}", path.display())));
-    }
-    let exe = std::env::current_exe().and_then(std::fs::canonicalize).ok();
-    let beside = exe.as_deref().and_then(Path::parent).map(Path::to_path_buf).unwrap_or_default();
-    // target/release/milkglass and target/debug/deps/test-binary both find target/onnxruntime.
-    let mut dirs: Vec<PathBuf> =
-        [".", "../lib", "../onnxruntime", "../../onnxruntime"].iter().map(|d| beside.join(d)).collect();
-    let triple = format!("{}-linux-gnu", std::env::consts::ARCH);
-    dirs.extend([
-        "/usr/local/lib".into(),
-        PathBuf::from("/usr/lib").join(triple),
-        "/usr/lib".into(),
-        "/usr/lib64".into(),
-    ]);
-    for dir in dirs {
-        for name in ["libonnxruntime.so.1", "libonnxruntime.so"] {
-            if let Ok(path) = std::fs::canonicalize(dir.join(name)) {
-                return Ok(path);
-            }
+    fn admit(&self, allowed: Allowed<'_>) -> Result<()> {
+        let refused = |why: &str| {
+            let (path, hash) = (self.path.display(), &self.sha256);
+            let what = format!("the inference runtime {path} with the SHA-256 {hash} {why}");
+            Err(PolicyError::Locked(what).into())
+        };
+        match allowed {
+            Allowed::Any => Ok(()),
+            _ if !self.sealed => refused("was loaded by its name before there was a lock; start anew"),
+            Allowed::Pinned if PINNED.iter().any(|(_, _, hash)| *hash == self.sha256) => Ok(()),
+            Allowed::Pinned => refused(
+                "is named by ORT_DYLIB_PATH, and the locked policy allows no runtime by its hash: clear the variable, or ask the \
+                 owner for a lock that names it (`milkglass policy lock --bind-runtime`)",
+            ),
+            Allowed::Only(hash) if hash.eq_ignore_ascii_case(&self.sha256) => Ok(()),
+            Allowed::Only(_) => refused("is not the one that the owner allowed, and was not loaded"),
         }
     }
-    Err(Error::Model(
-        "no libonnxruntime.so.1 was found; models/fetch-onnxruntime.sh fetches it, or set ORT_DYLIB_PATH"
-            .into(),
-    ))
 }
 
 pub(super) struct OrtNetwork {
@@ -121,8 +141,8 @@ impl OrtNetwork {
         threads: usize,
     ) -> Result<OrtNetwork, String> {
         let loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((_, environment)) = &*loaded else { return Err("the library is not loaded".into()) };
-        let session = session(environment, bytes, threads).map_err(|e| e.to_string())?;
+        let Some(loaded) = &*loaded else { return Err("the library is not loaded".into()) };
+        let session = session(&loaded.environment, bytes, threads).map_err(|e| e.to_string())?;
         // With one input alone its name need not be looked up at every run.
         if session.inputs().len() != 1 || session.inputs()[0].name() != input {
             return Err(format!("its one input is not `{input}`"));

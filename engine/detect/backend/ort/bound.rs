@@ -17,7 +17,9 @@ pub(crate) struct Bound {
 impl Bound {
     pub fn new(bytes: &[u8], shape: [usize; 4], values: &[f32], threads: usize) -> Result<Bound, String> {
         let loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((_, environment)) = &*loaded else { return Err("the library is not loaded".into()) };
+        let Some(super::Loaded { environment, .. }) = &*loaded else {
+            return Err("the library is not loaded".into());
+        };
         let make = || -> ort::Result<Bound> {
             let session = session(environment, bytes, threads)?;
             let mut binding = session.create_binding()?;
