@@ -99,7 +99,8 @@ pub struct RedactArgs {
     pub output: PathBuf,
     #[command(flatten)]
     pub hiding: HidingArgs,
-    /// Copy the sound. It is dropped otherwise: voices identify people too.
+    /// Keep the sound, encoded anew: AAC, in .webm Opus, in .avi MP3, with --lossless FLAC. It is dropped otherwise: voices
+    /// identify people too.
     #[arg(long, help_heading = "Output")]
     pub keep_audio: bool,
     /// Video encoder, by ffmpeg's name [default: by the container, libx264 or libvpx-vp9].

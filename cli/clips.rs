@@ -14,7 +14,7 @@ use milkglass::y4m::{self, Y4mHeader};
 use milkglass::{ColorRange, FrameFormat, FrameMeta, FramePool, Policy, RawFrame, RedactedFrame};
 
 use crate::clip::{
-    self, ClipError, ClipInfo, Container, DecodeEnd, Decoder, EncodeOptions, Encoder, Limits, Sound, Tools,
+    self, ClipError, ClipInfo, Container, DecodeEnd, Decoder, EncodeOptions, Encoder, Limits, Tools,
 };
 use crate::hiding::Hiding;
 use crate::inputs::is_dash;
@@ -33,7 +33,7 @@ pub struct ClipJob<'a> {
     pub hiding: &'a Hiding,
     /// How to encode.
     pub options: EncodeOptions,
-    /// Copy the sound.
+    /// Keep the sound, encoded anew.
     pub keep_audio: bool,
     /// Replace the target.
     pub overwrite: bool,
@@ -264,7 +264,9 @@ pub fn redact(
     let clip = Clip::open(tools.as_ref(), input)?;
     let policy = job.hiding.clip_policy(clip.fps())?;
     let mut warnings = clip.info.warnings.clone();
-    let mut target = Target::open(job, tools.as_ref(), input, output, &clip, &mut warnings)?;
+    let transparent = clip.info.transparent;
+    let sound = clip.info.has_audio.then_some(if job.keep_audio { "encoded anew" } else { "dropped" });
+    let mut target = Target::open(job, tools.as_ref(), input, output, &clip)?;
     let (sender, receiver) = sync_channel::<(RedactedFrame, i64)>(QUEUE);
     let mut refused = false;
     let (ran, written) = std::thread::scope(|scope| {
@@ -322,6 +324,8 @@ pub fn redact(
         covered: totals.covered,
         obscured: totals.obscured,
         found: totals.found,
+        transparent,
+        sound,
         warnings,
         ..FileReport::default()
     };
@@ -340,9 +344,8 @@ fn about_target(mut failure: Failure, partial: Option<&Path>, output: &Path) -> 
 /// Where redacted frames go.
 struct Target {
     writer: Writer,
-    /// The file while it is written, and the sound beside it.
+    /// The file while it is written.
     partial: Option<Partial>,
-    _sound: Option<tempfile::TempPath>,
 }
 
 enum Writer {
@@ -357,7 +360,6 @@ impl Target {
         input: &Path,
         output: &Path,
         clip: &Clip,
-        warnings: &mut Vec<String>,
     ) -> Result<Target, Failure> {
         if is_dash(output) {
             let mut stdout = BufWriter::with_capacity(1 << 18, std::io::stdout());
@@ -371,26 +373,25 @@ impl Target {
                 range,
             };
             header.write(&mut stdout)?;
-            return Ok(Target { writer: Writer::Y4m(stdout), partial: None, _sound: None });
+            return Ok(Target { writer: Writer::Y4m(stdout), partial: None });
         }
         let tools = tools.ok_or_else(|| Failure::new("clips need ffmpeg"))?;
         let container = Container::of(output)?;
         let partial = Partial::create(output, job.overwrite)?;
-        let (sound, sound_path) = match job.keep_audio && clip.info.has_audio {
-            true => sound(tools, input, clip, container, partial.path())?,
-            false => (None, None),
+        let lossless = job.options.lossless;
+        let sound = match job.keep_audio {
+            true => clip::read_sound(tools, input, &clip.info, container, lossless, &tools.limits)?,
+            false => None,
         };
-        warnings.extend(sound.iter().flat_map(|s| s.warnings.iter().cloned()));
         if clip.info.has_audio && !job.keep_audio {
-            log::info!("{}: the sound is dropped (--keep-audio copies it)", input.display());
+            log::info!("{}: the sound is dropped (--keep-audio keeps it)", input.display());
         }
         let limits = &tools.limits;
         let name = partial.path().to_owned();
-        let encoder =
-            Encoder::open(tools, &name, container, &clip.info, &job.options, sound.as_ref(), limits)
-                .map_err(|e| about_target(e.into(), Some(&name), output))?;
+        let encoder = Encoder::open(tools, &name, container, &clip.info, &job.options, sound, limits)
+            .map_err(|e| about_target(e.into(), Some(&name), output))?;
         let writer = Writer::Encoder(Some(Box::new(encoder)), Vec::new());
-        Ok(Target { writer, partial: Some(partial), _sound: sound_path })
+        Ok(Target { writer, partial: Some(partial) })
     }
 
     /// Renames the partial file if `keep` says so of the number of frames that the finished file holds, and says how many
@@ -415,25 +416,6 @@ impl Target {
         }
         Ok((counted, warnings))
     }
-}
-
-/// Copies the sound into a file of its own beside the partial one, so that the encoder never opens the original.
-fn sound(
-    tools: &Tools,
-    input: &Path,
-    clip: &Clip,
-    container: Container,
-    partial: &Path,
-) -> Result<(Option<Sound>, Option<tempfile::TempPath>), Failure> {
-    let dir = partial.parent().unwrap_or(Path::new("."));
-    let path = tempfile::Builder::new()
-        .prefix(".milkglass-")
-        .suffix(".sound")
-        .tempfile_in(dir)
-        .map_err(|e| Failure::new(format!("no file for the sound can be made: {e}")))?
-        .into_temp_path();
-    let sound = clip::copy_sound(tools, input, &clip.info, container, &path, &tools.limits)?;
-    Ok((sound, Some(path)))
 }
 
 /// The writer thread: redacted frames alone ever reach it.

@@ -77,7 +77,11 @@ fn still_rows(
     drawing: Option<&Path>,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let picture = still::read(&input.path)?;
+    let read = still::read(&input.path)?;
+    for warning in &read.warnings {
+        log::warn!("{}: {warning}", input.path.display());
+    }
+    let picture = read.pixels;
     let redacted = still::redact(&picture, &hiding.still_policy()?, detector)?;
     if let Some(reason) = &redacted.detector_error {
         return Err(Failure::new(format!("detection failed: {reason}")));

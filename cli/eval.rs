@@ -114,7 +114,7 @@ pub fn run(args: &EvalArgs) -> Result<Exit, Failure> {
             bar.inc(1);
             continue;
         }
-        let picture = still::read(path)?;
+        let picture = still::read(path)?.pixels;
         let redacted = still::redact(&picture, &policy, &mut detector)?;
         if let Some(reason) = redacted.detector_error {
             return Err(Failure::new(format!("detection failed: {reason}")).about(path));
@@ -163,7 +163,7 @@ fn clip(
     step: &mut dyn FnMut(),
 ) -> Result<(), Failure> {
     let Some((_, first)) = frames.first() else { return Ok(()) };
-    let (width, height) = still::read(first)?.dimensions();
+    let (width, height) = still::read(first)?.pixels.dimensions();
     let format = FrameFormat::new(PixelFormat::Rgb24, width, height)?;
     let policy = hiding.clip_policy(1.0 / PICTURE_PERIOD.as_secs_f64())?;
     let pool = lockstep::pool(format, &policy);
@@ -173,7 +173,7 @@ fn clip(
     let totals = lockstep::run(&mut source, &pool, &policy, detector, every, &mut |out| {
         let at = usize::try_from(out.frame.meta().sequence).unwrap_or(usize::MAX);
         let (label, path) = frames.get(at).ok_or_else(|| Failure::new("a frame too many"))?;
-        let hidden = hidden(&still::read(path)?, &out.frame);
+        let hidden = hidden(&still::read(path)?.pixels, &out.frame);
         step();
         add(scores, CLASSES, label, &hidden, &policy, &mut runs)
     })?;
@@ -193,7 +193,7 @@ fn scene(
     frames: u32,
     scores: &mut BTreeMap<&'static str, Score>,
 ) -> Result<(), Failure> {
-    let picture = still::read(path)?;
+    let picture = still::read(path)?.pixels;
     let (width, height) = picture.dimensions();
     let policy = hiding.still_policy()?;
     let pool = FramePool::new(FrameFormat::new(PixelFormat::Rgb24, width, height)?, 8);
@@ -255,7 +255,7 @@ impl FrameIn for Pictures<'_> {
     fn next(&mut self) -> Result<Option<(RawFrame, i64)>, Failure> {
         check_cancel()?;
         let Some((_, path)) = self.frames.get(self.next) else { return Ok(None) };
-        let picture = still::read(path)?;
+        let picture = still::read(path)?.pixels;
         if picture.dimensions() != self.pool.format().size() {
             return Err(Failure::new("has another size than the clip's first picture").about(path));
         }

@@ -157,17 +157,17 @@ fn stills(
             }
             let target_format = format.or_else(|| still::format_of(target)).unwrap_or(ImageFormat::Png);
             let result = still::read(&input.path)
-                .and_then(|picture| still::redact(&picture, &policy, &mut detector))
-                .and_then(|redacted| {
-                    let picture = still::to_image(&redacted.frame)?;
-                    still::write(&picture, target, target_format, args.overwrite)?;
-                    Ok(redacted)
+                .and_then(|picture| {
+                    let redacted = still::redact(&picture.pixels, &policy, &mut detector)?;
+                    let result = still::to_image(&redacted.frame)?;
+                    still::write(&result, target, target_format, args.overwrite)?;
+                    Ok((picture, redacted))
                 })
-                .map(|redacted| {
+                .map(|(picture, redacted)| {
                     let obscured = redacted.frame.outcome() != Outcome::Covered;
                     let found =
                         redacted.detections.iter().any(|d| !d.tentative) || !policy.zones().is_empty();
-                    let warnings = redacted.detector_error.into_iter().collect();
+                    let warnings = picture.warnings.into_iter().chain(redacted.detector_error).collect();
                     let (covered, obscured) = (u64::from(!obscured), u64::from(obscured));
                     let counts = FileReport {
                         frames_in: 1,
@@ -175,6 +175,7 @@ fn stills(
                         covered,
                         obscured,
                         found,
+                        transparent: picture.transparent,
                         warnings,
                         ..FileReport::default()
                     };

@@ -63,6 +63,12 @@ pub struct FileReport {
     pub obscured: u64,
     /// Something to hide was found, or a zone was hidden.
     pub found: bool,
+    /// The input says that parts of it may be transparent: they are filled with black.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub transparent: bool,
+    /// What became of a clip's sound: `dropped` or `encoded anew`; absent where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sound: Option<&'static str>,
     /// What the user should know.
     pub warnings: Vec<String>,
     /// Why there is no result, or an incomplete one.

@@ -1,12 +1,13 @@
-//! Pictures in files: read upright and without alpha, redacted, written beside the target and then renamed.
+//! Pictures in files: read upright and without alpha (`read.rs`), redacted, written beside the target and then renamed.
 
-use std::io::{BufReader, Write as _};
+mod jpeg;
+mod read;
+
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use image::codecs::jpeg::JpegEncoder;
-use image::codecs::png::PngDecoder;
-use image::codecs::webp::WebPDecoder;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
+use image::{ImageFormat, RgbImage};
 use milkglass::detect::Ensemble;
 use milkglass::{
     Detection, Detector, Engine, FrameFormat, FrameMeta, FramePool, PixelFormat, Policy, RedactedFrame,
@@ -14,6 +15,7 @@ use milkglass::{
 };
 
 use crate::outcome::Failure;
+pub use read::read;
 
 /// JPEG quality of redacted pictures: high, so that what need not be hidden is kept.
 const JPEG_QUALITY: u8 = 92;
@@ -39,51 +41,6 @@ pub fn format_from_name(name: &str) -> Option<ImageFormat> {
 /// The usual extension of a format.
 pub fn extension_of(format: ImageFormat) -> &'static str {
     format.extensions_str().first().copied().unwrap_or("png")
-}
-
-/// Reads a picture: turned upright, alpha dropped, 8 bits per channel. Pictures with several frames or pages are refused,
-/// because all but the first would be lost or, worse, copied.
-pub fn read(path: &Path) -> Result<RgbImage, Failure> {
-    let wrong = |why: String| Failure::new(why).about(path);
-    let unreadable = |e: std::io::Error| wrong(format!("cannot be read: {e}"));
-    let length = std::fs::metadata(path).map_err(unreadable)?.len();
-    if length == 0 {
-        return Err(wrong("is empty (zero bytes); nothing was written for it".into()));
-    }
-    let file = || std::fs::File::open(path).map(BufReader::new).map_err(unreadable);
-    let mut reader = ImageReader::new(file()?).with_guessed_format().map_err(unreadable)?;
-    let undecodable = |e: image::ImageError| wrong(format!("is no picture that can be read: {e}"));
-    match reader.format() {
-        Some(ImageFormat::Png) => {
-            if PngDecoder::new(file()?).and_then(|d| d.is_apng()).map_err(undecodable)? {
-                return Err(wrong("is an animated PNG; convert it to a clip first".into()));
-            }
-        }
-        Some(ImageFormat::WebP) => {
-            if WebPDecoder::new(file()?).map_err(undecodable)?.has_animation() {
-                return Err(wrong("is an animated WebP; convert it to a clip first".into()));
-            }
-        }
-        Some(ImageFormat::Tiff) => {
-            let pages = tiff::decoder::Decoder::new(file()?).map(|d| d.more_images());
-            if pages.map_err(|e| wrong(format!("is no TIFF that can be read: {e}")))? {
-                return Err(wrong("is a TIFF with several pages; split it first".into()));
-            }
-        }
-        Some(ImageFormat::Jpeg | ImageFormat::Bmp) => {}
-        _ => return Err(wrong("is no PNG, JPEG, WebP, BMP or TIFF".into())),
-    }
-    let mut limits = image::Limits::default();
-    limits.max_alloc = Some(1 << 30);
-    reader.limits(limits);
-    let mut decoder = reader.into_decoder().map_err(undecodable)?;
-    let (width, height) = decoder.dimensions();
-    // The size is checked before the pixels are decoded.
-    FrameFormat::new(PixelFormat::Rgb24, width, height).map_err(|e| wrong(e.to_string()))?;
-    let orientation = decoder.orientation().map_err(undecodable)?;
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
-    picture.apply_orientation(orientation);
-    Ok(picture.into_rgb8())
 }
 
 /// One redacted picture, and what was found in it.

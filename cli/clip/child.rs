@@ -52,6 +52,13 @@ impl Running {
         TimedPipe::new(pipe, &self.limits)
     }
 
+    /// The child's stdout as another child reads it, to be taken once.
+    pub fn stdout_for_another(&mut self) -> io::Result<ChildStdout> {
+        let pipe = self.child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        let _ = rustix::pipe::fcntl_setpipe_size(&pipe, 1 << 20);
+        Ok(pipe)
+    }
+
     /// The child's stdin, to be taken once.
     pub fn stdin(&mut self) -> io::Result<TimedPipe<ChildStdin>> {
         let pipe = self.child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;

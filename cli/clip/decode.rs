@@ -217,6 +217,7 @@ fn arguments(input: &Path, info: &ClipInfo, limits: &Limits) -> Vec<OsString> {
     }
     add(&["-noautorotate"]);
     args.extend(clock(info, info.video.start_us).0.iter().map(OsString::from));
+    args.extend(info.decoder.iter().flat_map(|name| ["-c:v", name]).map(OsString::from));
     args.extend(reading(input));
     let mut filters: Vec<&str> = info.to_yuv420p.as_deref().into_iter().collect();
     filters.push("format=yuv420p");
@@ -279,7 +280,9 @@ fn failure(child: &mut Running, error: NutError, input: &Path, frames: u64) -> C
     if frames > 0 {
         return child.died(format!("its stream broke off after {frames} frames: {}", end.reason()));
     }
-    let missing = |line: &String| line.contains("Decoder") && line.contains("not found");
+    let missing = |line: &String| {
+        line.contains("Unknown decoder") || line.contains("Decoder") && line.contains("not found")
+    };
     if end.log.errors.iter().any(missing) {
         return ClipError::Unsupported(format!(
             "{}: the installed ffmpeg cannot decode this clip: {}",

@@ -1,12 +1,11 @@
-//! Redacted frames into a clip: a caged `ffmpeg` encodes what comes through the pipe, and opens nothing else but the
-//! sound file.
+//! Redacted frames into a clip: a caged `ffmpeg` encodes what comes through its pipes, one of redacted frames and one of
+//! sound, and opens nothing to read.
 
 use std::ffi::OsString;
 use std::fmt;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Stdio};
-use std::time::Duration;
 
 use super::audio::{AHEAD_US, Sound};
 use super::child::{End, Running, TimedPipe};
@@ -78,31 +77,6 @@ impl Container {
             Container::Flv => "flv",
         }
     }
-
-    /// Whether sound of this codec may be copied into it.
-    pub(super) fn holds_sound(self, codec: &str) -> bool {
-        let any = |names: &[&str]| names.contains(&codec);
-        match self {
-            Container::Mp4 => any(&["aac", "mp3", "ac3", "eac3", "opus", "alac", "mp2"]),
-            Container::Mov => any(&["aac", "mp3", "ac3", "eac3", "alac"]) || codec.starts_with("pcm_"),
-            Container::Matroska => {
-                any(&["aac", "mp3", "mp2", "ac3", "eac3", "opus", "vorbis", "flac", "dts", "truehd", "alac"])
-                    || any(&["pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_u8", "pcm_f32le", "pcm_s16be"])
-            }
-            Container::WebM => any(&["opus", "vorbis"]),
-            Container::MpegTs => any(&["aac", "mp3", "mp2", "ac3", "eac3"]),
-            Container::Avi => any(&["mp3", "ac3", "mp2", "pcm_s16le", "pcm_u8", "pcm_mulaw", "pcm_alaw"]),
-            Container::Flv => any(&["aac", "mp3"]),
-        }
-    }
-
-    pub(super) fn sound_encoder(self) -> &'static str {
-        match self {
-            Container::WebM => "libopus",
-            Container::Avi => "libmp3lame",
-            _ => "aac",
-        }
-    }
 }
 
 impl fmt::Display for Container {
@@ -116,7 +90,6 @@ pub struct Encoder {
     child: Running,
     writer: Writer<BufWriter<TimedPipe<ChildStdin>>>,
     output: PathBuf,
-    stall: Duration,
     /// Size of the frames that come in, and of the picture that is written.
     size: (u32, u32),
     padded: (u32, u32),
@@ -124,6 +97,8 @@ pub struct Encoder {
     frames: u64,
     line: Vec<u8>,
     warnings: Vec<String>,
+    sound: Option<Sound>,
+    limits: Limits,
 }
 
 /// How an encoder ended.
@@ -136,15 +111,15 @@ pub struct EncodeEnd {
 }
 
 impl Encoder {
-    /// Starts writing the file `partial` as a clip of the kind `container`. `sound` is the file that
-    /// [`super::copy_sound`] made for the same container.
+    /// Starts writing the file `partial` as a clip of the kind `container`. `sound` is what [`super::read_sound`]
+    /// decodes for the same container.
     pub fn open(
         tools: &Tools,
         partial: &Path,
         container: Container,
         info: &ClipInfo,
         options: &EncodeOptions,
-        sound: Option<&Sound>,
+        mut sound: Option<Sound>,
         limits: &Limits,
     ) -> Result<Self, ClipError> {
         let codec = Codec::choose(container, info, options)?;
@@ -179,32 +154,40 @@ impl Encoder {
             fourcc: *b"I420",
         };
 
-        let access = Access::nothing().writes(partial).for_encoder(&codec.name);
-        let access = sound.iter().fold(access, |access, sound| access.reads(&sound.path));
-        let mut command = tools.ffmpeg(access);
+        let mut command = tools.ffmpeg(Access::nothing().writes(partial).for_encoder(&codec.name));
         command
-            .args(arguments(partial, container, info, &codec, &clock, sound, limits))
+            .args(arguments(partial, container, info, &codec, &clock, sound.as_ref(), limits))
             .stdin(Stdio::piped());
+        if let Some(sound) = &mut sound {
+            // Its own output is a file, so the place of the standard output is free to read from: std has no way to hand
+            // a child a third pipe.
+            let samples =
+                sound.samples().map_err(|source| ClipError::Io { path: partial.to_owned(), source })?;
+            command.stdout(samples);
+        }
         let mut child = Running::spawn(&mut command, NAME, limits)?;
+        // The pipe's other end must be the encoder's alone: else nobody would notice when it dies.
+        drop(command);
         let opened = child
             .stdin()
             .map_err(NutError::from)
             .and_then(|pipe| Writer::open(BufWriter::with_capacity(1 << 18, pipe), &stream));
         let writer = match opened {
             Ok(writer) => writer,
-            Err(error) => return Err(failure(&mut child, error, partial)),
+            Err(error) => return Err(failure(&mut child, sound.as_mut(), error, partial)),
         };
         Ok(Encoder {
             child,
             writer,
             output: partial.to_owned(),
-            stall: limits.stall,
             size,
             padded,
             clock,
             frames: 0,
             line: Vec::new(),
             warnings,
+            sound,
+            limits: limits.clone(),
         })
     }
 
@@ -217,7 +200,7 @@ impl Encoder {
     ) -> Result<(), ClipError> {
         let pts = self.clock.next(pts);
         let written = self.write_rows(pts, rows.into_iter());
-        written.map_err(|error| failure(&mut self.child, error, &self.output))?;
+        written.map_err(|error| failure(&mut self.child, self.sound.as_mut(), error, &self.output))?;
         self.frames += 1;
         Ok(())
     }
@@ -250,13 +233,18 @@ impl Encoder {
 
     /// Ends the stream and waits until the file is complete.
     pub fn finish(self) -> Result<EncodeEnd, ClipError> {
-        let Encoder { mut child, mut writer, output, stall, clock, frames, mut warnings, .. } = self;
-        writer.finish().map_err(|error| failure(&mut child, error, &output))?;
+        let Encoder { mut child, mut writer, output, clock, frames, mut warnings, mut sound, limits, .. } =
+            self;
+        writer.finish().map_err(|error| failure(&mut child, sound.as_mut(), error, &output))?;
         drop(writer);
         // What an encoder still holds back, and an index that moves to the front, take their time.
-        let end = child.wait(stall * 10)?;
+        let end = child.wait(limits.stall * 10)?;
         if !end.status.success() || end.log.errors.iter().any(|line| line.contains("No space left")) {
-            return Err(ClipError::EncoderFailed { path: output, reason: plain_reason(&end) });
+            let blamed = sound.as_mut().and_then(Sound::blamed);
+            return Err(blamed.unwrap_or_else(|| encoder_failed(&output, &end)));
+        }
+        if let Some(sound) = sound {
+            warnings.extend(sound.finish(&limits)?);
         }
         warnings.extend(clock.warning());
         Ok(EncodeEnd { frames, warnings })
@@ -269,7 +257,7 @@ impl Encoder {
 }
 
 /// What a pipe that broke means: the encoder's own words where there are any.
-fn failure(child: &mut Running, error: NutError, output: &Path) -> ClipError {
+fn failure(child: &mut Running, sound: Option<&mut Sound>, error: NutError, output: &Path) -> ClipError {
     if let NutError::Io(error) = &error
         && let Some(explained) = child.explain(error)
     {
@@ -279,9 +267,13 @@ fn failure(child: &mut Running, error: NutError, output: &Path) -> ClipError {
         return ClipError::EncoderFailed { path: output.to_owned(), reason: what };
     }
     match child.stop() {
-        Ok(end) => ClipError::EncoderFailed { path: output.to_owned(), reason: plain_reason(&end) },
+        Ok(end) => sound.and_then(Sound::blamed).unwrap_or_else(|| encoder_failed(output, &end)),
         Err(error) => error,
     }
+}
+
+fn encoder_failed(output: &Path, end: &End) -> ClipError {
+    ClipError::EncoderFailed { path: output.to_owned(), reason: plain_reason(end) }
 }
 
 fn plain_reason(end: &End) -> String {
@@ -463,15 +455,16 @@ fn arguments(
     add(&["-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+warning", "-y", "-copyts"]);
     // Everything about the stream is in its headers: no picture needs to be held back to find it out.
     add(&["-protocol_whitelist", "pipe", "-fpsprobesize", "0", "-f", "nut", "-i", "pipe:0"]);
-    if let Some(sound) = sound {
-        add(&["-itsoffset", &format!("-{}", AHEAD_US / 1_000_000)]);
-        add(&["-protocol_whitelist", "file", "-f", "nut", "-i"]);
-        args.push(file_url(&sound.path));
-    }
-    let mut add = |words: &[&str]| args.extend(words.iter().map(OsString::from));
-    add(&["-map", "0:v:0"]);
     if sound.is_some() {
-        add(&["-map", "1:a:0", "-c:a", "copy"]);
+        add(&["-itsoffset", &format!("-{}", AHEAD_US / 1_000_000)]);
+        add(&["-protocol_whitelist", "pipe", "-f", "nut", "-i", "pipe:1"]);
+    }
+    add(&["-map", "0:v:0"]);
+    if let Some(sound) = sound {
+        add(&["-map", "1:a:0", "-c:a", sound.coding().encoder]);
+        if let Some(rate) = sound.coding().bit_rate {
+            add(&["-b:a", &rate.to_string()]);
+        }
     }
     add(&["-map_metadata", "-1", "-map_chapters", "-1"]);
     let tags = [
@@ -489,7 +482,7 @@ fn arguments(
         add(&["-vf", &format!("setparams={}", tags.join(":"))]);
     }
     let (num, den) = clock.time_base;
-    add(&["-fps_mode", "passthrough", "-enc_time_base", &format!("{num}:{den}")]);
+    add(&["-fps_mode", "passthrough", "-enc_time_base:v", &format!("{num}:{den}")]);
     add(&["-c:v", &codec.name, "-pix_fmt", "yuv420p"]);
     args.extend(codec.args.iter().map(OsString::from));
     args.extend(range(info));
@@ -506,7 +499,7 @@ fn arguments(
         Container::Avi => add(&["-bf", "0"]),
         Container::Flv => {}
     }
-    add(&["-fflags", "+bitexact", "-flags:v", "+bitexact", "-f", container.format()]);
+    add(&["-fflags", "+bitexact", "-flags", "+bitexact", "-f", container.format()]);
     args.push(file_url(partial));
     args
 }

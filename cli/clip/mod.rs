@@ -3,7 +3,7 @@
 //! ```text
 //! INPUT --[ffprobe]--> ClipInfo
 //! INPUT --[decoder]--NUT--> Decoder --rows--> redaction --rows--> Encoder --NUT--> [encoder]--> partial file
-//! INPUT --[sound reader]--> sound file ------------------------------------------------^
+//! INPUT --[sound decoder]--NUT (samples)-----------------------------------------------^
 //! ```
 //! Pictures are always 8-bit planar 4:2:0 (I420), upright, tightly packed: the Y plane, then U, then V, chroma sides
 //! rounded up. Timestamps are exact, in the clip's own time base. The encoder never opens the original.
@@ -15,12 +15,13 @@ pub mod audio;
 pub mod child;
 pub mod decode;
 pub mod encode;
+mod layers;
 pub mod nut;
 pub mod probe;
 pub mod sandbox;
 pub mod tools;
 
-pub use audio::{Sound, copy_sound};
+pub use audio::{Sound, read_sound};
 pub use decode::{DecodeEnd, Decoder, FrameHeader};
 pub use encode::{Container, EncodeEnd, EncodeOptions, Encoder};
 pub use probe::{ClipInfo, Orientation, count_frames, probe};

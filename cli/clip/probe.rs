@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::tools::{Tools, reading};
-use super::{ClipError, child};
+use super::{ClipError, child, layers};
 use crate::cage::Access;
 
 /// Larger pictures are refused before anything is reserved for them.
@@ -55,12 +55,16 @@ pub struct ClipInfo {
     pub has_audio: bool,
     /// How stored pixels are turned for display.
     pub orientation: Orientation,
+    /// Parts of the pictures may be transparent. They are filled with black, and never shown as if they were not.
+    pub transparent: bool,
     /// What the output will lack or change, one line each.
     pub warnings: Vec<String>,
     pub(super) video: Track,
     pub(super) audio: Option<Track>,
     /// Filter that makes 8-bit 4:2:0 of the clip's pixels, when they are not that already.
     pub(super) to_yuv420p: Option<String>,
+    /// `ffmpeg`'s name of the decoder, where its own choice would not see what is transparent.
+    pub(super) decoder: Option<&'static str>,
     /// Earliest start of all streams in microseconds: time zero of the output.
     pub(super) start_us: i64,
 }
@@ -90,10 +94,12 @@ impl ClipInfo {
             hdr: false,
             has_audio: false,
             orientation: Orientation::Upright,
+            transparent: false,
             warnings: Vec::new(),
-            video: Track { index: 0, codec: "rawvideo".to_owned(), start_us: 0 },
+            video: Track { index: 0, start_us: 0, channels: 0, bits: 0 },
             audio: None,
             to_yuv420p: None,
+            decoder: None,
             start_us: 0,
         }
     }
@@ -119,8 +125,11 @@ impl ClipInfo {
 #[derive(Debug, Clone)]
 pub(super) struct Track {
     pub index: u32,
-    pub codec: String,
     pub start_us: i64,
+    /// Of sound.
+    pub channels: u32,
+    /// Bits of a sample of sound; 0 where the coding has none of its own.
+    pub bits: u32,
 }
 
 /// What brings the stored picture upright.
@@ -185,7 +194,7 @@ pub fn probe(tools: &Tools, input: &Path) -> Result<ClipInfo, ClipError> {
     command.arg(
         "stream=index,codec_type,codec_name,width,height,pix_fmt,color_range,color_space,color_transfer,\
          color_primaries,sample_aspect_ratio,field_order,time_base,r_frame_rate,avg_frame_rate,start_time,duration,\
-         nb_frames,bits_per_raw_sample:stream_tags=DURATION:stream_disposition=attached_pic,timed_thumbnails:\
+         nb_frames,bits_per_raw_sample,bits_per_sample,channels:stream_tags=DURATION,alpha_mode:stream_disposition=attached_pic,timed_thumbnails:\
          stream_side_data:format=format_name,start_time,duration",
     );
     let (text, end) = tools.output(command.args(reading(input)), "ffprobe")?;
@@ -297,6 +306,8 @@ struct Stream {
     duration: Option<String>,
     nb_frames: Option<String>,
     bits_per_raw_sample: Option<String>,
+    bits_per_sample: u32,
+    channels: u32,
     disposition: Disposition,
     tags: Tags,
     side_data_list: Vec<SideData>,
@@ -314,6 +325,7 @@ struct Disposition {
 struct Tags {
     #[serde(rename = "DURATION")]
     duration: Option<String>,
+    alpha_mode: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -327,7 +339,8 @@ impl Answer {
         let start_us = micros(self.format.start_time.as_deref()).unwrap_or(0);
         let track = |stream: &Stream| Track {
             index: stream.index,
-            codec: stream.codec_name.clone(),
+            channels: stream.channels,
+            bits: stream.sample_bits(),
             start_us: micros(stream.start_time.as_deref()).unwrap_or(start_us),
         };
         let is_cover = |s: &Stream| s.disposition.attached_pic != 0 || s.disposition.timed_thumbnails != 0;
@@ -356,7 +369,8 @@ impl Answer {
         }
 
         let mut warnings = Vec::new();
-        let layout = Layout::of(stream);
+        let decoder = stream.decoder_of_alpha(input)?;
+        let layout = Layout::of(stream, decoder.is_some());
         let (orientation, warning) = stream.orientation();
         warnings.extend(warning);
         let mut sample_aspect_ratio = pair(stream.sample_aspect_ratio.as_deref(), ':').unwrap_or((0, 0));
@@ -414,16 +428,45 @@ impl Answer {
             hdr,
             has_audio: !sound.is_empty(),
             orientation,
+            transparent: layout.alpha,
             warnings,
             video: track(stream),
             audio: sound.first().map(|stream| track(stream)),
             to_yuv420p: layout.filter(),
+            decoder,
             start_us,
         })
     }
 }
 
 impl Stream {
+    /// Bits of a sample of sound.
+    fn sample_bits(&self) -> u32 {
+        let raw = self.bits_per_raw_sample.as_deref().and_then(|bits| bits.parse().ok());
+        raw.unwrap_or(0).max(self.bits_per_sample)
+    }
+
+    /// WebM and Matroska keep what is transparent beside the pictures, and HEVC in a layer above them, where `ffmpeg`'s
+    /// usual decoders do not look: everything would be shown.
+    fn decoder_of_alpha(&self, input: &Path) -> Result<Option<&'static str>, ClipError> {
+        let beside = self.tags.alpha_mode.as_deref().is_some_and(|mode| mode.trim() != "0");
+        let layer = || {
+            layers::has_alpha_layer(input).map_err(|source| ClipError::Io { path: input.to_owned(), source })
+        };
+        match self.codec_name.as_str() {
+            _ if has_alpha(&self.pix_fmt) => Ok(None),
+            "hevc" if !layer()? && !beside => Ok(None),
+            "vp8" if beside => Ok(Some("libvpx")),
+            "vp9" if beside => Ok(Some("libvpx-vp9")),
+            codec if beside || codec == "hevc" => Err(ClipError::Unsupported(format!(
+                "{}: parts of its {codec} pictures are transparent, and the installed ffmpeg cannot tell which: convert it \
+                 to VP9 or ProRes first, with a program that can",
+                input.display()
+            ))),
+            _ => Ok(None),
+        }
+    }
+
     /// What the display matrix asks for, and a warning when it cannot be followed.
     fn orientation(&self) -> (Orientation, Option<String>) {
         let matrix = self.side_data_list.iter().find_map(|data| data.displaymatrix.as_deref());
@@ -464,11 +507,48 @@ struct Layout {
     chroma: &'static str,
     bit_depth: u8,
     alpha: bool,
+    /// The codec may tell anew in each picture whether it has alpha.
+    alpha_may_come: bool,
     full_range: bool,
 }
 
+/// Codecs that have no alpha, as `ffmpeg` decodes them, or not without saying so for all of the clip. Every other may
+/// begin without.
+const NEVER_ALPHA: &[&str] = &[
+    "h264",
+    "hevc",
+    "vp8",
+    "vp9",
+    "av1",
+    "mpeg1video",
+    "mpeg2video",
+    "mpeg4",
+    "mjpeg",
+    "msmpeg4v1",
+    "msmpeg4v2",
+    "msmpeg4v3",
+    "wmv1",
+    "wmv2",
+    "wmv3",
+    "vc1",
+    "flv1",
+    "h261",
+    "h263",
+    "theora",
+    "dvvideo",
+    "dnxhd",
+    "rawvideo",
+];
+
+/// Whether pixels of this layout, by its name in `ffmpeg`, have alpha. A palette may.
+fn has_alpha(pix_fmt: &str) -> bool {
+    const NAMES: [&str; 12] =
+        ["yuva", "ayuv", "vuya", "uyva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya8", "ya16", "pal8"];
+    NAMES.iter().any(|name| pix_fmt.contains(name)) || pix_fmt.starts_with("yaf")
+}
+
 impl Layout {
-    fn of(stream: &Stream) -> Self {
+    fn of(stream: &Stream, alpha_beside: bool) -> Self {
         let pix_fmt = stream.pix_fmt.clone();
         let has = |part: &str| pix_fmt.contains(part);
         let planar = pix_fmt.starts_with("yuv") || pix_fmt.starts_with("nv") || pix_fmt.starts_with('p');
@@ -500,9 +580,8 @@ impl Layout {
         Layout {
             chroma,
             bit_depth: depth.or(raw.filter(|&bits| bits > 0 && !rgb)).unwrap_or(8),
-            alpha: ["yuva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya8", "ya16"]
-                .iter()
-                .any(|name| has(name)),
+            alpha: alpha_beside || has_alpha(&pix_fmt),
+            alpha_may_come: !NEVER_ALPHA.contains(&stream.codec_name.as_str()),
             full_range,
             pix_fmt,
         }
@@ -520,19 +599,33 @@ impl Layout {
             warnings.push(format!("{chroma} input is converted to 4:2:0"));
         }
         if self.alpha {
-            warnings.push("transparency is dropped".to_owned());
+            warnings.push("what is transparent in it is filled with black".to_owned());
         }
     }
 
     fn filter(&self) -> Option<String> {
-        if self.pix_fmt == "yuv420p" {
-            return None;
-        }
         let range = if self.full_range { "full" } else { "limited" };
-        Some(match self.chroma {
-            "RGB" => "scale=out_color_matrix=bt709:out_range=limited".to_owned(),
-            _ => format!("scale=in_range={range}:out_range={range}"),
-        })
+        let same = format!("scale=in_range={range}:out_range={range}");
+        let scale = match self.chroma {
+            _ if self.pix_fmt == "yuv420p" => None,
+            "RGB" => Some("scale=out_color_matrix=bt709:out_range=limited"),
+            _ => Some(same.as_str()),
+        };
+        if !self.alpha && !self.alpha_may_come {
+            return scale.map(str::to_owned);
+        }
+        // Laid over black; what is more than half transparent goes altogether, since a faint picture is one that no
+        // detector sees and that anybody can bring back. At full colour resolution, so that no hidden colour runs
+        // over an edge. Pictures that are opaque come out as they went in, to the bit.
+        let colour = if self.alpha { "444" } else { "420" };
+        let black = if self.full_range { 0 } else { 16 };
+        let first = scale.unwrap_or(&same);
+        Some(format!(
+            "{first},format=yuva{colour}p,split[p][q];\
+             [p]lutyuv=y={black}:u=128:v=128,{same},format=yuv{colour}p[black];\
+             [q]lutyuv=a='val*gte(val,128)'[shown];\
+             [black][shown]overlay=format=yuv{colour},{same}"
+        ))
     }
 
     fn range_tag(&self, tag: Option<String>) -> Option<String> {

@@ -184,14 +184,6 @@ fn sound_is_dropped_unless_asked_for() {
     redact(&small(), &loud, &["--keep-audio", "--encoder-preset", "ultrafast"]).done();
     assert_eq!(probe(&quiet)["streams"].as_array().unwrap().len(), 1);
     assert_eq!(probe(&loud)["streams"].as_array().unwrap().len(), 2);
-    let packets = |path: &Path| {
-        let mut command = std::process::Command::new("ffmpeg");
-        command.args(["-nostdin", "-v", "error", "-i"]).arg(path);
-        let output = command.args(["-map", "0:a:0", "-c", "copy", "-f", "md5", "-"]).output().unwrap();
-        assert!(output.status.success());
-        output.stdout
-    };
-    assert_eq!(packets(&small()), packets(&loud), "the sound is copied as it is");
     decode(&loud).hides(&small_truth(), "with sound");
     holds(dir.path(), &["quiet.mp4", "loud.mp4"]);
 }
@@ -434,6 +426,8 @@ fn the_report_counts_and_hashes_and_tells_no_place() {
         "covered",
         "obscured",
         "found",
+        "transparent",
+        "sound",
         "warnings",
         "error",
     ];

@@ -330,3 +330,34 @@ pub fn hidden_in(path: &Path, faces: &[Rect]) {
         assert!(share >= 0.9, "{}: only {share:.2} of the face {face:?} is hidden", path.display());
     }
 }
+
+/// A little-endian TIFF of one strip, with these tags (sorted, each one short or several).
+pub fn tiff(size: (u32, u32), tags: &[(u16, &[u16])], pixels: &[u8]) -> Vec<u8> {
+    let mut all = vec![(256_u16, vec![size.0 as u16]), (257, vec![size.1 as u16])];
+    all.extend(tags.iter().map(|(tag, values)| (*tag, values.to_vec())));
+    all.sort();
+    let count = all.len() + 3;
+    let after = 8 + 2 + 12 * count + 4;
+    let mut long = Vec::new();
+    let mut entries = Vec::new();
+    for (tag, values) in &all {
+        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let mut entry = [&tag.to_le_bytes()[..], &[3, 0], &(values.len() as u32).to_le_bytes()].concat();
+        if bytes.len() <= 4 {
+            entry.extend(&bytes);
+            entry.resize(12, 0);
+        } else {
+            entry.extend(((after + long.len()) as u32).to_le_bytes());
+            long.extend(bytes);
+        }
+        entries.push((*tag, entry));
+    }
+    let at = (after + long.len()) as u32;
+    for (tag, value) in [(273_u16, at), (278, size.1), (279, pixels.len() as u32)] {
+        entries.push((tag, [&tag.to_le_bytes()[..], &[4, 0, 1, 0, 0, 0], &value.to_le_bytes()].concat()));
+    }
+    entries.sort();
+    let directory: Vec<u8> = entries.into_iter().flat_map(|(_, entry)| entry).collect();
+    let head = [b"II*\0\x08\0\0\0", &(count as u16).to_le_bytes()[..]].concat();
+    [&head[..], &directory, &[0; 4], &long, pixels].concat()
+}
