@@ -257,7 +257,6 @@ fn thirty_seconds_of_a_mosaic_tell_no_more_than_one_frame() {
             }
         }
         let all = likeness(&sum, look, FACE);
-        println!("{style:?}: one frame {one:.2}, three hundred {all:.2}");
         assert!(one > 0.1, "{style:?}: one frame tells nothing: {one}");
         assert!(all < one + 0.1, "{style:?}: {all} of three hundred, {one} of one");
     }

@@ -72,6 +72,7 @@ pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
     let anchor = Anchor::new(remembered.folder());
     hold_to_lock(&hiding, &anchor, &stream)?;
     let control = Arc::new(Control::new(remembered, args.privacy, camera.counters, stream));
+    control.set_reversible(policy.reversible());
     let mut sinks = Vec::new();
     for target in &targets {
         sinks.push((target.to_string(), target.open(args, &stream, &control)?));
