@@ -56,10 +56,12 @@ impl Hiding {
             (None, None) => PolicyFile::default(),
         };
         let text = |v: &Option<f32>| v.map(|v| v.to_string());
-        let flags: [(&str, &str, Option<String>); 13] = [
+        let flags: [(&str, &str, Option<String>); 15] = [
             ("--preset", "preset", args.preset.clone()),
             ("--faces", "faces", args.faces.clone()),
             ("--persons", "persons", args.persons.clone()),
+            ("--reversible", "reversible", args.reversible.map(|v| v.to_string())),
+            ("--shape", "shape", args.shape.clone()),
             ("--color", "color", args.color.clone()),
             ("--cells", "cells", args.cells.map(|v| v.to_string())),
             ("--min-score", "min_score", text(&args.min_score)),

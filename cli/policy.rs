@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use milkglass::{
-    Class, Color, KEYS, OnDeadline, PolicyDefaults, PolicyError, PolicyFile, Preset, SCHEMA, Style, Zone,
+    Class, Color, KEYS, OnDeadline, PolicyDefaults, PolicyError, PolicyFile, Preset, RegionShape, SCHEMA,
+    Style, Zone,
 };
 
 use crate::outcome::{Exit, Failure};
@@ -183,6 +184,12 @@ fn describe(path: &Path) -> Result<String, PolicyError> {
             None => format!("{class}s: left visible"),
         });
     }
+    if policy.shape() == RegionShape::Padded && policy.classes().next().is_some() {
+        lines.push(
+            "regions padded: place and size of what was found are hidden too, in about five times the area"
+                .into(),
+        );
+    }
     for entry in &file.zones {
         lines.push(match entry.enabled {
             true => zone_words(&entry.zone(&file).map_err(named)?),
@@ -223,11 +230,14 @@ fn describe(path: &Path) -> Result<String, PolicyError> {
         lines.push(format!("at most {threads} threads"));
     }
     let weak = policy.classes().filter_map(|c| policy.style(c)).chain(policy.zones().iter().map(Zone::style));
-    if weak.into_iter().any(|s| !matches!(s, Style::Fill(_))) {
+    if weak.into_iter().any(|s| s.is_cosmetic()) {
         lines.push(
-            "note: pixelate and blur keep some of what they hide; networks can tell people apart by it"
+            "note: pixelate and blur are cosmetic: they hide nothing from a program; reversible = false refuses them"
                 .into(),
         );
+    }
+    if !policy.reversible() {
+        lines.push("pixelate and blur are refused, because they hide nothing from a program".into());
     }
     Ok(lines.join("\n") + "\n")
 }
@@ -307,7 +317,7 @@ mod tests {
             "zone \"only the desk\": disabled, hides nothing\n",
             "live: worst-case exposure 300ms\n",
             "live: a frame that is not covered after 600ms is obscured\n",
-            "note: pixelate and blur keep some",
+            "note: pixelate and blur are cosmetic: they hide nothing from a program",
         ] {
             assert!(text.contains(line), "{line:?} is missing in\n{text}");
         }

@@ -218,7 +218,10 @@ impl Engine {
             let color = policy.obscure_color();
             let cover = match verdict {
                 Verdict::Wait => return None,
-                Verdict::Cover(cover) => cover,
+                Verdict::Cover(cover) => {
+                    self.mosaics.forget_tracks(|track| self.tracker.has(track));
+                    cover
+                }
                 Verdict::Never if late && policy.on_deadline() == OnDeadline::Drop && !front.obscure => {
                     self.line.pop_front();
                     self.left(captured);

@@ -130,6 +130,16 @@ impl PixelRect {
         self.width() == 0 || self.height() == 0
     }
 
+    /// The smallest rectangle that holds both; neither is empty.
+    pub fn hull(&self, other: &PixelRect) -> PixelRect {
+        PixelRect {
+            x0: self.x0.min(other.x0),
+            y0: self.y0.min(other.y0),
+            x1: self.x1.max(other.x1),
+            y1: self.y1.max(other.y1),
+        }
+    }
+
     /// Whether all of another one lies in it.
     pub const fn contains(&self, other: &PixelRect) -> bool {
         self.x0 <= other.x0 && self.y0 <= other.y0 && self.x1 >= other.x1 && self.y1 >= other.y1

@@ -60,7 +60,7 @@ pub use policy::{Anchor, Bound, Lock, OwnerKey, OwnerSecret, Weakening};
 pub use policy::{
     BackendChoice, Direction, KEYS, Key, PolicyDefaults, PolicyFile, Preset, SCHEMA, StyleName, ZoneEntry,
 };
-pub use policy::{Color, OnDeadline, Policy, PolicyBuilder, PolicyError, Polygon, Style, Zone};
+pub use policy::{Color, OnDeadline, Policy, PolicyBuilder, PolicyError, Polygon, RegionShape, Style, Zone};
 pub use sink::{FrameSink, Y4mSink, Yuv420};
 #[cfg(feature = "ring")]
 pub use sink::{RingCounters, RingSink};

@@ -2,7 +2,10 @@
 //!
 //! Only this module builds a [`Cover`], the ticket that lets a frame out (I1, I2).
 
+mod padding;
+
 use std::collections::VecDeque;
+use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +13,10 @@ use crate::detect::{Class, Detection};
 use crate::frame::{FrameFormat, Outcome};
 use crate::geometry::{PixelRect, Rect};
 use crate::motion::Motion;
-use crate::policy::{Color, Policy, Style};
+use crate::policy::{Color, Policy, RegionShape, Style};
 use crate::redact::{Mask, MosaicKey, rasterise};
 use crate::time::Timestamp;
+use padding::Padding;
 
 /// A policy made ready for one frame format.
 pub(crate) struct Rules {
@@ -116,6 +120,7 @@ struct Track {
     sure: bool,
     /// The first observation after the last sighting that looked at its place.
     missed: Option<Timestamp>,
+    padding: Padding,
 }
 
 impl Track {
@@ -141,6 +146,8 @@ pub(crate) struct Tracker {
     /// Times of successful observations, ascending; old ones are forgotten.
     observed: VecDeque<Timestamp>,
     next_id: u64,
+    /// Where the padding of each track begins; from the system's random numbers, and told to nobody.
+    secret: RandomState,
     /// Memory of what is gone, used again: no frame asks for any.
     regions: Vec<Region>,
     sightings: Vec<VecDeque<Sighting>>,
@@ -214,7 +221,9 @@ impl Tracker {
                     self.next_id += 1;
                     let mut sightings = self.sightings.pop().unwrap_or_default();
                     sightings.push_back(sighting);
-                    self.tracks.push(Track { id, class: detection.class, sightings, sure, missed: None });
+                    let padding = Padding::new(&self.secret, id);
+                    let class = detection.class;
+                    self.tracks.push(Track { id, class, sightings, sure, missed: None, padding });
                 }
             }
         }
@@ -249,6 +258,11 @@ impl Tracker {
             }
             kept
         });
+    }
+
+    /// Whether a track is still there.
+    pub fn has(&self, id: u64) -> bool {
+        self.tracks.iter().any(|track| track.id == id)
     }
 
     /// Takes the memory of a cover that was applied.
@@ -294,7 +308,7 @@ impl Tracker {
             }
             let gap = Gap { before, after };
             regions = std::mem::take(&mut self.regions);
-            for track in self.tracks.iter().filter(|track| track.sure) {
+            for track in self.tracks.iter_mut().filter(|track| track.sure) {
                 for rule in rules.iter() {
                     track.cover(t, gap, &rule.policy, size, &mut regions);
                 }
@@ -438,7 +452,35 @@ fn distance(a: &Rect, b: &Rect) -> Option<f32> {
 
 impl Track {
     /// Adds the regions that hide this track at `t`.
-    fn cover(&self, t: Timestamp, gap: Gap, policy: &Policy, size: (u32, u32), regions: &mut Vec<Region>) {
+    fn cover(
+        &mut self,
+        t: Timestamp,
+        gap: Gap,
+        policy: &Policy,
+        size: (u32, u32),
+        regions: &mut Vec<Region>,
+    ) {
+        let first = regions.len();
+        self.cover_boxes(t, gap, policy, size, regions);
+        if policy.shape() == RegionShape::Padded
+            && let Some(last) = regions.last().copied()
+        {
+            // One region for all of them: how many there are, and where they differ, would tell of the boxes.
+            let hull = regions[first..].iter().map(|r| r.area).reduce(|a, b| a.hull(&b));
+            regions.truncate(first);
+            regions.extend(hull.map(|hull| Region { area: self.padding.cover(hull, size), ..last }));
+        }
+    }
+
+    /// The same, as the boxes are.
+    fn cover_boxes(
+        &self,
+        t: Timestamp,
+        gap: Gap,
+        policy: &Policy,
+        size: (u32, u32),
+        regions: &mut Vec<Region>,
+    ) {
         let Some(rule) = policy.rule(self.class) else { return };
         let grown = |s: &Sighting| s.rect.grown(rule.grow, s.slack);
         // As if it had no partner: grown by what it can have moved. Between the two observations around the frame that

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 use milkglass::{
     Class, Detection, Engine, Error, FrameFormat, FramePool, OnDeadline, Outcome, PixelFormat, Policy,
-    Polygon, Style, Zone,
+    Polygon, RegionShape, Style, Zone,
 };
 use play::*;
 use proptest::prelude::*;
@@ -61,39 +61,50 @@ fn scene() -> impl Strategy<Value = Scene> {
     let walkers = prop::collection::vec(walker, 0..4);
     let policy = (1.0f32..6.0, 0u64..400, prop_oneof![2 => Just(0), 1 => 0u64..150], 60u64..500);
     let line = (prop::option::of(160u64..600), any::<bool>(), 2usize..14, prop_oneof![Just(99), 1usize..8]);
-    (picture, style, walkers, [drawn(), drawn()], policy, line, (prop::bool::weighted(0.4), any::<bool>()))
-        .prop_map(|((pixel, size, exif), style, walkers, zones, policy, line, (zoned, ghosts))| {
-            let (speed, hold, look_ahead, max_gap) = policy;
-            let (deadline, drop, buffers, max_waiting) = line;
-            let walkers = walkers.into_iter().map(|(start, (w, h), (angle, pace), on_grid)| {
-                // Odd corners and odd sizes: the worst for planes at half the size.
-                let odd = |v: f64| if on_grid { (v / 2.0).floor() * 2.0 + 1.0 } else { v };
-                let size = (f64::from(2 * w - 1), f64::from(2 * h - 1));
-                let pace = if on_grid { 0.0 } else { pace * f64::from(speed) * size.0 };
-                let velocity = (pace * angle.cos(), pace * angle.sin());
-                Walker { start: (odd(start.0), odd(start.1)), size, velocity }
-            });
-            Scene {
-                pixel,
-                size,
-                exif,
-                style,
-                walkers: walkers.collect(),
-                zones,
-                zoned,
-                speed,
-                hold,
-                look_ahead,
-                max_gap,
-                max_waiting,
-                deadline,
-                on_deadline: if drop { OnDeadline::Drop } else { OnDeadline::Obscure },
-                buffers,
-                ghosts,
-                // tests/motion.rs has scripts of its own.
-                motion_cover: false,
-            }
-        })
+    (
+        picture,
+        style,
+        walkers,
+        [drawn(), drawn()],
+        policy,
+        line,
+        (prop::bool::weighted(0.4), any::<bool>(), prop::bool::weighted(0.2)),
+    )
+        .prop_map(
+            |((pixel, size, exif), style, walkers, zones, policy, line, (zoned, ghosts, padded))| {
+                let (speed, hold, look_ahead, max_gap) = policy;
+                let (deadline, drop, buffers, max_waiting) = line;
+                let walkers = walkers.into_iter().map(|(start, (w, h), (angle, pace), on_grid)| {
+                    // Odd corners and odd sizes: the worst for planes at half the size.
+                    let odd = |v: f64| if on_grid { (v / 2.0).floor() * 2.0 + 1.0 } else { v };
+                    let size = (f64::from(2 * w - 1), f64::from(2 * h - 1));
+                    let pace = if on_grid { 0.0 } else { pace * f64::from(speed) * size.0 };
+                    let velocity = (pace * angle.cos(), pace * angle.sin());
+                    Walker { start: (odd(start.0), odd(start.1)), size, velocity }
+                });
+                Scene {
+                    pixel,
+                    size,
+                    exif,
+                    style,
+                    walkers: walkers.collect(),
+                    zones,
+                    zoned,
+                    speed,
+                    hold,
+                    look_ahead,
+                    max_gap,
+                    max_waiting,
+                    deadline,
+                    on_deadline: if drop { OnDeadline::Drop } else { OnDeadline::Obscure },
+                    buffers,
+                    ghosts,
+                    // tests/motion.rs has scripts of its own.
+                    motion_cover: false,
+                    shape: if padded { RegionShape::Padded } else { RegionShape::Box },
+                }
+            },
+        )
 }
 
 #[test]

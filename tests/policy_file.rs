@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use milkglass::{
     BackendChoice, Class, Color, Direction, KEYS, OnDeadline, Policy, PolicyDefaults, PolicyError,
-    PolicyFile, Polygon, Preset, SCHEMA, Style, StyleName, Zone, ZoneEntry,
+    PolicyFile, Polygon, Preset, RegionShape, SCHEMA, Style, StyleName, Zone, ZoneEntry,
 };
 use proptest::prelude::*;
 use serde_json::Value as Json;
@@ -54,6 +54,8 @@ fn every_key_arrives() {
         preset = "careful"
         faces = "pixelate"
         persons = "blur"
+        reversible = true
+        shape = "padded"
         color = "#0a0B0c"
         cells = 3
         min_score = 0.6
@@ -94,6 +96,7 @@ fn every_key_arrives() {
     }
     assert_eq!(file.preset, Some(Preset::Careful));
     assert_eq!((file.faces, file.persons), (Some(StyleName::Pixelate), Some(StyleName::Blur)));
+    assert_eq!((file.reversible, file.shape), (Some(true), Some(RegionShape::Padded)));
     assert_eq!(file.color, Some(Color { r: 10, g: 11, b: 12 }));
     assert_eq!(
         (file.cells, file.min_score, file.grow, file.speed),
@@ -121,6 +124,7 @@ fn every_key_arrives() {
         .zone(Zone::new("a", a, fill).unwrap())
         .hold(Duration::from_millis(1500))
         .speed(4.0)
+        .shape(RegionShape::Padded)
         .motion_cover(true)
         .obscure_color(Color { r: 10, g: 11, b: 12 });
     let builder = file.builder(&PolicyDefaults::default()).unwrap();
@@ -623,6 +627,7 @@ fn the_schema_and_the_parser_agree() {
         "min_score = 0.6\ngrow = 1.1\nspeed = 100\ndetect_every = 30\nthreads = 256".into(),
         "hold = 0\nlook_ahead = \"10s\"\ndeadline = 60\nmax_gap = 0.001\nmax_exposure = \"1.25s\"".into(),
         "self_test = \"off\"".into(),
+        "reversible = false\nshape = \"padded\"".into(),
         "self_test = 1".into(),
         "self_test = \"3600s\"".into(),
         "preset = \"careful\"\nladder = [\"balanced\", \"fast\"]\non_deadline = \"drop\"\nbackend = \"ort\""
@@ -636,6 +641,9 @@ fn the_schema_and_the_parser_agree() {
         "self_test = \"never\"".into(),
         "self_test = 3601".into(),
         "faces = \"cover\"".into(),
+        "reversible = \"no\"".into(),
+        "shape = \"round\"".into(),
+        "shape = true".into(),
         "faces = false".into(),
         "color = \"#12345\"".into(),
         "cells = 1".into(),
@@ -730,4 +738,36 @@ fn what_is_loaded_at_the_start_cannot_follow_while_a_camera_runs() {
     }
     let style = PolicyFile::parse("faces = 'blur'", "later").unwrap();
     assert_eq!(before.needs_loading(&style), None, "a style is exchanged");
+}
+
+/// `reversible = false` forbids the cosmetic styles wherever they can be asked for: by name, by flag, in a zone, in Rust.
+#[test]
+fn what_hides_nothing_from_a_program_can_be_forbidden() {
+    let blurred_zone = zone(&format!("{TRIANGLE}\nstyle = \"blur\""));
+    for text in
+        ["faces = \"pixelate\"", "faces = \"blur\"", "faces = \"off\"\npersons = \"blur\"", &blurred_zone]
+    {
+        let file = good(text);
+        assert!(file.check().is_ok() && policy(&file).is_ok(), "{text}");
+        let mut strict = file.clone();
+        strict.set("reversible", "false").unwrap();
+        for error in [strict.check().unwrap_err(), policy(&strict).unwrap_err()] {
+            let error = error.to_string();
+            assert!(error.contains("reversible = false") && error.contains("use fill"), "{text}: {error}");
+        }
+    }
+    // A zone that is off shows nothing, and fill is what is left.
+    let off = format!("reversible = false\n{blurred_zone}\nenabled = false");
+    for text in ["reversible = false", &off, "reversible = false\npersons = \"fill\"\ncells = 3"] {
+        assert!(policy(&good(text)).is_ok(), "{text}");
+    }
+    let area = || Polygon::new([(0.0, 0.0), (1.0, 0.0), (0.0, 1.0)]).unwrap();
+    for style in [Style::Pixelate { cells: 2 }, Style::Blur { cells: 6 }] {
+        let zone = Zone::new("z", area(), style).unwrap();
+        for builder in [Policy::builder().hide(Class::Person, style), Policy::builder().zone(zone)] {
+            assert!(builder.clone().build().is_ok());
+            let error = builder.reversible(false).build().unwrap_err().to_string();
+            assert!(error.contains("reversible = false"), "{error}");
+        }
+    }
 }

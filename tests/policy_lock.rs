@@ -23,6 +23,10 @@ const STRONGER: &[(&str, &str)] = &[
     ("faces = \"pixelate\"", "faces = \"fill\""),
     ("faces = \"pixelate\"", "faces = \"blur\""),
     ("persons = \"blur\"", "persons = \"fill\""),
+    (
+        "faces = \"pixelate\"\npersons = \"blur\"\nshape = \"padded\"",
+        "persons = \"fill\"\nshape = \"padded\"",
+    ),
     ("cells = 4\n", "cells = 2\n"),
     ("min_score = 0.2", "min_score = 0.1"),
     ("grow = 1.3", "grow = 2.0"),
@@ -93,8 +97,35 @@ fn every_key_has_a_way_to_be_weakened_in_this_test() {
             "zone.style" | "zone.cells" | "zone.inverted" => "zone.area",
             name => name,
         };
-        assert!(WEAKER.iter().any(|(_, _, k)| *k == name), "{} is never weakened", key.name);
+        // What it forbids cannot stand beside it: it has a test of its own.
+        let apart = key.name == "reversible";
+        assert!(apart || WEAKER.iter().any(|(_, _, k)| *k == name), "{} is never weakened", key.name);
     }
+}
+
+/// Styles that hide nothing from a program stay forbidden, whichever way somebody asks for them.
+#[test]
+fn an_owner_can_forbid_cosmetic_styles_for_good() {
+    let owners = "reversible = false\npersons = \"fill\"\n[[zone]]\nname = \"a\"\narea = [[0,0],[1,0],[1,1]]";
+    let lock = Lock::parse(&Lock::sign(owners, &bound(1), &secret(1)).unwrap(), "camera.lock", None).unwrap();
+    for open in ["", "reversible = true\n"] {
+        let new = parse(&owners.replace("reversible = false\n", open));
+        let refused = lock.admit(&new, &format()).unwrap_err().to_string();
+        assert!(refused.contains("reversible: true instead of false (stronger is false)"), "{refused}");
+    }
+    lock.admit(&parse(owners), &format()).unwrap();
+    for (from, to) in [
+        ("persons = \"fill\"", "persons = \"blur\""),
+        ("persons", "faces = \"pixelate\"\npersons"),
+        ("area", "style = \"blur\"\narea"),
+    ] {
+        let new = PolicyFile::parse(&owners.replacen(from, to, 1), "p.toml").unwrap();
+        assert!(new.check().unwrap_err().to_string().contains("reversible = false"), "{to}");
+    }
+    // Anybody may forbid them under a lock that does not.
+    assert_eq!(parse(owners).weakenings(&parse(&owners[19..]), &format()).unwrap(), []);
+    // And no owner signs what contradicts itself.
+    assert!(Lock::sign("reversible = false\nfaces = \"blur\"", &bound(1), &secret(1)).is_err());
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub struct Control {
     /// Held while privacy mode changes, so that what is stored and what is in force never differ for long.
     remembered: Mutex<Remembered>,
     privacy: AtomicBool,
+    /// Whether the policy in force allows cosmetic styles.
+    reversible: AtomicBool,
     camera: Option<V4l2Counters>,
     rings: Mutex<Vec<RingCounters>>,
     stream: Stream,
@@ -40,6 +42,7 @@ impl Control {
             last: Mutex::default(),
             remembered: Mutex::new(remembered),
             privacy,
+            reversible: AtomicBool::new(true),
             camera,
             rings: Mutex::default(),
             stream,
@@ -136,9 +139,24 @@ impl Control {
     /// Exchanges the policy; an error leaves the old one in force.
     pub fn set_policy(&self, policy: Policy) -> Result<(), Failure> {
         match lock(&self.pipeline).as_ref() {
-            Some(pipeline) => Ok(pipeline.set_policy(policy)?),
+            Some(pipeline) => {
+                let reversible = policy.reversible();
+                pipeline.set_policy(policy)?;
+                self.set_reversible(reversible);
+                Ok(())
+            }
             None => Err(Failure::new("the pipeline does not run")),
         }
+    }
+
+    /// Whether the policy allows cosmetic styles: for the page, so that it offers none that would be refused.
+    pub fn reversible(&self) -> bool {
+        self.reversible.load(Ordering::Relaxed)
+    }
+
+    /// Tells of the policy in force whether it allows cosmetic styles.
+    pub fn set_reversible(&self, reversible: bool) {
+        self.reversible.store(reversible, Ordering::Relaxed);
     }
 
     /// Ends the pipeline and waits for it.

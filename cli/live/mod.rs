@@ -73,6 +73,7 @@ pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
     hold_to_lock(&hiding, &anchor, &stream)?;
     let state = remembered.folder().to_owned();
     let control = Arc::new(Control::new(remembered, args.privacy, camera.counters, stream));
+    control.set_reversible(policy.reversible());
     let mut sinks = Vec::new();
     for target in &targets {
         sinks.push((target.to_string(), target.open(args, &stream, &control)?));

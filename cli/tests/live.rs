@@ -322,6 +322,10 @@ fn a_policy_is_read_again_and_a_broken_one_is_refused() {
     fs::write(&policy, "faces = \"off\"").unwrap();
     live.signal("HUP");
     live.await_words("the policy hides nothing");
+    let cosmetic = "faces = \"off\"\nreversible = false\n[[zone]]\nname = \"z\"\nstyle = \"blur\"\narea = [[0,0],[1,0],[1,1]]";
+    fs::write(&policy, cosmetic).unwrap();
+    live.signal("HUP");
+    live.await_words("reversible = false forbids pixelate and blur");
     let now = Instant::now();
     live.await_frame(now, "hidden right", |left, right| left != BLACK && right == BLACK);
     let seen = live.seen.lock().unwrap().clone();

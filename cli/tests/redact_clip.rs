@@ -340,6 +340,9 @@ fn styles_show_in_the_picture() {
     let faces = made("faces", &[]);
     assert!(area(&person) > 2.0 * area(&faces), "a person is larger: {} and {}", area(&person), area(&faces));
     person.hides(&small_truth(), "persons");
+    let padded = made("padded", &["--shape", "padded"]);
+    padded.hides(&small_truth(), "padded");
+    assert!(area(&padded) > 2.0 * area(&faces), "padding: {} and {}", area(&padded), area(&faces));
 }
 
 #[test]

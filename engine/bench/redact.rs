@@ -124,7 +124,9 @@ impl Picture {
         self.now += later;
         let Picture { format, bytes, start, mosaics, now } = self;
         let mut view = ViewMut::new(format, &mut bytes[*start..*start + format.buffer_len()]);
-        hide_shape(k, &mut view, shape, style, MosaicKey::Track(1), mosaics, Timestamp::from_nanos(*now));
+        // A zone's cells, which are sampled anew; a track's are drawn alone after its first frame.
+        let key = MosaicKey::Zone(0, 0);
+        hide_shape(k, &mut view, shape, style, key, mosaics, Timestamp::from_nanos(*now));
     }
 }
 

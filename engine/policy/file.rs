@@ -15,7 +15,7 @@ use super::keys::find;
 use super::limits::{cells, detect_every, grow, min_score, speed, threads, time};
 use super::value::{BackendChoice, Fault, Preset, StyleName, Value, in_order, place, unknown};
 use super::zone_entry::{ZoneEntry, style};
-use super::{Color, OnDeadline, PolicyBuilder, PolicyError};
+use super::{Color, OnDeadline, PolicyBuilder, PolicyError, RegionShape, forbidden};
 use crate::detect::Class;
 
 /// What a policy file says; `None` where it says nothing.
@@ -29,6 +29,8 @@ pub struct PolicyFile {
     pub preset: Option<Preset>,
     pub faces: Option<StyleName>,
     pub persons: Option<StyleName>,
+    pub reversible: Option<bool>,
+    pub shape: Option<RegionShape>,
     pub color: Option<Color>,
     pub cells: Option<u8>,
     pub min_score: Option<f32>,
@@ -165,6 +167,8 @@ impl PolicyFile {
             "preset" => self.preset = Some(value.choice()?),
             "faces" => self.faces = Some(value.choice()?),
             "persons" => self.persons = Some(value.choice()?),
+            "reversible" => self.reversible = Some(value.switch()?),
+            "shape" => self.shape = Some(value.choice()?),
             "color" => self.color = Some(value.color()?),
             "cells" => self.cells = Some(value.place(cells(value.whole()?))?),
             "min_score" => self.min_score = Some(value.place(min_score(value.number()? as f32))?),
@@ -235,6 +239,7 @@ impl PolicyFile {
             let what = format!("max_gap = {gap:?} above max_exposure = {most:?}");
             return Err(PolicyError::Range { what, why: "lower max_gap, or raise max_exposure" });
         }
+        self.check_styles()?;
         if self.tiles == Some(true) && self.motion_cover == Some(false) {
             return Err(PolicyError::PartsUncovered);
         }
@@ -271,6 +276,12 @@ impl PolicyFile {
         put("preset", self.preset.map(|p| word(p.as_str())));
         put("faces", self.faces.map(|s| word(s.as_str())));
         put("persons", self.persons.map(|s| word(s.as_str())));
+        put("reversible", self.reversible.map(Into::into));
+        let shape = self.shape.map(|shape| match shape {
+            RegionShape::Box => word("box"),
+            RegionShape::Padded => word("padded"),
+        });
+        put("shape", shape);
         put("color", self.color.map(|c| c.to_string().into()));
         put("cells", self.cells.map(|n| i64::from(n).into()));
         put("min_score", number(self.min_score));
@@ -298,6 +309,26 @@ impl PolicyFile {
         let zones: Vec<toml::Value> = self.zones.iter().map(|z| z.to_table().into()).collect();
         put("zone", (!zones.is_empty()).then(|| zones.into()));
         table.to_string()
+    }
+
+    /// No cosmetic style where the file forbids them; a zone that is off has none.
+    fn check_styles(&self) -> Result<(), PolicyError> {
+        if self.reversible != Some(false) {
+            return Ok(());
+        }
+        let cosmetic = |style: StyleName| matches!(style, StyleName::Pixelate | StyleName::Blur);
+        for class in Class::ALL {
+            let style = self.style(class);
+            if cosmetic(style) {
+                return Err(forbidden(&format!("{class}s = \"{style}\"")));
+            }
+        }
+        for zone in self.zones.iter().filter(|z| z.enabled) {
+            if let Some(style) = zone.style.filter(|style| cosmetic(*style)) {
+                return Err(forbidden(&format!("zone \"{}\": style = \"{style}\"", zone.name)));
+            }
+        }
+        Ok(())
     }
 
     /// How a class is to be hidden: the file's word, else `fill` for faces and `off` for persons.
@@ -334,6 +365,8 @@ impl PolicyFile {
             builder = builder.zone(entry.zone(self)?);
         }
         let policy = &mut builder.policy;
+        set(&mut policy.reversible, self.reversible);
+        set(&mut policy.shape, self.shape);
         set(&mut policy.hold, self.hold);
         set(&mut policy.speed, self.speed);
         policy.motion_cover = self.motion_cover.unwrap_or(policy.motion_cover || self.covers_motion());

@@ -14,6 +14,8 @@ pub enum Direction {
     StrongerWhenSmaller,
     /// `true` protects more than `false`.
     StrongerWhenTrue,
+    /// `false` protects more than `true`.
+    StrongerWhenFalse,
     /// A shorter list protects at least as much.
     StrongerWhenShorter,
     /// The values by strength, weakest first.
@@ -34,6 +36,7 @@ impl fmt::Display for Direction {
             Direction::StrongerWhenLarger => "larger",
             Direction::StrongerWhenSmaller => "smaller",
             Direction::StrongerWhenTrue => "true",
+            Direction::StrongerWhenFalse => "false",
             Direction::StrongerWhenShorter => "shorter",
             Direction::Ordered(values) => return f.write_str(&values.join(" < ")),
             Direction::Style => "off < blur, pixelate < fill",
@@ -100,8 +103,35 @@ pub const KEYS: &[Key] = &[
         Direction::Ordered(&["fast", "balanced", "careful"]),
         "how hard to look: models, input sizes, thresholds",
     ),
-    key("faces", STYLE_OR_OFF, "\"fill\"", Direction::Style, "how faces are hidden"),
-    key("persons", STYLE_OR_OFF, "\"off\"", Direction::Style, "how whole persons are hidden"),
+    key(
+        "faces",
+        STYLE_OR_OFF,
+        "\"fill\"",
+        Direction::Style,
+        "how faces are hidden; pixelate and blur are cosmetic and hide nothing from a program",
+    ),
+    key(
+        "persons",
+        STYLE_OR_OFF,
+        "\"off\"",
+        Direction::Style,
+        "how whole persons are hidden; pixelate and blur are cosmetic and hide nothing from a program",
+    ),
+    key(
+        "reversible",
+        SWITCH,
+        "true",
+        Direction::StrongerWhenFalse,
+        "false: pixelate and blur, which hide nothing from a program, are refused for faces, persons and zones",
+    ),
+    key(
+        "shape",
+        "\"box\" or \"padded\"",
+        "\"box\"",
+        Direction::Ordered(&["box", "padded"]),
+        "the region hidden for what was found; padded also hides place and size, by which people can be told apart, \
+         and takes about five times the area",
+    ),
     key("color", COLOR, "\"#000000\"", Direction::Frozen, "the colour of fill and of obscured frames"),
     key(
         "cells",
@@ -236,7 +266,7 @@ pub const KEYS: &[Key] = &[
         "\"fill\", \"pixelate\" or \"blur\"",
         "\"fill\"",
         Direction::Style,
-        "how the zone is hidden",
+        "how the zone is hidden; pixelate and blur are cosmetic and hide nothing from a program",
     ),
     key("zone.color", COLOR, "the file's color", Direction::Frozen, "the colour of fill in this zone"),
     key("zone.cells", CELLS, "the file's cells", Direction::StrongerWhenSmaller, "as cells, for this zone"),

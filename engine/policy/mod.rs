@@ -72,20 +72,21 @@ impl fmt::Display for Color {
 
 /// How something is hidden.
 ///
-/// What each does *not* protect against: `Fill` keeps nothing but place and size. `Pixelate` and `Blur` keep `cells`
-/// colours, quantised to 5 bits and held for half a second; trained networks have told people apart from comparable
-/// pictures (McPherson et al. 2016, arXiv 1609.00408), so use them only where that is acceptable.
+/// What each does *not* protect against: `Fill` keeps place and size, by which a program told five people apart
+/// ([`RegionShape::Padded`] hides those too). `Pixelate` and `Blur` are cosmetic: they hide nothing from a program, which
+/// told the same people apart by them as well as by their faces (docs/THREAT-MODEL.md has the figures).
+/// [`PolicyBuilder::reversible`] forbids both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Style {
     /// One colour. Keeps nothing.
     Fill(Color),
-    /// A mosaic of `cells` (2 to 6) squares along the longer side.
+    /// Cosmetic: a mosaic of `cells` (2 to 6) squares along the longer side. Hides nothing from a program.
     Pixelate {
         /// Samples left along the longer side of the hidden region.
         cells: u8,
     },
-    /// A smooth picture drawn from the cells that `Pixelate` would show; it keeps no more than they do.
+    /// Cosmetic: a smooth picture drawn from the cells that `Pixelate` would show. Hides nothing from a program.
     Blur {
         /// Samples left along the longer side of the hidden region.
         cells: u8,
@@ -112,7 +113,19 @@ impl Style {
         }
     }
 
-    fn check(self, what: &str) -> Result<Style, PolicyError> {
+    /// Whether it looks hidden to people alone: a program can tell who is behind it.
+    pub fn is_cosmetic(&self) -> bool {
+        match self {
+            Style::Fill(_) => false,
+            Style::Pixelate { .. } | Style::Blur { .. } => true,
+        }
+    }
+
+    /// `name`: `what`, as it stands in a policy file.
+    fn check(self, what: &str, name: &str, reversible: bool) -> Result<Style, PolicyError> {
+        if self.is_cosmetic() && !reversible {
+            return Err(forbidden(name));
+        }
         match self {
             Style::Pixelate { cells } | Style::Blur { cells }
                 if !(Self::MIN_CELLS..=Self::MAX_CELLS).contains(&cells) =>
@@ -126,6 +139,25 @@ impl Style {
             style => Ok(style),
         }
     }
+}
+
+/// A cosmetic style where the policy says `reversible = false`; `what`: the setting that asks for it.
+fn forbidden(what: &str) -> PolicyError {
+    PolicyError::Weak {
+        what: what.into(),
+        why: "reversible = false forbids pixelate and blur, because they hide nothing from a program; use fill",
+    }
+}
+
+/// Which region is hidden for a face or person that was found. Zones are hidden as they were drawn. This list is complete.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RegionShape {
+    /// The box itself, grown. Its size and height tell people apart at one place.
+    #[default]
+    Box,
+    /// All of the box and about as much again on each side: sides are rounded up to steps, and centres to a grid that is
+    /// drawn anew for each track. Hides about five times the area.
+    Padded,
 }
 
 /// What happens to a frame whose deadline passes before detection has covered it. There is no third way, on purpose:
@@ -207,6 +239,8 @@ pub(crate) struct Rule {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
     rules: [Option<Rule>; Class::COUNT],
+    reversible: bool,
+    shape: RegionShape,
     zones: Vec<Zone>,
     hold: Duration,
     look_ahead: Duration,
@@ -233,6 +267,14 @@ impl Policy {
     /// How a class is hidden; `None` when it is not.
     pub fn style(&self, class: Class) -> Option<Style> {
         self.rule(class).map(|r| r.style)
+    }
+    /// Whether [`Style::Pixelate`] and [`Style::Blur`] are allowed.
+    pub fn reversible(&self) -> bool {
+        self.reversible
+    }
+    /// Which region is hidden for what was found.
+    pub fn shape(&self) -> RegionShape {
+        self.shape
     }
     /// The classes this policy hides.
     pub fn classes(&self) -> impl Iterator<Item = Class> + '_ {
@@ -294,7 +336,7 @@ impl Policy {
 
 /// Builds a [`Policy`].
 ///
-/// Defaults: hold 1 s, look-ahead 0, speed 4 box widths per second, largest gap 500 ms, no deadline, obscure in black, no
+/// Defaults: cosmetic styles allowed, boxes not padded, hold 1 s, look-ahead 0, speed 4 box widths per second, largest gap 500 ms, no deadline, obscure in black, no
 /// self-test.
 #[derive(Clone, Debug)]
 #[must_use]
@@ -307,6 +349,8 @@ impl Default for PolicyBuilder {
         PolicyBuilder {
             policy: Policy {
                 rules: [None; Class::COUNT],
+                reversible: true,
+                shape: RegionShape::Box,
                 zones: Vec::new(),
                 hold: Duration::from_secs(1),
                 look_ahead: Duration::ZERO,
@@ -339,6 +383,17 @@ impl PolicyBuilder {
     /// Hides a class, its boxes grown to `grow` times their size (at least [`PolicyBuilder::MIN_GROW`]).
     pub fn hide_grown(mut self, class: Class, style: Style, grow: f32) -> Self {
         self.policy.rules[class.index()] = Some(Rule { style, grow });
+        self
+    }
+    /// `false`: [`Style::Pixelate`] and [`Style::Blur`] are refused, for classes and zones, because they hide nothing from a
+    /// program.
+    pub fn reversible(mut self, reversible: bool) -> Self {
+        self.policy.reversible = reversible;
+        self
+    }
+    /// Which region is hidden for what was found; zones stay as they were drawn.
+    pub fn shape(mut self, shape: RegionShape) -> Self {
+        self.policy.shape = shape;
         self
     }
     /// Adds a zone.
@@ -415,7 +470,7 @@ impl PolicyBuilder {
         }
         for class in Class::ALL {
             if let Some(rule) = p.rule(class) {
-                rule.style.check(&format!("{class}s"))?;
+                rule.style.check(&format!("{class}s"), &format!("the style of {class}s"), p.reversible)?;
                 check_range(
                     &format!("grow = {}", rule.grow),
                     rule.grow,
@@ -426,7 +481,8 @@ impl PolicyBuilder {
             }
         }
         for zone in &p.zones {
-            zone.style.check(&format!("zone \"{}\"", zone.name))?;
+            let name = format!("zone \"{}\"", zone.name);
+            zone.style.check(&name, &format!("the style of {name}"), p.reversible)?;
         }
         let longest = Duration::from_secs(10);
         for (name, value, least) in [

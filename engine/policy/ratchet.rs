@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::keys::find;
-use super::{Color, Direction, KEYS, Key, OnDeadline, Policy, PolicyError, PolicyFile, Zone};
+use super::{Color, Direction, KEYS, Key, OnDeadline, Policy, PolicyError, PolicyFile, RegionShape, Zone};
 use crate::detect::Class;
 use crate::frame::FrameFormat;
 use crate::redact::{Mask, rasterise};
@@ -118,6 +118,7 @@ fn at_least(direction: Direction, was: Option<&Value>, is: Option<&Value>) -> bo
         Direction::StrongerWhenLarger => order(is, was).is_some_and(|o| o.is_ge()),
         Direction::StrongerWhenSmaller => order(is, was).is_some_and(|o| o.is_le()),
         Direction::StrongerWhenTrue => is == was || *is == Value::Switch(true),
+        Direction::StrongerWhenFalse => is == was || *is == Value::Switch(false),
         Direction::StrongerWhenShorter => match (was, is) {
             (Value::Words(was), Value::Words(is)) => is.iter().all(|w| was.contains(w)),
             _ => false,
@@ -151,6 +152,11 @@ fn value(file: &PolicyFile, key: &str, side: Side) -> Option<Value> {
         "preset" => Value::Word(preset.as_str()),
         "faces" => Value::Word(file.style(Class::Face).as_str()),
         "persons" => Value::Word(file.style(Class::Person).as_str()),
+        "reversible" => Value::Switch(file.reversible.unwrap_or(usual.reversible)),
+        "shape" => Value::Word(match file.shape.unwrap_or(usual.shape) {
+            RegionShape::Box => "box",
+            RegionShape::Padded => "padded",
+        }),
         "color" => Value::Color(file.color.unwrap_or(Color::BLACK)),
         "cells" => Value::Number(f64::from(file.cells.unwrap_or(super::zone_entry::DEFAULT_CELLS))),
         "min_score" => {

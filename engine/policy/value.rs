@@ -6,7 +6,7 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::keys::{KEYS, Key, nearest};
-use super::{Color, OnDeadline, PolicyError};
+use super::{Color, OnDeadline, PolicyError, RegionShape};
 
 /// An error and the byte of the file it belongs to.
 #[derive(Debug)]
@@ -71,9 +71,9 @@ choices! {
     StyleName {
         /// Left visible. Not for zones.
         Off = "off",
-        /// [`Style::Blur`](super::Style::Blur).
+        /// [`Style::Blur`](super::Style::Blur), cosmetic.
         Blur = "blur",
-        /// [`Style::Pixelate`](super::Style::Pixelate).
+        /// [`Style::Pixelate`](super::Style::Pixelate), cosmetic.
         Pixelate = "pixelate",
         /// [`Style::Fill`](super::Style::Fill).
         Fill = "fill",
@@ -92,6 +92,11 @@ choices! {
         /// rten, pure Rust.
         Rten = "rten",
     }
+}
+
+impl Choice for RegionShape {
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("box", RegionShape::Box), ("padded", RegionShape::Padded)];
 }
 
 impl Choice for OnDeadline {

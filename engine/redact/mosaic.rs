@@ -1,7 +1,8 @@
-//! Mosaics: a few quantised cells on a grid that is locked to the track, held for a while.
+//! Mosaics: a few quantised cells on a grid that is locked to the track, sampled once for each track.
 //!
-//! Several frames of a moving mosaic tell more than one (arXiv 2009.13856), so the cells of a track are sampled anew
-//! only every half second and stretched over the track's region in between.
+//! Several frames of a moving mosaic tell more than one (arXiv 2009.13856): each is another sample of the same face. So the
+//! cells of a track are those of its first frame, stretched over its region for as long as it is there. A zone does not move
+//! and has no end, and what happens in it should be seen to happen: its cells are sampled anew every half second.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::geometry::PixelRect;
 use crate::policy::Style;
 use crate::time::Timestamp;
 
-/// How long sampled cells are shown before they are sampled again.
+/// How long the cells of a zone are shown before they are sampled again.
 const HOLD: Duration = Duration::from_millis(500);
 /// A cell is never finer than this many luma pixels: a tiny region must not keep its pixels as "cells".
 const MIN_CELL: u32 = 4;
@@ -52,9 +53,14 @@ pub(super) struct Held {
 }
 
 impl Mosaics {
-    /// Drops the cells of tracks that are gone.
+    /// Drops the cells of zones that are gone.
     pub(super) fn forget_unused(&mut self, now: Timestamp) {
-        self.held.retain(|h| h.used + HOLD >= now);
+        self.held.retain(|h| matches!(h.key, MosaicKey::Track(_)) || h.used + HOLD >= now);
+    }
+
+    /// Drops the cells of tracks that are gone: `alive` tells of a track's number whether it is there.
+    pub(crate) fn forget_tracks(&mut self, alive: impl Fn(u64) -> bool) {
+        self.held.retain(|h| !matches!(h.key, MosaicKey::Track(track) if !alive(track)));
     }
 
     /// Forgets everything: after a change of policy, or of what may be seen.
@@ -62,7 +68,7 @@ impl Mosaics {
         self.held.clear();
     }
 
-    /// The cells to show for `key`: the held ones, or new ones when their time is over.
+    /// The cells to show for `key`: the held ones, or new ones for a new track and for a zone whose time is over.
     pub(super) fn held(
         &mut self,
         k: &Kernels,
@@ -89,7 +95,8 @@ impl Mosaics {
         });
         let held = &mut self.held[at];
         held.used = now;
-        if now.since(held.sampled) >= HOLD || now < held.sampled {
+        let ends = matches!(key, MosaicKey::Zone(..));
+        if ends && (now.since(held.sampled) >= HOLD || now < held.sampled) {
             (held.cols, held.rows) = grid(area, cells);
             held.sampled = now;
             held.sample(k, view, area);

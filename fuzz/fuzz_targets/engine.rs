@@ -10,7 +10,7 @@ mod support;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use milkglass::{OnDeadline, Polygon, Style};
+use milkglass::{OnDeadline, Polygon, RegionShape, Style};
 use play::{Act, Drawn, Play, Scene};
 use support::{FORMATS, Walker};
 
@@ -33,6 +33,7 @@ struct Script {
     buffers: u8,
     ghosts: bool,
     motion_cover: bool,
+    padded: bool,
     acts: Vec<Move>,
 }
 
@@ -134,6 +135,7 @@ impl Script {
             buffers: usize::from(self.buffers) % 12 + 2,
             ghosts: self.ghosts,
             motion_cover: self.motion_cover,
+            shape: if self.padded { RegionShape::Padded } else { RegionShape::Box },
         })
     }
 }

@@ -8,7 +8,7 @@ mod zoned;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use milkglass::{Class, FrameFormat, PixelFormat, Policy, PolicyDefaults, PolicyFile, ZoneEntry};
+use milkglass::{Class, FrameFormat, PixelFormat, Policy, PolicyDefaults, PolicyFile, RegionShape, ZoneEntry};
 use zoned::{RAW, zoned};
 
 #[derive(Arbitrary, Debug)]
@@ -40,10 +40,12 @@ struct Drawn {
 }
 
 /// Keys, each with texts that are accepted.
-const KEYS: [(&str, &[&str]); 19] = [
+const KEYS: [(&str, &[&str]); 21] = [
     ("preset", &["fast", "balanced", "careful"]),
     ("faces", &["off", "blur", "pixelate", "fill"]),
     ("persons", &["off", "blur", "pixelate", "fill"]),
+    ("reversible", &["true", "false"]),
+    ("shape", &["box", "padded"]),
     ("color", &["\"#000000\"", "\"#102030\""]),
     ("cells", &["2", "4", "6"]),
     ("min_score", &["0.12", "0.2", "0.25", "0.6"]),
@@ -107,6 +109,8 @@ impl Change {
             }
             Change::Open(key) => match KEYS[usize::from(*key) % KEYS.len()].0 {
                 "preset" => file.preset = None,
+                "reversible" => file.reversible = None,
+                "shape" => file.shape = None,
                 "cells" => file.cells = None,
                 "color" => file.color = None,
                 "min_score" => file.min_score = None,
@@ -180,6 +184,8 @@ fn compare(base: &PolicyFile, new: &PolicyFile, format: &FrameFormat) {
         "{why}"
     );
     assert!(is.max_gap() <= was.max_gap(), "{why}");
+    assert!(was.reversible() || !is.reversible(), "{why}");
+    assert!(was.shape() == RegionShape::Box || is.shape() == RegionShape::Padded, "{why}");
     assert!(is.motion_cover() || !was.motion_cover(), "{why}");
     assert_eq!(
         (is.deadline(), is.on_deadline(), is.self_test()),

@@ -332,6 +332,9 @@ fn a_policy_is_exchanged_while_it_runs_and_a_broken_one_is_refused() {
     );
     element.set_property("policy", format!("{POLICY}preset = \"fast\"\n"));
     assert!(complaints(&element)[0].contains("preset"));
+    let corner = zone.replace("[[zone]]\n", "[[zone]]\nstyle = \"blur\"\n");
+    element.set_property("policy", format!("reversible = false\n{POLICY}{corner}"));
+    assert!(complaints(&element)[0].contains("reversible = false"));
     (5..10).for_each(|n| {
         h.push(frame(&info, n)).unwrap();
     });
@@ -353,6 +356,7 @@ fn settings_that_cannot_work_are_refused_before_anything_flows() {
     };
     refused("policy", "faces = \"of\"", "did you mean");
     refused("policy", "faces = \"off\"", "hide");
+    refused("policy", "reversible = false\nfaces = \"pixelate\"", "use fill");
     refused("policy-file", "/nowhere/policy.toml", "/nowhere/policy.toml");
     refused("lock", "/nowhere/lock.toml", "state-dir");
     refused("owner-key", &"0".repeat(64), "state-dir");

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 
 use milkglass::{
     Class, DetectJob, Detection, Engine, Error, FrameFormat, FramePool, OnDeadline, Orientation, Outcome,
-    PixelFormat, Policy, PolicyBuilder, Polygon, RedactedFrame, Stats, Style, Timestamp, Zone,
+    PixelFormat, Policy, PolicyBuilder, Polygon, RedactedFrame, RegionShape, Stats, Style, Timestamp, Zone,
 };
 
 use crate::support::*;
@@ -37,6 +37,7 @@ pub struct Scene {
     pub buffers: usize,
     pub ghosts: bool,
     pub motion_cover: bool,
+    pub shape: RegionShape,
 }
 
 /// A zone: corners in the upright picture.
@@ -78,7 +79,8 @@ impl Scene {
             .look_ahead(millis(self.look_ahead))
             .max_gap(millis(self.max_gap))
             .max_waiting(self.max_waiting)
-            .motion_cover(self.motion_cover);
+            .motion_cover(self.motion_cover)
+            .shape(self.shape);
         if let Some(deadline) = self.deadline {
             b = b.deadline(millis(deadline), self.on_deadline);
         }

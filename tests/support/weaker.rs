@@ -5,6 +5,7 @@ pub const OWNERS: &str = r##"
 preset = "balanced"
 faces = "pixelate"
 persons = "blur"
+shape = "padded"
 color = "#202020"
 cells = 4
 min_score = 0.2
@@ -43,6 +44,8 @@ pub const WEAKER: &[(&str, &str, &str)] = &[
     ("faces = \"pixelate\"", "faces = \"off\"", "faces"),
     ("persons = \"blur\"", "persons = \"off\"", "persons"),
     ("persons = \"blur\"", "", "persons"),
+    ("shape = \"padded\"", "shape = \"box\"", "shape"),
+    ("shape = \"padded\"", "", "shape"),
     ("color = \"#202020\"", "color = \"#ffffff\"", "color"),
     ("color = \"#202020\"", "", "color"),
     ("cells = 4\n", "cells = 5\n", "cells"),

@@ -28,6 +28,8 @@ static void config_is_checked(void) {
     WRONG(policy, "faces = 'off'", MILKGLASS_STATUS_POLICY);
     WRONG(policy, "persons = 'fill'", MILKGLASS_STATUS_POLICY);
     WRONG(policy, "cells = 64", MILKGLASS_STATUS_POLICY);
+    WRONG(policy, "reversible = false\nfaces = 'pixelate'", MILKGLASS_STATUS_POLICY);
+    WRONG(policy, "shape = 'round'", MILKGLASS_STATUS_POLICY);
     WRONG(policy, "deadline = '1ms'", MILKGLASS_STATUS_POLICY);
     WRONG(policy, "\xff", MILKGLASS_STATUS_ARGUMENT);
     WRONG(policy_file, "also", MILKGLASS_STATUS_ARGUMENT);
@@ -203,6 +205,7 @@ static void pictures_are_checked(void) {
 
     REFUSED(milkglass_set_policy(stream, "faces = 'off'", NULL), MILKGLASS_STATUS_POLICY);
     REFUSED(milkglass_set_policy(stream, "preset = 'careful'", NULL), MILKGLASS_STATUS_POLICY);
+    REFUSED(milkglass_set_policy(stream, "reversible = false\nfaces = 'blur'", NULL), MILKGLASS_STATUS_POLICY);
     REFUSED(milkglass_set_policy(stream, "", "both"), MILKGLASS_STATUS_ARGUMENT);
     CHECK(milkglass_set_policy(stream, LIVE, NULL) == MILKGLASS_STATUS_OK);
 

@@ -34,6 +34,7 @@ pub fn status(control: &Control, changeable: bool) -> Value {
         "text": describe(&status),
         "privacy": control.privacy(),
         "changeable": changeable,
+        "reversible": control.reversible(),
         "width": width,
         "height": height,
         "fps": status.fps,

@@ -123,6 +123,8 @@ $("close").addEventListener("click", closeOutline);
 
 const side = ([a, b], p) => (b[0] - a[0]) * (p[1] - a[1]) - (b[1] - a[1]) * (p[0] - a[0]);
 
+const isCosmetic = (zone) => zone.style !== "fill";
+
 /** Two edges that do not follow one another may not even touch. */
 function meet(s, t) {
   const apart = [0, 1].some((i) => Math.max(s[0][i], s[1][i]) < Math.min(t[0][i], t[1][i])
@@ -138,6 +140,9 @@ function problem(zone) {
   if (/\p{C}/u.test(name)) return "The name has characters that cannot be printed.";
   if (zones.some((z) => z !== zone && z.name === name)) return "Another zone has this name.";
   if (edges.some(([a, b]) => a[0] === b[0] && a[1] === b[1])) return "Two corners are in the same place: move one.";
+  if (isCosmetic(zone) && last.reversible === false) {
+    return `The policy forbids ${zone.style} (reversible = false): it hides nothing from a program. Choose fill.`;
+  }
   const crossed = edges.some((s, i) => edges.some((t, j) => j > i + 1 && (i > 0 || j < n - 1) && meet(s, t)));
   const folded = edges.some(([a, b], i) => {
     const c = edges[(i + 1) % n][1];
@@ -227,7 +232,13 @@ function tell() {
   const drawing = surface.classList.contains("on");
   const closing = "Click the first corner again, or “Close”.";
   put($("hint"), "textContent", drawing ? hints[open.length] ?? closing : "");
-  [...$("zones").children].forEach((entry, i) => put(entry.querySelector(".error"), "textContent", problem(zones[i])));
+  [...$("zones").children].forEach((entry, i) => {
+    put(entry.querySelector(".error"), "textContent", problem(zones[i]));
+    put(entry.querySelector(".cosmetic"), "hidden", !isCosmetic(zones[i]));
+    for (const option of entry.querySelectorAll("option")) {
+      put(option, "disabled", option.value !== "fill" && last.reversible === false);
+    }
+  });
   $("undo").disabled = !past.length;
   $("close").disabled = open.length < 3;
   $("result").hidden = !zones.length;

@@ -114,6 +114,8 @@ fn zones_drawn_on_the_picture_become_a_policy_that_hides_them() {
         "(() => { const s = document.querySelectorAll('#zones .style')[1]; s.value = 'pixelate';
         s.dispatchEvent(new Event('change')); })()",
     );
+    page.until("!document.querySelectorAll('#zones .cosmetic')[1].hidden");
+    assert_eq!(page.value("document.querySelectorAll('#zones .cosmetic')[0].hidden"), true);
     // Its second corner moved.
     let (from, to) = (at(&mut page, 0.4, 0.6), at(&mut page, 0.5, 0.7));
     page.drag(from, to);
@@ -179,6 +181,29 @@ fn zones_drawn_on_the_picture_become_a_policy_that_hides_them() {
     let picture = still.picture();
     assert!(black_share(&picture, [386.0, 74.0, 188.0, 104.0]) > 0.99, "the rectangle shows");
     assert!(black_share(&picture, [0.0, 0.0, 640.0, 360.0]) < 0.8, "everything is hidden");
+}
+
+/// Where the policy forbids cosmetic styles the page offers none, and a zone that has one already cannot be downloaded.
+#[test]
+fn a_policy_that_forbids_cosmetic_styles_is_held_to_by_the_page() {
+    let live = Live::start(&["--reversible=false"]);
+    let mut page = open(&live, DESKTOP);
+    page.until(&word("covered"));
+    page.click("#draw");
+    let (from, to) = (page.place("#surface", (0.6, 0.2)), page.place("#surface", (0.9, 0.5)));
+    page.drag(from, to);
+    page.until("document.querySelectorAll('#zones li').length === 1");
+    page.until("!document.querySelector('#download').disabled");
+    let offered = "[...document.querySelectorAll('#zones option')].map((o) => [o.value, o.disabled])";
+    page.until(&format!("JSON.stringify({offered}).includes('[\"blur\",true]')"));
+    assert_eq!(page.value(offered), json!([["fill", false], ["pixelate", true], ["blur", true]]));
+    page.value(
+        "(() => { const s = document.querySelector('#zones .style'); s.value = 'blur';
+        s.dispatchEvent(new Event('change')); })()",
+    );
+    page.until("document.querySelector('#zones .error').textContent.includes('reversible = false')");
+    assert_eq!(page.value("document.querySelector('#download').disabled"), true);
+    page.is_faultless();
 }
 
 #[test]
