@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rustix::process::{Resource, Rlimit, Signal, getppid, set_parent_process_death_signal, setrlimit};
 use rustix::thread::set_no_new_privs;
@@ -63,6 +63,15 @@ pub(crate) fn command(launcher: Option<&Path>, cage: Cage, program: &Path) -> Co
     // Ctrl-C in a terminal reaches the whole group: the children must not end before we tell them to.
     command.process_group(0);
     command
+}
+
+/// Whether children of ours have a file system of their own here: one is started to find out.
+pub(crate) fn has_own_root() -> bool {
+    let cage = Cage { address_space: u64::MAX, memory: u64::MAX, access: Access::nothing() };
+    let mut command = command(Some(Path::new(OURSELVES)), cage, Path::new(OURSELVES));
+    command.arg("--version").stdin(Stdio::null());
+    let ended = command.output();
+    ended.is_ok_and(|o| o.status.success() && !String::from_utf8_lossy(&o.stderr).contains(NO_ROOT))
 }
 
 /// The launcher: `args` are what follows [`SUBCOMMAND`]. Returns only when it failed, with the exit code.
