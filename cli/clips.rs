@@ -420,8 +420,7 @@ impl Target {
         if clip.info.has_audio && !job.keep_audio {
             log::info!("{}: the sound is dropped (--keep-audio copies it)", input.display());
         }
-        let shares = memory::of_a_clip(&clip.format, clip.threads, LEAST_WAITING, LEAST_WAITING, true)?;
-        let tools = &tools.with_memory(shares.encoder);
+        let tools = &tools.with_memory(u64::MAX);
         let limits = &tools.limits;
         let name = partial.path().to_owned();
         let encoder =

@@ -95,9 +95,9 @@ fn group_leaves(line: &str, read: &dyn Fn(&Path) -> Option<String>) -> Option<u6
 pub struct ClipMemory {
     /// Frames that may wait for a detection.
     pub waiting: usize,
-    /// Memory of the decoder and of the encoder, in bytes.
+    /// Memory that the decoder may fill, in bytes. The encoder has no such limit: it is given our frames alone, so that
+    /// their size says what it needs, and some ask for several times what they fill.
     pub decoder: u64,
-    pub encoder: u64,
 }
 
 /// What a child may take that only looks into a file.
@@ -135,10 +135,9 @@ fn share(
         return Err(fixed + least as u64 * frame);
     }
     let waiting = usize::try_from(left).unwrap_or(usize::MAX).min(wanted.max(least));
-    // What is left over is theirs: some formats need more than was measured.
+    // What is left over is the decoder's: some formats need more than was measured.
     let rest = bound - fixed - waiting as u64 * frame;
-    let part = if encodes { rest / 2 } else { 0 };
-    Ok(ClipMemory { waiting, decoder: decoder + rest - part, encoder: encoder + part })
+    Ok(ClipMemory { waiting, decoder: decoder + rest })
 }
 
 fn too_large(what: &str, needed: u64) -> Failure {
@@ -218,10 +217,10 @@ mod tests {
             for frame in [100_000, 3_110_400, 25_165_824, 201_326_592] {
                 for (threads, encodes) in [(1, true), (16, true), (2, false)] {
                     match share(bound, frame, threads, 3, 40, encodes) {
-                        Ok(ClipMemory { waiting, decoder, encoder }) => {
+                        Ok(ClipMemory { waiting, decoder }) => {
                             let pool = (waiting + IN_FLIGHT) as u64 * frame;
                             assert!((3..=40).contains(&waiting));
-                            assert!(OURSELVES + pool + decoder + encoder <= bound);
+                            assert!(OURSELVES + pool + decoder <= bound);
                             shorter += usize::from(waiting < 40);
                         }
                         Err(needed) => {
