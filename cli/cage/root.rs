@@ -132,9 +132,8 @@ fn places(access: &Access, program: &Path, folder: &Path) -> Vec<Place> {
     for place in places {
         // What lies in a folder that is there for reading is there already.
         let there = kept.iter().any(|outer| {
-            let inner = place.from.strip_prefix(&outer.from).ok().map(|rest| outer.at.join(rest));
             place.at.starts_with(&outer.at)
-                && inner.as_ref() == Some(&place.at)
+                && place.from.starts_with(&outer.from)
                 && (outer.writable || !place.writable)
         });
         if !there {
