@@ -304,6 +304,9 @@ pub struct RuntimeArgs {
     /// One bound on all threads of this program [default: all cores].
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+    /// One bound on all memory of this program and its children, such as 800M or 2G [default: half of what is available].
+    #[arg(long, value_name = "SIZE")]
+    pub max_memory: Option<String>,
     /// Folder of the models.
     #[arg(long, value_name = "DIR")]
     pub models: Option<PathBuf>,

@@ -4,8 +4,10 @@
 //! decoder -> [reader] -raw frames-> lockstep (this thread) -redacted frames-> [writer] -> encoder -> partial file
 //! ```
 
+use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -19,13 +21,16 @@ use crate::clip::{
 use crate::hiding::Hiding;
 use crate::inputs::is_dash;
 use crate::lockstep::{self, Clock, FrameIn, FrameOut, Totals};
+use crate::memory;
 use crate::outcome::Failure;
+use crate::partial::{self, Partial};
 use crate::progress;
 use crate::report::FileReport;
-use crate::still::Partial;
 
 /// Frames between two threads.
 const QUEUE: usize = 2;
+/// The fewest frames that wait for a detection: less would leave no look-ahead at all.
+const LEAST_WAITING: usize = 4;
 
 /// How a clip is to be redacted and written.
 pub struct ClipJob<'a> {
@@ -54,8 +59,12 @@ impl From<ClipError> for Failure {
 
 /// Children are stopped by Ctrl-C and share the bound on threads.
 pub fn tools(threads: usize, locked: bool) -> Result<Tools, Failure> {
-    let limits =
-        Limits { cancel: progress::cancel(), threads: u32::try_from(threads).ok(), ..Limits::default() };
+    let limits = Limits {
+        cancel: progress::cancel(),
+        threads: u32::try_from(threads).ok(),
+        memory: memory::of_a_probe(),
+        ..Limits::default()
+    };
     Ok(Tools::find(limits, locked)?)
 }
 
@@ -66,6 +75,9 @@ pub struct Clip {
     /// The format of its frames.
     pub format: FrameFormat,
     frames: Frames,
+    /// Threads of each child, and whether the frames are encoded again: both take memory.
+    threads: usize,
+    encodes: bool,
 }
 
 enum Frames {
@@ -80,25 +92,47 @@ struct SourceEnd {
 }
 
 impl Clip {
-    /// Opens a clip with ffmpeg, or standard input as Y4M for `-`. `tools` is not needed for the latter.
-    pub fn open(tools: Option<&Tools>, input: &Path) -> Result<Clip, Failure> {
+    /// Opens a clip with ffmpeg, or standard input as Y4M for `-`. `tools` is not needed for the latter. Refuses one whose
+    /// frames do not fit into memory, before any is decoded; `encodes` says that an encoder takes its share.
+    pub fn open(tools: Option<&Tools>, input: &Path, encodes: bool) -> Result<Clip, Failure> {
+        let threads = tools.map_or(1, Tools::threads);
         if is_dash(input) {
             let mut stdin = BufReader::with_capacity(1 << 18, std::io::stdin());
             let header = Y4mHeader::read(&mut stdin)?;
             let info = ClipInfo::of_y4m(&header);
-            return Ok(Clip { info, format: header.format()?, frames: Frames::Y4m(stdin) });
+            let format = header.format()?;
+            memory::of_a_clip(&format, threads, LEAST_WAITING, LEAST_WAITING, encodes)?;
+            return Ok(Clip { info, format, frames: Frames::Y4m(stdin), threads, encodes });
         }
         let tools = tools.ok_or_else(|| Failure::new("clips need ffmpeg"))?;
         let info = clip::probe(tools, input)?;
         let matrix = info.color_space.as_deref();
         let format = lockstep::clip_format(info.width, info.height, info.full_range, matrix)?;
-        let decoder = Decoder::open(tools, input, &info, &tools.limits)?;
-        Ok(Clip { info, format, frames: Frames::Decoder(Box::new(decoder)) })
+        let shares = memory::of_a_clip(&format, threads, LEAST_WAITING, LEAST_WAITING, encodes)?;
+        let tools = tools.with_memory(shares.decoder);
+        let decoder = Decoder::open(&tools, input, &info, &tools.limits)?;
+        Ok(Clip { info, format, frames: Frames::Decoder(Box::new(decoder)), threads, encodes })
     }
 
     /// Frames per second, guessed where the clip does not tell.
     pub fn fps(&self) -> f64 {
         self.info.fps().filter(|f| f.is_finite() && *f > 0.0).unwrap_or(30.0)
+    }
+
+    /// The policy with as many waiting frames as the memory holds, and what to tell when those are fewer than it wants.
+    fn fit(&self, policy: Policy, detect_every: u32) -> Result<(Policy, Option<String>), Failure> {
+        let wanted = policy.max_waiting().min(256);
+        let least = LEAST_WAITING.max(detect_every as usize + 1).min(wanted);
+        let shares = memory::of_a_clip(&self.format, self.threads, least, wanted, self.encodes)?;
+        if shares.waiting >= wanted {
+            return Ok((policy, None));
+        }
+        let warning = format!(
+            "memory holds {} waiting frames instead of {wanted}: who appears is hidden for as many frames before being \
+             found; --max-memory gives more",
+            shares.waiting
+        );
+        Ok((policy.to_builder().max_waiting(shares.waiting).build()?, Some(warning)))
     }
 
     /// Runs the clip through the engine. `sink` gets every redacted frame in order.
@@ -109,6 +143,8 @@ impl Clip {
         detect_every: u32,
         sink: &mut dyn FnMut(FrameOut) -> Result<(), Failure>,
     ) -> Result<(Totals, Vec<String>, Option<String>), Failure> {
+        let (policy, shorter) = self.fit(policy.clone(), detect_every)?;
+        let policy = &policy;
         let pool = lockstep::pool(self.format, policy);
         let bar = progress::bar(self.info.frames, "frames", "redacting");
         let (sender, receiver) = sync_channel(QUEUE);
@@ -133,7 +169,8 @@ impl Clip {
             return Err(Failure::interrupted());
         }
         let totals = totals?;
-        let end = end?.unwrap_or(SourceEnd { damage: None, warnings: Vec::new() });
+        let mut end = end?.unwrap_or(SourceEnd { damage: None, warnings: Vec::new() });
+        end.warnings.extend(shorter);
         Ok((totals, end.warnings, end.damage))
     }
 }
@@ -261,7 +298,7 @@ pub fn redact(
     if job.keep_audio && (is_dash(input) || is_dash(output)) {
         return Err(Failure::new("--keep-audio: Y4M carries no sound; use files on both sides"));
     }
-    let clip = Clip::open(tools.as_ref(), input)?;
+    let clip = Clip::open(tools.as_ref(), input, !is_dash(output))?;
     let policy = job.hiding.clip_policy(clip.fps())?;
     let mut warnings = clip.info.warnings.clone();
     let transparent = clip.info.transparent;
@@ -386,6 +423,7 @@ impl Target {
         if clip.info.has_audio && !job.keep_audio {
             log::info!("{}: the sound is dropped (--keep-audio keeps it)", input.display());
         }
+        let tools = &tools.with_memory(u64::MAX);
         let limits = &tools.limits;
         let name = partial.path().to_owned();
         let encoder = Encoder::open(tools, &name, container, &clip.info, &job.options, sound, limits)

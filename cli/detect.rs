@@ -104,7 +104,7 @@ fn clip_rows(
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let tools = clips::tools(hiding.threads, hiding.lock().is_some())?;
-    let clip = Clip::open(Some(&tools), &input.path)?;
+    let clip = Clip::open(Some(&tools), &input.path, false)?;
     let policy = hiding.clip_policy(clip.fps())?;
     let size = (clip.info.width, clip.info.height);
     let every = hiding.settings.detect_every;

@@ -10,6 +10,7 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::args::DoctorArgs;
 use crate::cage::Support;
+use crate::clip::sandbox::has_own_root;
 use crate::outcome::{Exit, Failure};
 use crate::{clips, hiding};
 
@@ -91,12 +92,17 @@ fn kernel() -> String {
         version => format!("Landlock {version}"),
     };
     let seccomp = if support.seccomp { "seccomp" } else { "no filter of system calls" };
+    let root = if has_own_root() {
+        "namespaces"
+    } else {
+        "no namespaces for children (code that took one over could ask which files there are)"
+    };
     let lock = match getrlimit(Resource::Memlock).current {
         None => "all memory may be locked".into(),
         Some(bytes) => format!("{} KiB of memory may be locked", bytes >> 10),
     };
     let missing = support.missing().map(|missing| format!("; {missing}")).unwrap_or_default();
-    format!("{landlock}, {seccomp}, {lock}{missing}")
+    format!("{landlock}, {seccomp}, {root}, {lock}{missing}")
 }
 
 /// Name and features of the processor that the kernels and runtimes can use.

@@ -173,7 +173,8 @@ fn clip(
     let totals = lockstep::run(&mut source, &pool, &policy, detector, every, &mut |out| {
         let at = usize::try_from(out.frame.meta().sequence).unwrap_or(usize::MAX);
         let (label, path) = frames.get(at).ok_or_else(|| Failure::new("a frame too many"))?;
-        let hidden = hidden(&still::read(path)?.pixels, &out.frame);
+        let picture = still::read(path)?;
+        let hidden = hidden(&picture.pixels, &out.frame);
         step();
         add(scores, CLASSES, label, &hidden, &policy, &mut runs)
     })?;

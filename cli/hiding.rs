@@ -49,6 +49,7 @@ impl Hiding {
         more: [(&str, &str, Option<String>); N],
         export_regions: bool,
     ) -> Result<Hiding, Failure> {
+        crate::memory::set_bound(args.runtime.max_memory.as_deref())?;
         let lock = locked(args)?;
         let mut file = match (&args.policy, &lock) {
             (Some(path), _) => PolicyFile::read(path)?,

@@ -14,7 +14,9 @@ mod inputs;
 mod live;
 mod lockstep;
 mod log;
+mod memory;
 mod outcome;
+mod partial;
 mod policy;
 mod progress;
 mod redact;
@@ -50,27 +52,29 @@ pub fn run() -> ExitCode {
         without_folders_of_libraries();
     }
     // A camera runs unwatched: its log says what it does.
-    let verbose = cli.verbose + u8::from(matches!(cli.command, Command::Live(_)));
+    let live = matches!(cli.command, Command::Live(_));
+    let verbose = cli.verbose + u8::from(live);
     let closed = cage::close_memory().map_err(outcome::Failure::new);
     // A camera's command gives the network up when it has opened its targets.
-    if !matches!(cli.command, Command::Live(_)) {
+    if !live {
         let _ = cage::for_this_thread();
     }
-    let ran = closed.and_then(|()| progress::start(cli.quiet, verbose)).and_then(|()| match &cli.command {
-        Command::Redact(args) => redact::run(args),
-        Command::Detect(args) => detect::run(args),
-        Command::Eval(args) => eval::run(args),
-        Command::Live(args) => live::run(args),
-        Command::Devices => live::devices(&mut std::io::stdout().lock()),
-        Command::Policy(command) => policy::run(command, &mut std::io::stdout().lock()),
-        Command::Log(command) => log::run(command, &mut std::io::stdout().lock()),
-        Command::Doctor(args) => doctor::run(args),
-        Command::Bench(args) => bench::run(args),
-        // Both have been told apart above.
-        Command::Child(_) => Ok(Exit::Failed),
-        #[cfg(feature = "rtsp-server")]
-        Command::RtspServer(_) => Ok(Exit::Failed),
-    });
+    let ran =
+        closed.and_then(|()| progress::start(cli.quiet, verbose, !live)).and_then(|()| match &cli.command {
+            Command::Redact(args) => redact::run(args),
+            Command::Detect(args) => detect::run(args),
+            Command::Eval(args) => eval::run(args),
+            Command::Live(args) => live::run(args),
+            Command::Devices => live::devices(&mut std::io::stdout().lock()),
+            Command::Policy(command) => policy::run(command, &mut std::io::stdout().lock()),
+            Command::Log(command) => log::run(command, &mut std::io::stdout().lock()),
+            Command::Doctor(args) => doctor::run(args),
+            Command::Bench(args) => bench::run(args),
+            // Both have been told apart above.
+            Command::Child(_) => Ok(Exit::Failed),
+            #[cfg(feature = "rtsp-server")]
+            Command::RtspServer(_) => Ok(Exit::Failed),
+        });
     let exit = match ran {
         Ok(exit) => exit,
         Err(failure) => {

@@ -8,10 +8,11 @@ use milkglass::{
     PixelFormat, Policy, RawFrame, RedactedFrame, Result as EngineResult, Timestamp, ViewMut,
 };
 
+use crate::memory;
 use crate::outcome::Failure;
 
 /// Frames that are out of the engine's line at one time: being read, queued, looked at ahead, written, in reserve.
-const IN_FLIGHT: usize = 10;
+const IN_FLIGHT: usize = memory::IN_FLIGHT;
 
 /// Where raw frames come from, in order. `pts` is whatever the target wants to know of the frame's time.
 pub trait FrameIn {

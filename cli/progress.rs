@@ -7,6 +7,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use libc::SIGPWR;
+use signal_hook::consts::{
+    SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU, SIGXFSZ,
+};
 
 use crate::outcome::Failure;
 
@@ -84,8 +88,8 @@ pub fn say(line: &str) {
     }
 }
 
-/// Sets up logging, bars and signals.
-pub fn start(quiet: bool, verbose: u8) -> Result<(), Failure> {
+/// Sets up logging, bars and, with `cancels`, the signals that end a run.
+pub fn start(quiet: bool, verbose: u8, cancels: bool) -> Result<(), Failure> {
     let level = match (quiet, verbose) {
         (true, _) => log::LevelFilter::Error,
         (false, 0) => log::LevelFilter::Warn,
@@ -97,16 +101,41 @@ pub fn start(quiet: bool, verbose: u8) -> Result<(), Failure> {
     log::set_logger(&LOGGER).map_err(|e| Failure::new(e.to_string()))?;
     let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
     BARS.get_or_init(|| MultiProgress::with_draw_target(target));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        // The second signal ends the program at once.
-        let register = signal_hook::flag::register_conditional_shutdown(signal, 130, cancel())
-            .and_then(|_| signal_hook::flag::register(signal, cancel()));
-        register.map_err(|e| Failure::new(format!("signals cannot be caught: {e}")))?;
+    if cancels {
+        watch_signals().map_err(|e| Failure::new(format!("signals cannot be caught: {e}")))?;
     }
     Ok(())
 }
 
-/// Set by Ctrl-C.
+/// Whatever would end the program makes it clean up and end, be it a terminal that is closed. A second Ctrl-C, or a second
+/// SIGTERM, ends it at once: there is nothing to clean up but on file systems without nameless files.
+fn watch_signals() -> std::io::Result<()> {
+    for signal in ends_a_program() {
+        if matches!(signal, SIGINT | SIGTERM) {
+            signal_hook::flag::register_conditional_shutdown(signal, 130, cancel())?;
+        }
+        signal_hook::flag::register(signal, cancel())?;
+    }
+    // A file that may not grow any more is an error of writing, which says so.
+    signal_hook::flag::register(SIGXFSZ, Arc::default())?;
+    Ok(())
+}
+
+/// Signals whose default is to end a program, and that somebody else or a limit sends. Those that were ignored at the start
+/// stay so (`nohup`, a shell's background jobs), but for the two that are asked for by name.
+pub fn ends_a_program() -> impl Iterator<Item = i32> {
+    let ignored = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = ignored.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(0);
+    let all = [
+        SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGXCPU, SIGALRM, SIGVTALRM, SIGPROF, SIGUSR1, SIGUSR2, SIGIO,
+        SIGPWR,
+    ];
+    let asked = |signal: &i32| matches!(*signal, SIGINT | SIGTERM);
+    all.into_iter().filter(move |signal| asked(signal) || ignored & (1 << (signal - 1)) == 0)
+}
+
+/// Set by Ctrl-C, and by whatever else ends a run.
 pub fn cancel() -> Arc<AtomicBool> {
     Arc::clone(CANCEL.get_or_init(Arc::default))
 }

@@ -16,6 +16,7 @@ use crate::clips::{self, ClipJob};
 use crate::hiding::Hiding;
 use crate::inputs::{self, Input, Inputs, Kind};
 use crate::outcome::{Exit, Failure};
+use crate::partial;
 use crate::progress;
 use crate::report::{FileReport, ModelReport, Report, file_hash};
 use crate::still;
@@ -57,7 +58,7 @@ pub fn run(args: &RedactArgs) -> Result<Exit, Failure> {
             if input.kind == Kind::Still {
                 check_picture_name(target, format)?;
             }
-            still::refuse_existing(target, args.overwrite)?;
+            partial::refuse_existing(target, args.overwrite)?;
         }
         stills(args, &hiding, format, &found, &targets, &mut files, &mut exit)?;
         for (input, target) in found.files.iter().zip(&targets).filter(|(f, _)| f.kind == Kind::Clip) {
@@ -158,6 +159,7 @@ fn stills(
             let target_format = format.or_else(|| still::format_of(target)).unwrap_or(ImageFormat::Png);
             let result = still::read(&input.path)
                 .and_then(|picture| {
+                    // The original, and with it the share of memory, is kept until the result is written.
                     let redacted = still::redact(&picture.pixels, &policy, &mut detector)?;
                     let result = still::to_image(&redacted.frame)?;
                     still::write(&result, target, target_format, args.overwrite)?;

@@ -1,10 +1,10 @@
-//! Pictures in files: read upright and without alpha (`read.rs`), redacted, written beside the target and then renamed.
+//! Pictures in files: read upright and without alpha (`read.rs`), redacted, and given their name when they are complete.
 
 mod jpeg;
 mod read;
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use image::codecs::jpeg::JpegEncoder;
 use image::{ImageFormat, RgbImage};
@@ -15,6 +15,7 @@ use milkglass::{
 };
 
 use crate::outcome::Failure;
+use crate::partial::Partial;
 pub use read::read;
 
 /// JPEG quality of redacted pictures: high, so that what need not be hidden is kept.
@@ -95,7 +96,7 @@ pub fn to_image(frame: &RedactedFrame) -> Result<RgbImage, Failure> {
 /// Encodes a redacted picture into `target`, which appears only when it is complete.
 pub fn write(picture: &RgbImage, target: &Path, format: ImageFormat, overwrite: bool) -> Result<(), Failure> {
     let wrong = |why: String| Failure::new(format!("cannot be written: {why}")).about(target);
-    let mut partial = Partial::create(target, overwrite)?;
+    let partial = Partial::create(target, overwrite)?;
     let mut out = std::io::BufWriter::new(partial.file());
     let encoded = match format {
         ImageFormat::Jpeg => {
@@ -112,71 +113,4 @@ pub fn write(picture: &RgbImage, target: &Path, format: ImageFormat, overwrite: 
     out.flush().map_err(|e| wrong(e.to_string()))?;
     drop(out);
     partial.keep()
-}
-
-/// A file being written beside its target; removed when dropped, renamed when kept.
-pub struct Partial {
-    file: tempfile::NamedTempFile,
-    target: PathBuf,
-    overwrite: bool,
-}
-
-impl Partial {
-    /// Creates it, and the target's folder if need be.
-    pub fn create(target: &Path, overwrite: bool) -> Result<Partial, Failure> {
-        let wrong = |why: String| Failure::new(format!("cannot be written: {why}")).about(target);
-        refuse_existing(target, overwrite)?;
-        let dir = match target.parent() {
-            Some(dir) if !dir.as_os_str().is_empty() => dir,
-            _ => Path::new("."),
-        };
-        std::fs::create_dir_all(dir).map_err(|e| wrong(format!("its folder cannot be made: {e}")))?;
-        // The container is chosen by the extension, so the partial file has the target's.
-        let extension = target.extension().map(|e| format!(".{}", e.to_string_lossy())).unwrap_or_default();
-        let permissions = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o666);
-        let file = tempfile::Builder::new()
-            .prefix(".milkglass-")
-            .suffix(&format!(".partial{extension}"))
-            .permissions(permissions)
-            .tempfile_in(dir)
-            .map_err(|e| wrong(format!("{}; is the folder writable and the disk not full?", plain(&e))))?;
-        Ok(Partial { file, target: target.to_path_buf(), overwrite })
-    }
-
-    /// Where it is now.
-    pub fn path(&self) -> &Path {
-        self.file.path()
-    }
-
-    /// To write into.
-    pub fn file(&mut self) -> &mut std::fs::File {
-        self.file.as_file_mut()
-    }
-
-    /// Renames it to the target.
-    pub fn keep(self) -> Result<(), Failure> {
-        let target = self.target;
-        let kept = if self.overwrite {
-            self.file.persist(&target).map_err(|e| e.error)
-        } else {
-            self.file.persist_noclobber(&target).map_err(|e| e.error)
-        };
-        kept.map(drop).map_err(|e| Failure::new(format!("cannot be written: {e}")).about(&target))
-    }
-}
-
-/// The system's reason without the partial file's name, which means nothing to anybody.
-fn plain(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    text.split(" at path ").next().unwrap_or_default().to_owned()
-}
-
-/// A target that exists is kept, unless the user said otherwise.
-pub fn refuse_existing(target: &Path, overwrite: bool) -> Result<(), Failure> {
-    if !overwrite && std::fs::symlink_metadata(target).is_ok() {
-        return Err(
-            Failure::new("exists already; use --overwrite to replace it, or another -o").about(target)
-        );
-    }
-    Ok(())
 }

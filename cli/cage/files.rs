@@ -13,7 +13,7 @@ use super::{Access, Network};
 const KNOWN: ABI = ABI::V6;
 
 /// Where distributions keep programs, libraries and their settings. Nothing of anybody's own lies there.
-const SYSTEM: [&str; 13] = [
+pub(super) const SYSTEM: [&str; 13] = [
     "/usr",
     "/bin",
     "/lib",
@@ -29,10 +29,10 @@ const SYSTEM: [&str; 13] = [
     "/etc/localtime",
 ];
 /// Of the machine: how many processors and how much memory there is, random numbers.
-const MACHINE: [&str; 6] =
+pub(super) const MACHINE: [&str; 6] =
     ["/sys/devices/system", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/dev/random", "/dev/urandom"];
 /// Without which no name is found, and no certificate checked.
-const NAMES: [&str; 14] = [
+pub(super) const NAMES: [&str; 14] = [
     "/etc/resolv.conf",
     "/etc/hosts",
     "/etc/host.conf",
@@ -48,7 +48,7 @@ const NAMES: [&str; 14] = [
     "/run/systemd/resolve",
     "/run/resolvconf",
 ];
-const DEVICES: [&str; 3] = ["/dev", "/sys", "/run/udev"];
+pub(super) const DEVICES: [&str; 3] = ["/dev", "/sys", "/run/udev"];
 
 /// Restricts a child that is about to become `program`.
 pub(crate) fn cage_child(access: &Access, program: &Path) -> Result<(), String> {
@@ -134,7 +134,7 @@ fn written() -> BitFlags<AccessFs> {
 }
 
 /// The program itself, and the libraries that a build of one's own keeps beside it.
-fn own_places(program: &Path) -> Vec<PathBuf> {
+pub(super) fn own_places(program: &Path) -> Vec<PathBuf> {
     let mut places = vec![program.to_owned()];
     let Some(folder) = program.canonicalize().ok().and_then(|p| p.parent().map(Path::to_owned)) else {
         return places;

@@ -2,8 +2,13 @@
 //! (`files.rs`), system calls by seccomp (`calls.rs`). Both are asked for always and take effect where the kernel has them;
 //! [`announce`] says where it has not.
 
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod allowed;
 mod calls;
 mod files;
+mod handing;
+mod privileges;
+mod root;
 mod starter;
 
 use std::path::PathBuf;
@@ -13,6 +18,9 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpabl
 
 pub(crate) use calls::{for_all_threads, for_child, for_this_thread};
 pub(crate) use files::{cage_child, without_tcp, write_only_to};
+pub(crate) use handing::{descriptor, hand_over, lend, take_back};
+pub(crate) use privileges::stop_being_root;
+pub(crate) use root::set_apart;
 pub(crate) use starter::{keep_a_starter, start};
 
 /// What a child may reach beside its pipes and the system's libraries.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::sandbox::{NO_FILTER, NO_NAMESPACE};
+use super::sandbox::{NO_FILTER, NO_NAMESPACE, NO_ROOT};
 use super::{ClipError, Limits};
 use crate::cage;
 
@@ -198,6 +198,11 @@ impl Log {
         if line.starts_with(NO_NAMESPACE) {
             static ONCE: Once = Once::new();
             ONCE.call_once(|| log::debug!("the kernel grants no network namespace to the ffmpeg children"));
+        } else if line.starts_with(NO_ROOT) {
+            static ONCE: Once = Once::new();
+            ONCE.call_once(|| {
+                log::debug!("the kernel grants no file system of their own to the ffmpeg children")
+            });
         } else if line.starts_with(NO_FILTER) {
             log::debug!("{line}");
         } else if let Some(size) = filter_input(&line) {

@@ -39,6 +39,8 @@ pub struct Limits {
     pub stall: Duration,
     /// Address space of a child in bytes. Threads reserve far more of it than they use.
     pub address_space: u64,
+    /// Memory that a child may fill, in bytes.
+    pub memory: u64,
     /// Threads a child may use for decoding or encoding; `None` leaves it to `ffmpeg`.
     pub threads: Option<u32>,
     /// Set by somebody else to end every wait soon (Ctrl-C).
@@ -52,6 +54,7 @@ impl Default for Limits {
         Limits {
             stall: Duration::from_secs(60),
             address_space: (8 << 30) + cores * (256 << 20),
+            memory: u64::MAX,
             threads: None,
             cancel: Arc::new(AtomicBool::new(false)),
         }

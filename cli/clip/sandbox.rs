@@ -8,10 +8,10 @@ use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rustix::process::{Resource, Rlimit, Signal, getppid, set_parent_process_death_signal, setrlimit};
-use rustix::thread::{UnshareFlags, set_no_new_privs};
+use rustix::thread::set_no_new_privs;
 
 use crate::cage::{self, Access, Network};
 
@@ -21,6 +21,9 @@ pub const SUBCOMMAND: &str = "__child";
 /// What the launcher writes to stderr when the kernel grants no network namespace.
 pub(super) const NO_NAMESPACE: &str = "[sandbox] no network namespace";
 
+/// What the launcher writes to stderr when it gets no file system of its own.
+pub(super) const NO_ROOT: &str = "[sandbox] no file system of its own";
+
 /// What the launcher writes to stderr when the kernel filters no system calls. Once for all it is a warning of ours.
 pub(super) const NO_FILTER: &str = "[sandbox] no filter";
 
@@ -29,6 +32,8 @@ pub(super) const NO_FILTER: &str = "[sandbox] no filter";
 pub(crate) struct Cage {
     /// Bytes of address space.
     pub address_space: u64,
+    /// Bytes that it may fill.
+    pub memory: u64,
     /// What it may reach.
     pub access: Access,
 }
@@ -44,7 +49,7 @@ pub(crate) fn command(launcher: Option<&Path>, cage: Cage, program: &Path) -> Co
             let mut command = Command::new(launcher);
             command.arg(SUBCOMMAND);
             command.arg(std::process::id().to_string());
-            command.arg(cage.address_space.to_string());
+            command.args([cage.address_space, cage.memory].map(|bytes| bytes.to_string()));
             command.args(words(&cage.access));
             command.arg(program);
             command
@@ -60,18 +65,27 @@ pub(crate) fn command(launcher: Option<&Path>, cage: Cage, program: &Path) -> Co
     command
 }
 
+/// Whether children of ours have a file system of their own here: one is started to find out.
+pub(crate) fn has_own_root() -> bool {
+    let cage = Cage { address_space: u64::MAX, memory: u64::MAX, access: Access::nothing() };
+    let mut command = command(Some(Path::new(OURSELVES)), cage, Path::new(OURSELVES));
+    command.arg("--version").stdin(Stdio::null());
+    let ended = command.output();
+    ended.is_ok_and(|o| o.status.success() && !String::from_utf8_lossy(&o.stderr).contains(NO_ROOT))
+}
+
 /// The launcher: `args` are what follows [`SUBCOMMAND`]. Returns only when it failed, with the exit code.
 pub fn child_main(args: &[OsString]) -> u8 {
-    let [parent, address_space, rest @ ..] = args else {
+    let [parent, address_space, memory, rest @ ..] = args else {
         return fail("this subcommand is for milkglass itself");
     };
-    let (Some(parent), Some(address_space), Some((access, [program, rest @ ..]))) =
-        (number(parent), number(address_space), understood(rest))
+    let (Some(parent), Some(address_space), Some(memory), Some((access, [program, rest @ ..]))) =
+        (number(parent), number(address_space), number(memory), understood(rest))
     else {
         return fail("unreadable limits");
     };
     let program = Path::new(program);
-    if let Err(error) = enter(parent, address_space, &access, program) {
+    if let Err(error) = enter(parent, [address_space, memory], &access, program) {
         return fail(&error);
     }
     let error = Command::new(program).args(rest).exec();
@@ -122,7 +136,12 @@ fn understood(mut words: &[OsString]) -> Option<(Access, &[OsString])> {
     }
 }
 
-fn enter(parent: u64, address_space: u64, access: &Access, program: &Path) -> Result<(), String> {
+fn enter(
+    parent: u64,
+    [address_space, memory]: [u64; 2],
+    access: &Access,
+    program: &Path,
+) -> Result<(), String> {
     let step =
         |what: &str, result: rustix::io::Result<()>| result.map_err(|error| format!("{what}: {error}"));
     step("death signal", set_parent_process_death_signal(Some(Signal::KILL)))?;
@@ -131,9 +150,20 @@ fn enter(parent: u64, address_space: u64, access: &Access, program: &Path) -> Re
         return Err("the parent is gone".to_owned());
     }
     step("no_new_privs", set_no_new_privs(true))?;
-    if access.network == Network::None && !unshare_network() {
+    let apart = cage::set_apart(access, program)?;
+    if access.network == Network::None && !apart.network {
         // Not fatal: the protocol list of the command line opens no network either, nor does the filter below.
         write_line(NO_NAMESPACE);
+    }
+    if !apart.root {
+        // Not fatal: Landlock and the filter hold, but names of files can be asked for.
+        write_line(NO_ROOT);
+    }
+    cage::stop_being_root(access)?;
+    // Who becomes another user loses it.
+    step("death signal", set_parent_process_death_signal(Some(Signal::KILL)))?;
+    if getppid().map(|pid| pid.as_raw_nonzero().get()) != i32::try_from(parent).ok() {
+        return Err("the parent is gone".to_owned());
     }
     let limit = |resource, most: u64| {
         let result = setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) });
@@ -141,25 +171,18 @@ fn enter(parent: u64, address_space: u64, access: &Access, program: &Path) -> Re
     };
     step("core dumps", cage::forbid_core_dumps())?;
     limit(Resource::As, address_space)?;
+    if memory != u64::MAX {
+        limit(Resource::Data, memory)?;
+    }
     if access.writes.is_empty() {
         limit(Resource::Fsize, 0)?;
     }
     cage::cage_child(access, program)?;
-    if let Err(why) = cage::for_child(access.network) {
+    if let Err(why) = cage::for_child(access) {
         // Not fatal: some kernels have none, and the parent has said what that means.
         write_line(&format!("{NO_FILTER}: {why}"));
     }
     Ok(())
-}
-
-/// Root may leave the network alone; others need a user namespace for it, which a kernel may forbid.
-#[allow(
-    deprecated,
-    reason = "the safe form; what is unsafe about unshare is FILES, which is not asked for here"
-)]
-fn unshare_network() -> bool {
-    rustix::thread::unshare(UnshareFlags::NEWNET).is_ok()
-        || rustix::thread::unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNET).is_ok()
 }
 
 fn number(text: &OsStr) -> Option<u64> {

@@ -100,8 +100,22 @@ impl Tools {
         self.caged(&self.ffprobe, access)
     }
 
+    /// The same programs with another bound on the memory of each.
+    pub(crate) fn with_memory(&self, bytes: u64) -> Tools {
+        let mut tools = self.clone();
+        tools.limits.memory = bytes;
+        tools
+    }
+
+    /// Threads of a child.
+    pub(crate) fn threads(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.limits.threads.map_or_else(cores, |threads| threads as usize)
+    }
+
     fn caged(&self, program: &Path, access: Access) -> Command {
-        let cage = Cage { address_space: self.limits.address_space, access };
+        let Limits { address_space, memory, .. } = self.limits;
+        let cage = Cage { address_space, memory, access };
         let mut command = sandbox::command(self.launcher.as_deref(), cage, program);
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command

@@ -24,12 +24,13 @@ use std::time::{Duration, Instant};
 use milkglass::evidence::Identity;
 use milkglass::{Anchor, Detector, Pipeline, Setup, State, Status};
 use sd_notify::NotifyState;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{SIGHUP, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use crate::args::LiveArgs;
 use crate::cage;
 use crate::hiding::Hiding;
+use crate::memory;
 use crate::outcome::{Exit, Failure};
 use crate::progress;
 use camera::Camera;
@@ -87,7 +88,7 @@ pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
     let pipeline = spawn(Setup {
         policy,
         format: stream.format,
-        buffers: None,
+        buffers: memory::of_a_pipeline(&stream.format)?,
         privacy: control.privacy(),
         source: camera.source,
         detectors,
@@ -165,7 +166,7 @@ fn stay_in(args: &LiveArgs, targets: &[Target], remembered: &Remembered) -> Resu
 
 /// From here on the owner's signals wait to be dealt with.
 fn caught() -> Result<Signals, Failure> {
-    Signals::new([SIGUSR1, SIGUSR2, SIGHUP, SIGTERM, SIGINT])
+    Signals::new([SIGUSR1, SIGUSR2, SIGHUP].into_iter().chain(progress::ends_a_program()))
         .map_err(|e| Failure::new(format!("signals cannot be caught: {e}")))
 }
 
@@ -175,7 +176,7 @@ fn signals(mut signals: Signals, started: Arc<AtomicBool>) -> Receiver<i32> {
     let (caught, received) = channel();
     std::thread::spawn(move || {
         signals.forever().all(|signal| {
-            if matches!(signal, SIGTERM | SIGINT) && !started.load(Ordering::SeqCst) {
+            if !matches!(signal, SIGUSR1 | SIGUSR2 | SIGHUP) && !started.load(Ordering::SeqCst) {
                 std::process::exit(Exit::Interrupted.code().into());
             }
             caught.send(signal).is_ok()

@@ -14,14 +14,12 @@ use milkglass::{FrameFormat, PixelFormat};
 use tiff::tags::{CompressionMethod, ExtraSamples, Tag};
 
 use super::jpeg;
+use crate::memory::{self, StillMemory};
 use crate::outcome::Failure;
 
 /// Alpha from which a pixel is shown; below, it is filled. A faint picture is one that no detector sees, and that anybody
 /// can bring back.
 const SHOWN: u8 = 128;
-
-/// Bytes that a decoder may ask for.
-const MEMORY: u64 = 1 << 30;
 
 /// A picture that was read.
 pub struct Picture {
@@ -31,6 +29,8 @@ pub struct Picture {
     pub transparent: bool,
     /// What else the file held and the result lacks, one line each.
     pub warnings: Vec<String>,
+    /// Its share of the memory, given back with the picture.
+    _memory: StillMemory,
 }
 
 /// Reads a picture: turned upright, laid over black where it is transparent, 8 bits per channel. Pictures with several
@@ -71,12 +71,13 @@ pub fn read(path: &Path) -> Result<Picture, Failure> {
         _ => return Err(wrong("is no PNG, JPEG, WebP, BMP or TIFF".into())),
     }
     let mut limits = image::Limits::default();
-    limits.max_alloc = Some(MEMORY);
+    limits.max_alloc = Some(memory::of_a_decoded_still());
     reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(undecodable)?;
     let (width, height) = decoder.dimensions();
     // The size is checked before the pixels are decoded.
     FrameFormat::new(PixelFormat::Rgb24, width, height).map_err(|e| wrong(e.to_string()))?;
+    let memory = memory::of_a_still(width, height).map_err(|e| e.about(path))?;
     let mut orientation = decoder.orientation().map_err(undecodable)?;
     // Some writers put the marker of a JPEG's segment in front, which belongs in no other file.
     let mut exif = decoder.exif_metadata().map_err(undecodable)?;
@@ -90,7 +91,7 @@ pub fn read(path: &Path) -> Result<Picture, Failure> {
     let picture = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
     let (mut pixels, transparent) = opaque(picture, multiplied);
     if format == Some(ImageFormat::Jpeg) {
-        jpeg::check(file()?, &pixels, MEMORY).map_err(wrong)?;
+        jpeg::check(file()?, &pixels, memory::of_a_decoded_still()).map_err(wrong)?;
     }
     if transparent {
         warnings.push("what is transparent in it is filled with black".to_owned());
@@ -100,7 +101,7 @@ pub fn read(path: &Path) -> Result<Picture, Failure> {
         turned.apply_orientation(orientation);
         pixels = turned.into_rgb8();
     }
-    Ok(Picture { pixels, transparent, warnings })
+    Ok(Picture { pixels, transparent, warnings, _memory: memory })
 }
 
 /// Lays a picture over black and says whether any of it was transparent.

@@ -458,20 +458,6 @@ fn ffmpeg_missing_or_too_old() {
     hidden_in(&scene.path("o.png"), &faces);
 }
 
-/// The ffmpeg child of a running milkglass whose command line holds a word.
-fn child_with(parent: u32, word: &str) -> Option<i32> {
-    let children = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
-        let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
-        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-        let ppid: u32 = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
-        let line = fs::read(entry.path().join("cmdline")).ok()?;
-        let line = String::from_utf8_lossy(&line).into_owned();
-        let program = line.split('\0').next()?;
-        (ppid == parent && program.ends_with("/ffmpeg") && line.contains(word)).then_some(pid)
-    });
-    children.into_iter().next()
-}
-
 #[test]
 fn ffmpeg_killed_midway() {
     for (word, name) in [("noautorotate", "decoder"), ("libx264", "encoder")] {

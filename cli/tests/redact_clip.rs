@@ -516,26 +516,54 @@ fn wait_for<T>(mut what: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// A running `redact` that encodes already, and is not done for a while.
+fn encoding(command: &mut std::process::Command) -> std::process::Child {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for(|| child_with(child.id(), "libx264"));
+    std::thread::sleep(Duration::from_millis(500));
+    child
+}
+
+/// A closed terminal, a shell's Ctrl-\, a limit, a signal that means nothing to it: it cleans up and says so. What it leaves
+/// after `kill -9` never had a name.
 #[test]
-fn an_interrupted_run_leaves_nothing() {
-    for (signal, sound) in [(Signal::INT, true), (Signal::TERM, false)] {
+fn however_a_run_ends_it_leaves_nothing() {
+    use Signal as S;
+    for signal in [S::INT, S::TERM, S::HUP, S::QUIT, S::XCPU, S::USR1, S::ALARM, S::KILL] {
         let dir = tempfile::tempdir().unwrap();
         let mut command = milkglass();
-        command.arg("redact").arg(example()).arg("-o").arg(dir.path().join("out.mp4"));
-        if sound {
-            command.arg("--keep-audio");
-        }
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        wait_for(|| listing(dir.path()).iter().any(|name| name.contains("partial")).then_some(()));
-        std::thread::sleep(Duration::from_millis(700));
-        assert!(!listing(dir.path()).contains("out.mp4"), "it was too fast to be interrupted");
+        command.arg("redact").arg(example()).arg("-o").arg(dir.path().join("out.mp4")).arg("--keep-audio");
+        let child = encoding(&mut command);
+        assert!(listing(dir.path()).is_empty(), "{:?}", listing(dir.path()));
+        let encoder = child_with(child.id(), "libx264").unwrap();
         kill_process(Pid::from_child(&child), signal).unwrap();
         let begun = Instant::now();
-        let ran = Ran::from(child.wait_with_output().unwrap());
+        let output = child.wait_with_output().unwrap();
         assert!(begun.elapsed() < Duration::from_secs(10), "took {:?} to stop", begun.elapsed());
-        ran.failed(130, &["interrupted"]);
+        if signal == S::KILL {
+            use std::os::unix::process::ExitStatusExt as _;
+            assert_eq!(output.status.signal(), Some(9));
+        } else {
+            Ran::from(output).failed(130, &["interrupted"]);
+        }
         holds(dir.path(), &[]);
+        wait_for(|| (!Path::new(&format!("/proc/{encoder}/exe")).exists()).then_some(()));
     }
+}
+
+/// `nohup` and shells start programs with signals that mean nothing to them.
+#[test]
+fn a_hang_up_that_is_ignored_ends_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("out.mp4");
+    let own = milkglass();
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]).arg(own.get_program()).arg("redact").arg(small());
+    command.arg("-o").arg(&output).env("MILKGLASS_MODELS", models());
+    let child = encoding(&mut command);
+    let _ = kill_process(Pid::from_child(&child), Signal::HUP);
+    Ran::from(child.wait_with_output().unwrap()).done();
+    holds(dir.path(), &["out.mp4"]);
 }
 
 #[test]
@@ -545,12 +573,25 @@ fn an_interrupted_run_keeps_the_file_that_was_there() {
     fs::write(&output, "what was there").unwrap();
     let mut command = milkglass();
     command.arg("redact").arg(example()).arg("-o").arg(&output).arg("--overwrite");
-    let child = command.stderr(Stdio::piped()).spawn().unwrap();
-    wait_for(|| listing(dir.path()).iter().any(|name| name.contains("partial")).then_some(()));
+    let child = encoding(&mut command);
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     Ran::from(child.wait_with_output().unwrap()).failed(130, &["interrupted"]);
     assert_eq!(fs::read_to_string(&output).unwrap(), "what was there");
     holds(dir.path(), &["out.mp4"]);
+}
+
+/// What a run had to leave where files cannot be without a name.
+#[test]
+fn the_next_start_removes_what_a_killed_one_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let (output, held) = (dir.path().join("out.mp4"), dir.path().join(".milkglass-cccccc.partial.mp4"));
+    for name in [".milkglass-aaaaaa.partial.mp4", ".milkglass-bbbbbb.sound"] {
+        fs::write(dir.path().join(name), "left").unwrap();
+    }
+    let file = File::create(&held).unwrap();
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    redact(&small(), &output, &QUICK).done();
+    holds(dir.path(), &[".milkglass-cccccc.partial.mp4", "out.mp4"]);
 }
 
 #[test]

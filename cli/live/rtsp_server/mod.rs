@@ -103,7 +103,8 @@ struct RtspServer {
 impl RtspServer {
     fn caged(&self) -> Command {
         let access = Access::network(Network::Serves(self.address.port()));
-        let cage = Cage { address_space: Limits::default().address_space, access };
+        let Limits { address_space, memory, .. } = Limits::default();
+        let cage = Cage { address_space, memory, access };
         let mut command = sandbox::command(Some(Path::new(OURSELVES)), cage, Path::new(OURSELVES));
         // It loads the few plug-ins it needs by name: no registry is read, written, or made by running all of them.
         command.env("GST_REGISTRY_DISABLE", "yes");

@@ -90,6 +90,20 @@ pub fn run(command: &mut Command) -> Ran {
     command.output().expect("the binary starts").into()
 }
 
+/// The ffmpeg child of a running milkglass whose command line holds a word.
+pub fn child_with(parent: u32, word: &str) -> Option<i32> {
+    let children = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
+        let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+        let ppid: u32 = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
+        let line = std::fs::read(entry.path().join("cmdline")).ok()?;
+        let line = String::from_utf8_lossy(&line).into_owned();
+        let program = line.split('\0').next()?;
+        (ppid == parent && program.ends_with("/ffmpeg") && line.contains(word)).then_some(pid)
+    });
+    children.into_iter().next()
+}
+
 /// `milkglass ARGS` in a folder.
 pub fn milkglass_in(dir: &Path, args: &[&str]) -> Ran {
     run(milkglass().current_dir(dir).args(args))

@@ -1,0 +1,254 @@
+//! How much memory a run may take, its children included, and what that leaves for frames. Checked before anything large is
+//! asked for: a file of a few kilobytes can stand for pictures of gigabytes.
+
+use std::path::Path;
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
+
+use milkglass::FrameFormat;
+
+use crate::outcome::Failure;
+
+const MIB: u64 = 1 << 20;
+/// Models, their runtime, the program itself.
+const OURSELVES: u64 = 192 * MIB;
+/// A child before its first frame; and each of its threads, whose stack counts.
+const CHILD: u64 = 96 * MIB;
+const THREAD: u64 = 12 * MIB;
+/// Frames that a decoder and an encoder hold, measured at 1024x1024 (19 and up to 146) with room for more references.
+const DECODER_FRAMES: u64 = 40;
+const ENCODER_FRAMES: u64 = 160;
+/// Frames that a clip has under way beside those that wait for a detection.
+pub const IN_FLIGHT: usize = 10;
+/// Bytes for each pixel of a still: as it is decoded (16 bits and four channels at most), as it is redacted, as it is encoded.
+const STILL: u64 = 8 + 3 + 3 * 2 + 3 + 3;
+
+/// The bound on all memory of this run.
+static BOUND: OnceLock<u64> = OnceLock::new();
+
+/// Sets the bound: what `--max-memory` says, else half of what is available now. The first call decides.
+pub fn set_bound(asked: Option<&str>) -> Result<(), Failure> {
+    let bound = match asked {
+        Some(text) => parse(text).ok_or_else(|| {
+            Failure::new(format!("--max-memory {text}: write a size such as 800M or 2G, at least 256M"))
+        })?,
+        None => available().map_or(u64::MAX, |bytes| bytes / 2),
+    };
+    let bound = *BOUND.get_or_init(|| bound);
+    log::debug!("at most {} MiB of memory", bound / MIB);
+    Ok(())
+}
+
+fn bound() -> u64 {
+    *BOUND.get_or_init(|| available().map_or(u64::MAX, |bytes| bytes / 2))
+}
+
+/// `800M`, `2G`, `2.5GiB`, or a number of bytes.
+fn parse(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let unit = match unit.trim().to_ascii_lowercase().trim_end_matches('b').trim_end_matches('i') {
+        "" => 1.0,
+        "k" => 1024.0,
+        "m" => MIB as f64,
+        "g" => 1024.0 * MIB as f64,
+        "t" => 1024.0 * 1024.0 * MIB as f64,
+        _ => return None,
+    };
+    let bytes = number.parse::<f64>().ok()? * unit;
+    (bytes >= (256 * MIB) as f64 && bytes.is_finite()).then_some(bytes as u64)
+}
+
+/// What the machine has left, and what the group of this process may still take.
+fn available() -> Option<u64> {
+    let read = |path: &Path| std::fs::read_to_string(path).ok();
+    let machine = read(Path::new("/proc/meminfo")).and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+        Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
+    });
+    let groups = read(Path::new("/proc/self/cgroup")).unwrap_or_default();
+    let groups = groups.lines().filter_map(|line| group_leaves(line, &read));
+    machine.into_iter().chain(groups).min()
+}
+
+/// One line of `/proc/self/cgroup`, of either version; the limits of the groups above count too.
+fn group_leaves(line: &str, read: &dyn Fn(&Path) -> Option<String>) -> Option<u64> {
+    let mut fields = line.splitn(3, ':').skip(1);
+    let (controllers, path) = (fields.next()?, fields.next()?);
+    let (root, limit, used) = match controllers {
+        "" => ("/sys/fs/cgroup", "memory.max", "memory.current"),
+        _ if controllers.split(',').any(|c| c == "memory") => {
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes")
+        }
+        _ => return None,
+    };
+    let number = |path: &Path| read(path)?.trim().parse::<u64>().ok();
+    let own = Path::new(root).join(path.trim_start_matches('/'));
+    let groups = own.ancestors().take_while(|group| group.starts_with(root));
+    groups
+        .filter_map(|group| Some(number(&group.join(limit))?.saturating_sub(number(&group.join(used))?)))
+        .min()
+}
+
+/// What a clip may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClipMemory {
+    /// Frames that may wait for a detection.
+    pub waiting: usize,
+    /// Memory that the decoder may fill, in bytes. The encoder has no such limit: it is given our frames alone, so that
+    /// their size says what it needs, and some ask for several times what they fill.
+    pub decoder: u64,
+}
+
+/// What a child may take that only looks into a file.
+pub fn of_a_probe() -> u64 {
+    (bound() / 4).max(CHILD + 4 * THREAD)
+}
+
+/// Shares out the memory of a clip, of which at least `least` and preferably `wanted` frames wait.
+pub fn of_a_clip(
+    format: &FrameFormat,
+    threads: usize,
+    least: usize,
+    wanted: usize,
+    encodes: bool,
+) -> Result<ClipMemory, Failure> {
+    share(bound(), format.buffer_len() as u64, threads as u64, least, wanted, encodes).map_err(|needed| {
+        let (width, height) = format.size();
+        too_large(&format!("frames of {width}x{height}"), needed)
+    })
+}
+
+fn share(
+    bound: u64,
+    frame: u64,
+    threads: u64,
+    least: usize,
+    wanted: usize,
+    encodes: bool,
+) -> Result<ClipMemory, u64> {
+    let child = |frames: u64| CHILD + threads * (THREAD + 2 * frame) + frames * frame;
+    let (decoder, encoder) = (child(DECODER_FRAMES), if encodes { child(ENCODER_FRAMES) } else { 0 });
+    let fixed = OURSELVES + decoder + encoder + IN_FLIGHT as u64 * frame;
+    let left = bound.saturating_sub(fixed) / frame.max(1);
+    if left < least as u64 || bound < fixed {
+        return Err(fixed + least as u64 * frame);
+    }
+    let waiting = usize::try_from(left).unwrap_or(usize::MAX).min(wanted.max(least));
+    // What is left over is the decoder's: some formats need more than was measured.
+    let rest = bound - fixed - waiting as u64 * frame;
+    Ok(ClipMemory { waiting, decoder: decoder + rest })
+}
+
+fn too_large(what: &str, needed: u64) -> Failure {
+    Failure::new(format!(
+        "{what} need {} MiB of memory, but {} MiB is the bound: give more with --max-memory, close other programs, or make \
+         the picture smaller first",
+        needed.div_ceil(MIB),
+        bound() / MIB
+    ))
+}
+
+/// A share of the memory for stills, given back when dropped.
+#[derive(Debug)]
+pub struct StillMemory(u64);
+
+static STILLS: (Mutex<u64>, Condvar) = (Mutex::new(0), Condvar::new());
+
+/// Waits until the other stills leave enough for one of this size; refuses one for which there never will be.
+pub fn of_a_still(width: u32, height: u32) -> Result<StillMemory, Failure> {
+    let needed = STILL * u64::from(width) * u64::from(height);
+    let room = bound().saturating_sub(OURSELVES);
+    if needed > room {
+        return Err(too_large(&format!("a picture of {width}x{height}"), needed + OURSELVES));
+    }
+    let used = STILLS.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut used =
+        STILLS.1.wait_while(used, |used| *used + needed > room).unwrap_or_else(PoisonError::into_inner);
+    *used += needed;
+    Ok(StillMemory(needed))
+}
+
+/// The most that a decoder of stills may ask for.
+pub fn of_a_decoded_still() -> u64 {
+    bound().saturating_sub(OURSELVES).min(1 << 30)
+}
+
+/// Buffers of a live pipeline, where the most it would take by itself does not fit; refuses when hardly any does.
+pub fn of_a_pipeline(format: &FrameFormat) -> Result<Option<usize>, Failure> {
+    const MOST: u64 = 64;
+    const LEAST: u64 = 10;
+    let frame = format.buffer_len() as u64;
+    let left = bound().saturating_sub(OURSELVES) / frame.max(1);
+    if left < LEAST {
+        let (width, height) = format.size();
+        return Err(too_large(&format!("frames of {width}x{height}"), OURSELVES + LEAST * frame));
+    }
+    Ok((left < MOST).then(|| usize::try_from(left).unwrap_or(usize::MAX)))
+}
+
+impl Drop for StillMemory {
+    fn drop(&mut self) {
+        *STILLS.0.lock().unwrap_or_else(PoisonError::into_inner) -= self.0;
+        STILLS.1.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_as_they_are_written() {
+        for (text, bytes) in
+            [("800M", 800 * MIB), ("2G", 2048 * MIB), ("1.5GiB", 1536 * MIB), ("268435456", 256 * MIB)]
+        {
+            assert_eq!(parse(text), Some(bytes), "{text}");
+        }
+        for text in ["", "G", "2X", "-1G", "nanG", "100M", "1e99G"] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_shared_out_is_never_more_than_the_bound() {
+        let (mut refused, mut shorter) = (0, 0);
+        for bound in [256, 512, 1024, 4096, 65536].map(|mib| mib * MIB) {
+            for frame in [100_000, 3_110_400, 25_165_824, 201_326_592] {
+                for (threads, encodes) in [(1, true), (16, true), (2, false)] {
+                    match share(bound, frame, threads, 3, 40, encodes) {
+                        Ok(ClipMemory { waiting, decoder }) => {
+                            let pool = (waiting + IN_FLIGHT) as u64 * frame;
+                            assert!((3..=40).contains(&waiting));
+                            assert!(OURSELVES + pool + decoder <= bound);
+                            shorter += usize::from(waiting < 40);
+                        }
+                        Err(needed) => {
+                            assert!(needed > bound);
+                            refused += 1;
+                        }
+                    }
+                }
+            }
+        }
+        assert!(refused > 5 && shorter > 0, "{refused} {shorter}");
+    }
+
+    #[test]
+    fn the_groups_limits_count_all_the_way_up() {
+        let files = |path: &Path| {
+            let text = match path.to_str()? {
+                "/sys/fs/cgroup/a/memory.max" => "1000",
+                "/sys/fs/cgroup/a/memory.current" => "400",
+                "/sys/fs/cgroup/a/b/memory.max" => "max",
+                "/sys/fs/cgroup/memory/x/memory.limit_in_bytes" => "500",
+                "/sys/fs/cgroup/memory/x/memory.usage_in_bytes" => "100",
+                _ => return None,
+            };
+            Some(text.to_owned())
+        };
+        assert_eq!(group_leaves("0::/a/b", &files), Some(600));
+        assert_eq!(group_leaves("4:cpu,memory:/x", &files), Some(400));
+        assert_eq!(group_leaves("5:cpu:/x", &files), None);
+    }
+}
