@@ -266,7 +266,7 @@ impl Stream {
             self_tests_failed: status.self_tests_failed,
             evidence_errors,
             evidence_trouble: evidence_trouble.into(),
-            reserved: 0,
+            untested: status.untested.into(),
         }
     }
 

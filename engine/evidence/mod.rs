@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::pipeline::{State, Status};
 use files::{Disk, Folder, Head};
 pub use keeper::{Figures, Keeper};
-pub use record::{DeviceKey, DevicePublic, Frames, Gap, Identity, Opened, Record, What};
+pub use record::{DeviceKey, DevicePublic, Frames, Gap, Identity, OWN_DETECTOR, Opened, Record, What};
 use record::{NO_HASH, hash, hex, utc};
 pub use verify::{Finding, Note, Report, Tampering, read_folder, verify};
 
