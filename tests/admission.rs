@@ -74,7 +74,6 @@ fn manifests_that_lose_people_are_refused() {
         ("yunet", "scale", "[4, 4, 4]"),
         ("yunet", "scale", "[-1, -1, -1]"),
         ("yunet", "scale", "[1, 1, 0]"),
-        ("yunet", "mean", "[100, 100, 100]"),
         ("yunet", "mean", "[150, 150, 150]"),
         ("yunet", "channels", "\"rgb\""),
         ("yunet", "sides", "-0.1"),
