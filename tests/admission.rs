@@ -83,7 +83,6 @@ fn manifests_that_lose_people_are_refused() {
         ("centerface", "scale", "[0.05, 0.05, 0.05]"),
         ("centerface", "scale", "[0, 0, 0]"),
         ("centerface", "scale", "[10, 10, 10]"),
-        ("centerface", "mean", "[255, 255, 255]"),
         ("centerface", "bottom", "-0.15"),
         ("yolox-nano", "scale", "[0, 0, 0]"),
         ("yolox-nano", "scale", "[0.1, 0.1, 0.1]"),
