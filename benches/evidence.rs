@@ -35,6 +35,7 @@ fn main() {
             .map(|p| (p.model.clone(), hash.clone()))
             .collect(),
         runtime: hash,
+        ..Identity::default()
     };
     let settings = EvidenceSettings::new(&dir, key.clone(), identity);
     let period = settings.period;

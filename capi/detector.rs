@@ -3,7 +3,7 @@
 use std::ffi::{c_int, c_void};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use milkglass::{Class, DetectJob, Detection, Detector, Error, Rect, Result, View};
+use milkglass::{Class, DetectJob, Detection, Detector, Error, Proof, Rect, Result, View};
 
 use crate::fault::{Calling, calling};
 use crate::picture::lend;
@@ -46,6 +46,7 @@ pub(crate) struct Callback {
     detect: DetectFn,
     context: *mut c_void,
     classes: Vec<Class>,
+    proof: Proof,
     found: Vec<milkglass_detection>,
 }
 
@@ -55,15 +56,19 @@ unsafe impl Send for Callback {}
 impl Callback {
     /// # Safety
     /// `detect` may be called with `context`, from any one thread at a time, as long as this lives.
-    pub unsafe fn new(detect: DetectFn, context: *mut c_void, detects: u32) -> Callback {
+    pub unsafe fn new(detect: DetectFn, context: *mut c_void, detects: u32, proof: Proof) -> Callback {
         let classes = Class::ALL.into_iter().filter(|class| detects & bit(*class) != 0).collect();
-        Callback { detect, context, classes, found: vec![NOTHING; CAPACITY] }
+        Callback { detect, context, classes, proof, found: vec![NOTHING; CAPACITY] }
     }
 }
 
 impl Detector for Callback {
     fn classes(&self) -> &[Class] {
         &self.classes
+    }
+
+    fn proof(&self) -> Proof {
+        self.proof
     }
 
     fn detect(&mut self, view: &View<'_>) -> Result<Vec<Detection>> {
@@ -135,6 +140,10 @@ impl Detector for Gated {
         self.detector.classes()
     }
 
+    fn proof(&self) -> Proof {
+        self.detector.proof()
+    }
+
     fn detect(&mut self, view: &View<'_>) -> Result<Vec<Detection>> {
         let open = self.gate.0.lock().unwrap_or_else(PoisonError::into_inner);
         match *open {
@@ -191,6 +200,10 @@ mod tests {
             &[Class::Face]
         }
 
+        fn proof(&self) -> Proof {
+            Proof::Wanted { smallest_face: 7 }
+        }
+
         fn detect(&mut self, _: &View<'_>) -> Result<Vec<Detection>> {
             Ok(Vec::new())
         }
@@ -213,6 +226,7 @@ mod tests {
     fn a_detector_behind_the_gate_is_asked_everything() {
         let asked = Arc::<[AtomicUsize; 3]>::default();
         let mut gated = Gate::new().guard(Box::new(Asked(Arc::clone(&asked))));
+        assert_eq!(gated.proof(), Proof::Wanted { smallest_face: 7 });
         gated.reuse(Vec::new());
         gated.start();
         gated.forget();

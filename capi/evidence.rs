@@ -18,7 +18,7 @@ mod with {
     use std::sync::{Arc, Mutex, PoisonError};
 
     use milkglass::Zone;
-    use milkglass::evidence::{EvidenceLog, EvidenceSettings, Identity, Keeper, device_key};
+    use milkglass::evidence::{EvidenceLog, EvidenceSettings, Identity, Keeper, OWN_DETECTOR, device_key};
 
     use super::PATIENCE;
     use crate::fault::Fault;
@@ -113,8 +113,15 @@ mod with {
     fn identity(loaded: &Loaded, rules: &str, zones: &[Zone]) -> Identity {
         let program = concat!("libmilkglass ", env!("CARGO_PKG_VERSION"));
         let runtime = loaded.library.clone().unwrap_or_else(|| loaded.runtime.clone());
-        let models = loaded.models.iter().cloned().collect();
-        Identity { models, runtime, ..Identity::new(program, rules, zones) }
+        let mut identity = Identity { runtime, ..Identity::new(program, rules, zones) };
+        #[cfg(feature = "models")]
+        for model in &loaded.models {
+            identity.add(model);
+        }
+        if loaded.untested {
+            identity.untested.insert(OWN_DETECTOR.into());
+        }
+        identity
     }
 }
 

@@ -61,7 +61,7 @@ enum milkglass_status
     MILKGLASS_STATUS_NO_STREAM = -2,
     // The policy cannot be read, or cannot hold with this detector and frame rate.
     MILKGLASS_STATUS_POLICY = -3,
-    // A model or runtime could not be loaded, or the detector failed on a blank picture.
+    // A model or runtime could not be loaded, or the detector failed on a blank picture or does not find known persons.
     MILKGLASS_STATUS_DETECTOR = -4,
     // The camera or a file cannot be used, or frames cannot be locked in memory.
     MILKGLASS_STATUS_CAMERA = -5,
@@ -241,6 +241,14 @@ typedef struct {
     // Not 0: frames lie in memory that is never written to swap. Opening fails if the system does not let the program lock
     // as much (`LimitMEMLOCK=`, `ulimit -l`).
     uint32_t lock_memory;
+    // The smallest face that `detect` promises to find: its height, brow to chin, in pixels of the frame; 0 for 32. Before
+    // the first frame it is shown known persons with faces from this height on, and pictures of nobody, in the format of the
+    // stream; milkglass_open fails if it does not find them, or finds somebody where nobody is.
+    uint32_t smallest_face;
+    // Not 0: `detect` cannot find the known persons, a thermal camera's for instance, and is shown none, by the self-test neither. Then nothing but its
+    // word says that it sees anybody: milkglass_stats and the evidence log call it untested, and the owner's lock, if there
+    // is one, has to allow it (`milkglass policy lock --allow-untested detector`).
+    uint32_t untested;
 } milkglass_config;
 
 // An open stream: a number, never 0 and never used twice. It may be used from every thread.
@@ -353,6 +361,8 @@ typedef struct {
     // Not 0: the evidence log was found changed, its end gone at the start, or files altered that fell to the limit. It goes on
     // and says so.
     uint32_t evidence_changed;
+    // Not 0: the detector is untested (`untested` of milkglass_config).
+    uint32_t untested;
 } milkglass_stats;
 
 // Is told a line: its level, 1 (error) to 5 (trace), and its text, good until it returns. May be called from several

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use milkglass::detect::{Ensemble, ModelStore, Settings};
 use milkglass::{
     Class, ColorMatrix, ColorRange, Detector, FrameFormat, FrameSink, FrameSource, Inlet, Orientation,
-    Pipeline, Policy, PolicyDefaults, PolicyFile, Setup,
+    Pipeline, Policy, PolicyDefaults, PolicyFile, Proof, Setup,
 };
 
 use crate::detector::{Callback, Gate};
@@ -24,6 +24,8 @@ use crate::types::*;
 const MOST_FPS: f64 = 1000.0;
 /// The fewest buffers that can be asked for, and the most.
 const BUFFERS: std::ops::RangeInclusive<u32> = 4..=256;
+/// What a callback promises that says nothing else: brow to chin, in pixels of the frame.
+const SMALLEST_FACE: u32 = 32;
 /// The rate that is assumed of a camera that tells none.
 #[cfg(feature = "v4l2")]
 const USUAL_FPS: f64 = 30.0;
@@ -41,8 +43,11 @@ pub(crate) struct Hiding {
 pub(crate) struct Loaded {
     /// It is the program's own.
     pub foreign: bool,
-    /// SHA-256 of each model, by name.
-    pub models: Vec<(String, String)>,
+    /// It is the program's own, and no known person could be shown to it.
+    pub untested: bool,
+    /// Our models.
+    #[cfg(feature = "models")]
+    pub models: Vec<milkglass::detect::LoadedModel>,
     /// What runs them.
     pub runtime: String,
     /// SHA-256 of its library, if it is one.
@@ -53,7 +58,10 @@ impl Loaded {
     /// Whether there are models of ours.
     #[cfg_attr(not(feature = "lock"), allow(dead_code, reason = "nobody asks"))]
     pub fn ours(&self) -> bool {
-        !self.models.is_empty()
+        #[cfg(feature = "models")]
+        return !self.models.is_empty();
+        #[cfg(not(feature = "models"))]
+        false
     }
 }
 
@@ -289,6 +297,9 @@ unsafe fn detectors(
         if config.detects != 0 || !config.context.is_null() {
             return Err(Fault::argument("detects or context is set, but detect is NULL"));
         }
+        if config.untested != 0 || config.smallest_face != 0 {
+            return Err(Fault::argument("untested or smallest_face is set, but detect is NULL"));
+        }
         let classes: Vec<Class> = policy.classes().collect();
         return match classes.is_empty() {
             true => Ok(Default::default()),
@@ -299,9 +310,16 @@ unsafe fn detectors(
         let why = "it needs MILKGLASS_FACES, MILKGLASS_PERSONS or both";
         return Err(Fault::argument(format!("detects is {:#x}: {why}", config.detects)));
     }
+    let proof = match (config.untested, config.smallest_face) {
+        (0, 0) => Proof::Wanted { smallest_face: SMALLEST_FACE },
+        (0, smallest_face) => Proof::Wanted { smallest_face },
+        (_, 0) => Proof::Impossible,
+        _ => return Err(Fault::argument("untested and smallest_face are both set: set one")),
+    };
     // SAFETY: the caller's promise.
-    let callback = unsafe { Callback::new(config.detect, config.context, config.detects) };
-    let loaded = Loaded { foreign: true, runtime: "callback".into(), ..Loaded::default() };
+    let callback = unsafe { Callback::new(config.detect, config.context, config.detects, proof) };
+    let untested = config.untested != 0;
+    let loaded = Loaded { foreign: true, untested, runtime: "callback".into(), ..Loaded::default() };
     Ok((vec![Box::new(callback)], loaded))
 }
 
@@ -324,7 +342,7 @@ fn ours(
     let mut detectors: Detectors = Vec::new();
     for preset in rungs {
         let detector = Ensemble::load(&store, &backend, &Settings::of(file, preset, classes))?;
-        loaded.models.extend(detector.models().map(|m| (m.name.clone(), m.sha256.clone())));
+        loaded.models.extend(detector.loaded());
         detectors.push(Box::new(detector));
     }
     Ok((detectors, loaded))

@@ -102,11 +102,11 @@ pub(crate) fn admit(lock: &Lock, loaded: &crate::opening::Loaded) -> Result<(), 
         let why = "the owner allowed certain models alone, and what is behind a callback cannot be told";
         return Err(Fault::new(milkglass_status::POLICY, format!("{why}; leave detect out")));
     }
+    if loaded.untested {
+        lock.admit_untested(Lock::OWN_DETECTOR)?;
+    }
     match loaded.ours() {
-        true => {
-            let models = loaded.models.iter().map(|(name, hash)| (name.as_str(), hash.as_str()));
-            Ok(lock.admit_detector(models, loaded.library.as_deref())?)
-        }
+        true => Ok(lock.admit_detector(&loaded.models, loaded.library.as_deref())?),
         false => Ok(()),
     }
 }

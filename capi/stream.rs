@@ -267,6 +267,7 @@ impl Stream {
             evidence_errors,
             evidence_trouble: evidence_trouble.into(),
             evidence_changed: evidence_changed.into(),
+            untested: status.untested.into(),
         }
     }
 

@@ -44,7 +44,7 @@ pub enum milkglass_status {
     NO_STREAM = -2,
     /// The policy cannot be read, or cannot hold with this detector and frame rate.
     POLICY = -3,
-    /// A model or runtime could not be loaded, or the detector failed on a blank picture.
+    /// A model or runtime could not be loaded, or the detector failed on a blank picture or does not find known persons.
     DETECTOR = -4,
     /// The camera or a file cannot be used, or frames cannot be locked in memory.
     CAMERA = -5,
@@ -144,6 +144,14 @@ pub struct milkglass_config {
     /// Not 0: frames lie in memory that is never written to swap. Opening fails if the system does not let the program lock
     /// as much (`LimitMEMLOCK=`, `ulimit -l`).
     pub lock_memory: u32,
+    /// The smallest face that `detect` promises to find: its height, brow to chin, in pixels of the frame; 0 for 32. Before
+    /// the first frame it is shown known persons with faces from this height on, and pictures of nobody, in the format of the
+    /// stream; milkglass_open fails if it does not find them, or finds somebody where nobody is.
+    pub smallest_face: u32,
+    /// Not 0: `detect` cannot find the known persons, a thermal camera's for instance, and is shown none, by the self-test neither. Then nothing but its
+    /// word says that it sees anybody: milkglass_stats and the evidence log call it untested, and the owner's lock, if there
+    /// is one, has to allow it (`milkglass policy lock --allow-untested detector`).
+    pub untested: u32,
 }
 
 /// A raw frame: yours on the way in; on loan in a detector's callback.
@@ -307,6 +315,8 @@ pub struct milkglass_stats {
     /// Not 0: the evidence log was found changed, its end gone at the start, or files altered that fell to the limit. It goes on
     /// and says so.
     pub evidence_changed: u32,
+    /// Not 0: the detector is untested (`untested` of milkglass_config).
+    pub untested: u32,
 }
 
 macro_rules! versioned {

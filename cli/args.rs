@@ -351,6 +351,9 @@ pub struct EvalArgs {
 /// `milkglass doctor`
 #[derive(Args, Debug)]
 pub struct DoctorArgs {
+    /// A lock file: says what it leaves open on this device, such as the models' manifests
+    #[arg(long, value_name = "FILE")]
+    pub lock: Option<PathBuf>,
     #[command(flatten)]
     pub runtime: RuntimeArgs,
 }

@@ -68,11 +68,17 @@ pub fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
                 one.passes.retain(|p| p.model == name);
                 match Ensemble::load(&store, &backend, &one) {
                     Ok(ensemble) => {
-                        for m in ensemble.models() {
+                        for m in ensemble.loaded() {
+                            let (hash, manifest) = (m.sha256, m.manifest_sha256);
+                            let dir = store.dir().display();
+                            let seen = if m.untested { ", UNTESTED for the smallest faces" } else { "" };
                             line(
                                 true,
                                 "model",
-                                format!("{}, SHA-256 {}, in {}", m.name, m.sha256, store.dir().display()),
+                                format!(
+                                    "{}, SHA-256 {hash}, manifest {manifest}, in {dir}; finds the known persons{seen}",
+                                    m.name
+                                ),
                             )?;
                         }
                     }
@@ -81,7 +87,23 @@ pub fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
             }
         }
     }
+    if let Some(path) = &args.lock {
+        match Lock::read(path, None) {
+            Ok(lock) => line(true, "lock", told(&lock))?,
+            Err(e) => line(false, "lock", e.to_string())?,
+        }
+    }
     Ok(if missing { Exit::Failed } else { Exit::Done })
+}
+
+/// What a lock binds, and what not.
+fn told(lock: &Lock) -> String {
+    let open = match lock.leaves_open().join("; ") {
+        open if open.is_empty() => "it binds all that a lock can".into(),
+        open => format!("it does not bind: {open}"),
+    };
+    let again = if lock.version() < 2 { "; it is of version 1: lock the policy again" } else { "" };
+    format!("number {}, owner {}; {open}{again}", lock.bound().serial, lock.owner())
 }
 
 /// What the kernel can hold this program and its children to, and how much memory may be locked.

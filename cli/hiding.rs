@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use milkglass::detect::backend::{Backend, Processors};
-use milkglass::detect::{Ensemble, ModelStore, Settings};
+use milkglass::detect::{Ensemble, LoadedModel, ModelStore, Settings};
 use milkglass::evidence::Identity;
 use milkglass::{
     BackendChoice, Class, FrameFormat, Lock, OwnerKey, PixelFormat, Policy, PolicyDefaults, PolicyFile,
@@ -156,8 +156,8 @@ impl Hiding {
         let store = self.store.clone().map_or_else(ModelStore::locate, Ok)?;
         let detector = Ensemble::load(&store, &backend, settings)?;
         if let Some(lock) = &self.lock {
-            let models = detector.models().map(|m| (m.name.as_str(), m.sha256.as_str()));
-            lock.admit_detector(models, backend.library().map(|(_, hash)| hash).as_deref())?;
+            let models: Vec<LoadedModel> = detector.loaded().collect();
+            lock.admit_detector(&models, backend.library().map(|(_, hash)| hash).as_deref())?;
         }
         Ok((detector, backend))
     }
@@ -171,7 +171,8 @@ impl Hiding {
     pub fn identify(&self, before: Identity) -> Result<Identity, Failure> {
         let program = concat!("milkglass ", env!("CARGO_PKG_VERSION"));
         let identity = Identity::new(program, &self.rules(), self.live_policy()?.zones());
-        Ok(Identity { models: before.models, runtime: before.runtime, ..identity })
+        let Identity { models, manifests, untested, runtime, .. } = before;
+        Ok(Identity { models, manifests, untested, runtime, ..identity })
     }
 
     /// SHA-256 of everything that decides what is hidden: two reports with the same hash hid by the same rules.

@@ -263,9 +263,10 @@ fn report(hiding: &Hiding, backend: &Backend, detector: &Ensemble, files: Vec<Fi
         policy_sha256: hiding.hash(),
         backend: backend.name(),
         runtime_sha256: backend.library().map(|(_, hash)| hash),
+        untested: detector.loaded().filter(|m| m.untested).map(|m| m.name).collect(),
         models: detector
-            .models()
-            .map(|m| ModelReport { name: m.name.clone(), sha256: m.sha256.clone() })
+            .loaded()
+            .map(|m| ModelReport { name: m.name, sha256: m.sha256, manifest_sha256: m.manifest_sha256 })
             .collect(),
         files,
     }

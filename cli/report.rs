@@ -26,6 +26,9 @@ pub struct Report {
     pub runtime_sha256: Option<String>,
     /// The models in use.
     pub models: Vec<ModelReport>,
+    /// Those of them that nobody as small as the presets promise could be shown to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub untested: Vec<String>,
     /// One entry per file.
     pub files: Vec<FileReport>,
 }
@@ -37,6 +40,8 @@ pub struct ModelReport {
     pub name: String,
     /// SHA-256 of its file.
     pub sha256: String,
+    /// SHA-256 of its manifest, in the canonical form of models/README.md.
+    pub manifest_sha256: String,
 }
 
 /// What happened to one file.

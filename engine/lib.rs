@@ -44,7 +44,7 @@ mod time;
 mod track;
 pub mod y4m;
 
-pub use detect::{Class, Detection, Detector};
+pub use detect::{Class, Detection, Detector, Proof};
 pub use engine::Engine;
 pub use error::{Error, Result};
 pub use frame::{
@@ -61,6 +61,7 @@ pub use policy::{
     BackendChoice, Direction, KEYS, Key, PolicyDefaults, PolicyFile, Preset, SCHEMA, StyleName, ZoneEntry,
 };
 pub use policy::{Color, OnDeadline, Policy, PolicyBuilder, PolicyError, Polygon, RegionShape, Style, Zone};
+pub use selftest::admit;
 pub use sink::{FrameSink, Y4mSink, Yuv420};
 #[cfg(feature = "ring")]
 pub use sink::{RingCounters, RingSink};

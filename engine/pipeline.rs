@@ -30,12 +30,12 @@ use std::time::{Duration, Instant};
 use self::budget::{budget, burst, check_parts, needed, with_budget};
 use self::detect::{Ladder, first_test, measure, run_detect};
 use self::redact::{Redact, SourceClock};
-use crate::detect::{Class, Detection, Detector};
+use crate::detect::{Class, Detection, Detector, Proof};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::frame::{DetectJob, FrameFormat, FramePool, RawFrame};
 use crate::policy::{Policy, PolicyError};
-use crate::selftest::{Fault, SelfTest};
+use crate::selftest::{Fault, SelfTest, admit};
 use crate::sink::FrameSink;
 use crate::source::{Captured, FrameSource};
 use crate::stats::Stats;
@@ -147,6 +147,8 @@ pub struct Status {
     pub self_tests_passed: u64,
     /// Self-tests that it failed; everything is obscured after one, until it passes the next.
     pub self_tests_failed: u64,
+    /// A detector in use is untested: no known person could be shown to it ([`Detector::proof`]).
+    pub untested: bool,
     /// Grows at least once a second while the redact thread lives.
     pub heartbeat: u64,
 }
@@ -183,7 +185,8 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`PolicyError`] when a class has no detector, or the deadline or `max_gap` cannot hold with this detector;
-    /// [`Error::Detector`] when it fails on a blank picture; [`Error::PoolTooSmall`].
+    /// [`Error::Detector`] when it fails on a blank picture; [`Error::Model`] when it promised to find known persons
+    /// ([`Detector::proof`]) and does not; [`Error::PoolTooSmall`].
     pub fn spawn(setup: Setup) -> Result<Pipeline> {
         Self::spawn_in(setup, |format, count| Ok(FramePool::new(format, count)), false)
     }
@@ -224,10 +227,14 @@ impl Pipeline {
             }
             ladder.push(measure(detector.as_mut(), &format)?);
         }
+        let untested = admit(&mut detectors, &policy, &format)?;
         let in_parts = detectors.iter().any(|d| d.looks_in_parts());
         check_parts(&policy, in_parts)?;
         let policy = with_budget(policy, ladder.first().copied().unwrap_or_default(), fps)?;
         let mut test = SelfTest::new(&policy, format, None);
+        if detectors.iter().any(|d| d.proof() == Proof::Impossible) {
+            test.give_up();
+        }
         let verdict = first_test(&mut test, &mut detectors);
         ladder.truncate(detectors.len());
         // A later policy may name only what every rung finds, or a class would go unlooked for on a lower one.
@@ -235,7 +242,7 @@ impl Pipeline {
         let offers: Vec<Class> =
             first.into_iter().filter(|c| detectors.iter().all(|d| d.classes().contains(c))).collect();
         let (exposure, deadline) = (policy.max_gap(), policy.deadline().unwrap_or_default());
-        let status = Arc::new(Mutex::new(Status { exposure, deadline, ..Status::default() }));
+        let status = Arc::new(Mutex::new(Status { exposure, deadline, untested, ..Status::default() }));
         log::info!(
             "worst-case exposure {} ms, deadline {} ms, detection {} ms",
             exposure.as_millis(),

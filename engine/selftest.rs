@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::time::{Duration, Instant};
 
-use crate::detect::{Class, Detection, Detector};
+use crate::detect::{Class, Detection, Detector, Proof};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::frame::{FrameFormat, FrameMeta, FramePool, Outcome, PixelFormat, RedactedFrame, View, ViewMut};
@@ -31,8 +31,12 @@ const COVERED: f32 = 0.9;
 /// So much of it may be hidden where nobody is, and so much of the whole picture.
 const SAME_PLACE: f32 = 0.5;
 const EMPTY: f32 = 0.2;
-/// Smaller pictures (shorter side) have no room for a face that can be found.
+/// Smaller pictures (shorter side) have no room for a face that can be found: the test shows larger ones then.
 const LEAST_SIDE: u32 = 96;
+/// Her height, for a face of one pixel.
+const HEIGHT_OF_FACE: f32 = 1.0 / (FACE[3] - FACE[1]);
+/// How many times the smallest face is as high in the first pictures of [`admit`].
+const FACES: [f32; 2] = [1.0, 1.6];
 /// Time to the next attempt after one that failed.
 const RETRY: Duration = Duration::from_secs(1);
 /// The picture is never darker than `DARKEST`; black, which hides, never lighter than `BLACKEST`.
@@ -67,6 +71,8 @@ pub(crate) struct SelfTest {
     format: FrameFormat,
     /// Time between tests, and what must be found, with the growth of its boxes. `None`: switched off.
     plan: Option<(Duration, Vec<(Class, f32)>)>,
+    /// Whether the detectors could find her at all ([`Proof::Impossible`]).
+    possible: bool,
     /// Seed of everything random, for tests; else from the kernel.
     seed: Option<u64>,
     /// The picture with the person, which was passed; the same without her is next.
@@ -75,25 +81,29 @@ pub(crate) struct SelfTest {
 }
 
 impl SelfTest {
-    /// As the policy says; the first one is due at once. Off when the picture is too small for it, which is told.
+    /// As the policy says; the first one is due at once. Pictures that are too small for it are shown enlarged.
     pub fn new(policy: &Policy, format: FrameFormat, seed: Option<u64>) -> SelfTest {
-        let mut test = SelfTest { format, plan: None, seed, half: None, due: Instant::now() };
+        let format = large_enough(format);
+        let mut test = SelfTest { format, plan: None, possible: true, seed, half: None, due: Instant::now() };
         test.follow(policy);
         test
     }
 
     /// Goes on as another policy says.
     pub fn follow(&mut self, policy: &Policy) {
-        let (width, height) = self.format.size();
-        let classes: Vec<(Class, f32)> =
-            policy.classes().filter_map(|class| Some((class, policy.rule(class)?.grow))).collect();
-        let plan = policy.self_test().filter(|_| !classes.is_empty()).map(|period| (period, classes));
-        if plan.is_some() && width.min(height) < LEAST_SIDE {
-            log::warn!("pictures of {width}x{height} are too small for a self-test: it is off");
-            self.plan = None;
-        } else if self.plan != plan {
+        let classes = classes(policy);
+        let plan = policy
+            .self_test()
+            .filter(|_| self.possible && !classes.is_empty())
+            .map(|period| (period, classes));
+        if self.plan != plan {
             (self.plan, self.half, self.due) = (plan, None, Instant::now());
         }
+    }
+
+    /// Switches it off for good: the detectors cannot find known persons.
+    pub fn give_up(&mut self) {
+        (self.possible, self.plan, self.half) = (false, None, None);
     }
 
     /// Whether there is anything to test.
@@ -155,11 +165,108 @@ impl SelfTest {
             *seed += 1;
             return Ok(*seed);
         }
-        let mut bytes = [0; 8];
-        let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
-        read.map_err(|e| Error::io("random numbers for the self-test: /dev/urandom", e))?;
-        Ok(u64::from_le_bytes(bytes))
+        from_kernel()
     }
+}
+
+fn from_kernel() -> Result<u64> {
+    let mut bytes = [0; 8];
+    let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
+    read.map_err(|e| Error::io("random numbers for the self-test: /dev/urandom", e))?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+/// Numbers that look random: SplitMix64, so every seed gives another sequence.
+pub(crate) struct Draw(pub u64);
+
+impl Draw {
+    /// From a seed of the kernel's.
+    #[cfg(feature = "models")]
+    pub fn from_kernel() -> Result<Draw> {
+        from_kernel().map(Draw)
+    }
+
+    /// The next one, from `from` to below `to`.
+    pub fn between(&mut self, from: f32, to: f32) -> f32 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        from + (to - from) * ((z ^ (z >> 31)) >> 40) as f32 / (1u64 << 24) as f32
+    }
+}
+
+/// Has every detector that wants it find known persons before the first picture, in pictures of `format`: faces as small as
+/// it promises, larger ones, and nobody where nobody is. One attempt. True if one of them is untested, which is also logged.
+/// [`Pipeline`](crate::Pipeline) does so by itself; whoever drives a [`LockStep`](crate::LockStep) or an
+/// [`Engine`] does it first.
+///
+/// # Errors
+/// [`Error::Model`]: one does not find them, or fails.
+pub fn admit(detectors: &mut [Box<dyn Detector>], policy: &Policy, format: &FrameFormat) -> Result<bool> {
+    let classes = classes(policy);
+    let mut untested = false;
+    for detector in detectors.iter_mut().filter(|_| !classes.is_empty()) {
+        match detector.proof() {
+            Proof::Given => {}
+            Proof::Untested | Proof::Impossible => untested = true,
+            Proof::Wanted { smallest_face } => {
+                prove(detector.as_mut(), format, &classes, smallest_face).map_err(|fault| {
+                    Error::Model(format!(
+                        "the detector was not admitted, so nothing was looked at: {fault}, with faces down to {smallest_face} \
+                         pixels; mend it, promise larger faces, or declare it untested"
+                    ))
+                })?;
+            }
+        }
+    }
+    if untested {
+        log::warn!(
+            "a detector is untested: no known person, or none as small as presets promise, was shown to it"
+        );
+    }
+    Ok(untested)
+}
+
+fn prove(
+    detector: &mut dyn Detector,
+    format: &FrameFormat,
+    classes: &[(Class, f32)],
+    smallest: u32,
+) -> Result<(), Fault> {
+    let (width, height) = format.size();
+    // The whole of her fits into the picture, however small it is.
+    let most = HEIGHT.1 * width.min(height) as f32;
+    let heights = FACES.map(|times| Some((times * smallest as f32 * HEIGHT_OF_FACE).min(most)));
+    for height in heights.into_iter().chain([None]) {
+        let seed = from_kernel().map_err(Fault::Failed)?;
+        let scene = match height {
+            Some(height) => Scene::of_height(format, Draw(seed), height),
+            None => Scene::new(format, seed),
+        };
+        show(&scene, format, classes, detector)?;
+        show(&scene.without_person(), format, classes, detector)?;
+    }
+    Ok(())
+}
+
+/// What a policy hides, with the growth of its boxes.
+fn classes(policy: &Policy) -> Vec<(Class, f32)> {
+    policy.classes().filter_map(|class| Some((class, policy.rule(class)?.grow))).collect()
+}
+
+/// The same format, as many times as large as a self-test needs.
+fn large_enough(format: FrameFormat) -> FrameFormat {
+    let (width, height) = format.size();
+    let times = LEAST_SIDE.div_ceil(width.min(height).max(1));
+    if times <= 1 {
+        return format;
+    }
+    // Of a strip a part is enough: enlarged, a network would see her shrunk again.
+    let side = |n: u32| n.saturating_mul(times).min(5 * LEAST_SIDE);
+    FrameFormat::new(format.pixel(), side(width), side(height)).map_or(format, |f| {
+        f.with_color(format.range(), format.matrix()).with_orientation(format.orientation())
+    })
 }
 
 /// Runs one picture through the detector, and what it finds through an engine for each class; looks at what comes out.
@@ -256,18 +363,19 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(format: &FrameFormat, mut seed: u64) -> Scene {
-        // SplitMix64: every seed gives another sequence.
-        let mut draw = |from: f32, to: f32| {
-            seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = seed;
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            from + (to - from) * ((z ^ (z >> 31)) >> 40) as f32 / (1u64 << 24) as f32
-        };
+    fn new(format: &FrameFormat, seed: u64) -> Scene {
+        let mut random = Draw(seed);
+        let mut draw = |from: f32, to: f32| random.between(from, to);
+        let (width, height) = format.size();
+        let tall = width.min(height) as f32 * draw(HEIGHT.0, HEIGHT.1);
+        Scene::of_height(format, random, tall)
+    }
+
+    /// With somebody `tall` pixels high.
+    fn of_height(format: &FrameFormat, mut random: Draw, tall: f32) -> Scene {
+        let mut draw = |from: f32, to: f32| random.between(from, to);
         let (width, height) = format.upright_size();
         let (width, height) = (width as f32, height as f32);
-        let tall = width.min(height) * draw(HEIGHT.0, HEIGHT.1);
         let wide = tall * PERSON_SIZE.0 as f32 / PERSON_SIZE.1 as f32;
         Scene {
             format: *format,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use milkglass::{
     Detector, Error, FrameMeta, FramePool, LockStep, Outcome, Policy, RawFrame, Result, State, Status,
-    Timestamp, ViewMut,
+    Timestamp, ViewMut, admit,
 };
 
 use crate::line::Line;
@@ -30,6 +30,7 @@ struct Parts {
     detectors: Vec<Box<dyn Detector>>,
     every: u32,
     privacy: bool,
+    untested: bool,
     /// The newest frame: whether it is the last, or precedes a jump in time, decides whether it is looked at. And whether it
     /// came in privacy mode.
     ahead: Option<(RawFrame, bool)>,
@@ -40,20 +41,29 @@ struct Parts {
 impl Clip {
     pub fn start(
         policy: Policy,
-        detectors: Vec<Box<dyn Detector>>,
+        mut detectors: Vec<Box<dyn Detector>>,
         every: u32,
         stream: &Stream,
         privacy: bool,
         line: &Arc<Line>,
     ) -> Result<Clip> {
         let pool = FramePool::new(stream.format, policy.max_waiting().min(256) + IN_FLIGHT);
+        let untested = admit(&mut detectors, &policy, &stream.format)?;
         let first = detectors.first().map(AsRef::as_ref);
         let mut lock = LockStep::new(policy, pool.clone(), first, every)?;
         lock.engine().set_privacy(privacy);
         let writer = Writer::new(stream)?;
         let (source, _) = line.open(ROOM, true);
-        let parts =
-            Parts { lock, detectors, every, privacy, ahead: None, detection: Duration::ZERO, last: None };
+        let parts = Parts {
+            lock,
+            detectors,
+            every,
+            privacy,
+            untested,
+            ahead: None,
+            detection: Duration::ZERO,
+            last: None,
+        };
         Ok(Clip { parts: Mutex::new(parts), pool, writer, line: Arc::clone(line), source })
     }
 
@@ -110,12 +120,13 @@ impl Clip {
 
     pub fn status(&self) -> Status {
         let mut parts = self.parts();
-        let (detection, last) = (parts.detection, parts.last);
+        let (detection, last, untested) = (parts.detection, parts.last, parts.untested);
         let engine = parts.lock.engine();
         let mut status = Status::default();
         status.stats = engine.stats();
         status.exposure = engine.policy().max_gap();
         status.detection = detection;
+        status.untested = untested;
         status.state = match last {
             _ if engine.privacy() => State::Privacy,
             Some(Outcome::Covered) => State::Covered,

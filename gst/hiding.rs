@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use milkglass::detect::backend::Backend;
-use milkglass::detect::{Ensemble, ModelStore, Settings};
+use milkglass::detect::{Ensemble, LoadedModel, ModelStore, Settings};
 use milkglass::{
     Anchor, BackendChoice, Class, Detector, FrameFormat, Lock, OwnerKey, PixelFormat, Policy, PolicyDefaults,
-    PolicyError, PolicyFile, Preset, Result,
+    PolicyError, PolicyFile, Preset, Proof, Result,
 };
 
 /// Makes an integrator's own detectors: the best one first, then weaker ones for when it is too slow.
@@ -137,7 +137,13 @@ impl Hiding {
     /// Loads the models that the policy needs, with the ladder below them; none when zones alone are hidden.
     pub fn detectors(&self) -> Result<Vec<Box<dyn Detector>>> {
         if let Some(make) = &self.asked.detectors {
-            return make();
+            let detectors = make()?;
+            if let Some((lock, _)) = &self.lock
+                && detectors.iter().any(|d| matches!(d.proof(), Proof::Untested | Proof::Impossible))
+            {
+                lock.admit_untested(Lock::OWN_DETECTOR)?;
+            }
+            return Ok(detectors);
         }
         let classes: Vec<Class> = self.still.classes().collect();
         if classes.is_empty() {
@@ -158,8 +164,8 @@ impl Hiding {
         for preset in rungs {
             let detector = Ensemble::load(&store, &backend, &self.looking(preset, &classes))?;
             if let Some((lock, _)) = &self.lock {
-                let models = detector.models().map(|m| (m.name.as_str(), m.sha256.as_str()));
-                lock.admit_detector(models, backend.library().map(|(_, hash)| hash).as_deref())?;
+                let models: Vec<LoadedModel> = detector.loaded().collect();
+                lock.admit_detector(&models, backend.library().map(|(_, hash)| hash).as_deref())?;
             }
             detectors.push(Box::new(detector));
         }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use milkglass::detect::LoadedModel;
 use milkglass::{
     Anchor, Bound, FrameFormat, KEYS, Lock, Orientation, OwnerKey, OwnerSecret, PixelFormat, PolicyFile,
     ZoneEntry,
@@ -68,7 +69,8 @@ fn secret(byte: u8) -> OwnerSecret {
 
 fn bound(serial: u64) -> Bound {
     let models = BTreeMap::from([("yunet".to_string(), "ab".repeat(32))]);
-    Bound { serial, models, runtime: Some("cd".repeat(32)) }
+    let manifests = BTreeMap::from([("yunet".to_string(), "ef".repeat(32))]);
+    Bound { serial, models, manifests, runtime: Some("cd".repeat(32)), ..Bound::default() }
 }
 
 fn lock(serial: u64) -> Lock {
@@ -186,6 +188,7 @@ fn what_was_altered_after_signing_is_refused() {
         ("min_score = 0.2", "min_score = 0.3"),
         ("abab", "acab"),
         ("cdcd", "cecd"),
+        ("efef", "eeef"),
         ("yunet", "yunez"),
         ("name = \"window\"", "name = \"windox\""),
     ] {
@@ -194,8 +197,17 @@ fn what_was_altered_after_signing_is_refused() {
         assert!(refused.contains("altered"), "{from}: {refused}");
     }
     // Bound hashes cannot be left out either.
-    let without = text.lines().filter(|l| !l.starts_with("runtime")).collect::<Vec<_>>().join("\n");
-    assert!(Lock::parse(&without, "l", None).unwrap_err().to_string().contains("altered"));
+    for left_out in ["runtime", "yunet = \"ab", "yunet = \"ef"] {
+        let without = text.lines().filter(|l| !l.starts_with(left_out)).collect::<Vec<_>>().join("\n");
+        assert!(without.len() < text.trim_end().len(), "{left_out} in {text}");
+        assert!(Lock::parse(&without, "l", None).unwrap_err().to_string().contains("altered"));
+    }
+    assert!(Lock::parse(&text.replacen("version = 2", "version = 1", 1), "l", None).is_err());
+    assert!(Lock::parse(&text.replacen("version = 2", "version = 3", 1), "l", None).is_err());
+    // The file of another version, with what only this one binds taken out.
+    let mut old: Vec<&str> = text.lines().filter(|l| !l.starts_with("version")).collect();
+    old.retain(|l| !l.contains("manifests") && !l.contains("efef"));
+    assert!(Lock::parse(&old.join("\n"), "l", None).unwrap_err().to_string().contains("altered"));
     for rubbish in ["", "owner = 1", "\u{0}", &"a".repeat(3 << 20), &text[..text.len() / 2]] {
         assert!(Lock::parse(rubbish, "l", None).is_err());
     }
@@ -292,16 +304,54 @@ fn a_policy_written_out_is_the_same_policy() {
 fn models_and_runtime_are_part_of_the_lock() {
     let lock = lock(1);
     let (yunet, runtime) = ("ab".repeat(32), "cd".repeat(32));
-    lock.admit_detector([("yunet", yunet.as_str())], Some(&runtime)).unwrap();
+    let manifest = "ef".repeat(32);
+    let model = |name: &str, sha256: &str, manifest: &str, untested| LoadedModel {
+        name: name.into(),
+        sha256: sha256.into(),
+        manifest_sha256: manifest.into(),
+        untested,
+    };
+    lock.admit_detector([&model("yunet", &yunet, &manifest, false)], Some(&runtime)).unwrap();
     lock.admit_detector([], Some(&runtime.to_uppercase())).unwrap();
-    for (models, runtime) in [
-        (vec![("yunet", runtime.as_str())], Some(runtime.as_str())),
-        (vec![("other", yunet.as_str())], Some(runtime.as_str())),
-        (vec![("yunet", yunet.as_str())], Some(yunet.as_str())),
-        (vec![("yunet", yunet.as_str())], None),
+    for (model, runtime) in [
+        (model("yunet", &runtime, &manifest, false), Some(runtime.as_str())),
+        (model("other", &yunet, &manifest, false), Some(runtime.as_str())),
+        // The same file, shown other pictures or read another way.
+        (model("yunet", &yunet, &yunet, false), Some(runtime.as_str())),
+        (model("yunet", &yunet, "", false), Some(runtime.as_str())),
+        (model("yunet", &yunet, &manifest, true), Some(runtime.as_str())),
+        (model("yunet", &yunet, &manifest, false), Some(yunet.as_str())),
+        (model("yunet", &yunet, &manifest, false), None),
     ] {
-        assert!(lock.admit_detector(models.clone(), runtime).is_err(), "{models:?} {runtime:?}");
+        assert!(lock.admit_detector([&model], runtime).is_err(), "{model:?} {runtime:?}");
     }
+    assert!(lock.admit_untested(Lock::OWN_DETECTOR).is_err());
+    let bound = Bound { untested: ["yunet".to_string()].into(), ..bound(1) };
+    let allows = Lock::parse(&Lock::sign(OWNERS, &bound, &secret(1)).unwrap(), "l", None).unwrap();
+    allows.admit_detector([&model("yunet", &yunet, &manifest, true)], Some(&runtime)).unwrap();
+    assert!(allows.admit_untested(Lock::OWN_DETECTOR).is_err(), "another one was allowed");
+}
+
+/// Made without this program, from what 0.1 signed: it binds what it bound, and says what it does not.
+#[test]
+fn a_lock_of_the_first_version_binds_what_it_bound() {
+    let text = format!(
+        "owner = \"{}\"\nsignature = \"77aa147b226c35f2ecdad7360205436e16a19bbc0a3238df203d386143dbb1da1f8d149566f65f480c5a49a2b7c8cecc9cd45aa410ec4b8c6eca5ee38037480b\"\n\
+         policy = '''\nfaces = \"fill\"\n'''\n[bound]\nserial = 5\nruntime = \"{}\"\n[bound.models]\nyunet = \"{}\"\n",
+        secret(1).public(),
+        "cd".repeat(32),
+        "ab".repeat(32)
+    );
+    let lock = Lock::parse(&text, "old.lock", Some(&secret(1).public())).unwrap();
+    assert_eq!((lock.version(), lock.bound().serial), (1, 5));
+    assert_eq!(lock.leaves_open().len(), 2, "{:?}", lock.leaves_open());
+    let mut model = LoadedModel { name: "yunet".into(), sha256: "ab".repeat(32), ..LoadedModel::default() };
+    lock.admit_detector([&model], Some(&"cd".repeat(32))).unwrap();
+    model.sha256 = "ac".repeat(32);
+    assert!(lock.admit_detector([&model], Some(&"cd".repeat(32))).is_err());
+    // What the owner signs today binds all of it.
+    assert_eq!(self::lock(1).version(), 2);
+    assert!(self::lock(1).leaves_open().is_empty(), "{:?}", self::lock(1).leaves_open());
 }
 
 #[test]

@@ -45,7 +45,9 @@ impl Device {
     }
 
     fn lock(&self, name: &str, policy: &str, serial: u64, by: &OwnerSecret) -> String {
-        self.file(name, &Lock::sign(policy, &Bound { serial, ..Bound::default() }, by).unwrap())
+        // The program's detector finds marks, and could not be shown a person.
+        let untested = [Lock::OWN_DETECTOR.into()].into();
+        self.file(name, &Lock::sign(policy, &Bound { serial, untested, ..Bound::default() }, by).unwrap())
     }
 
     /// The calls that name the owner of this device, and its folder.
@@ -153,6 +155,17 @@ fn the_callback_is_not_called_any_more_when_opening_has_failed_late() {
     let mut program = Command::new(build("tests/c/late.c", "asan", Link::Shared, SANITIZED));
     program.args([&lock, &secret(1).public().to_string()]).arg(device.path("state"));
     assert_eq!(played(&mut program, ""), ["done"]);
+}
+
+/// Nothing but its word says that the program's detector sees anybody: the owner has to have allowed that.
+#[test]
+fn a_lock_has_to_allow_an_untested_detector_by_name() {
+    let device = Device::new();
+    let policy = "max_gap = \"1s\"\ndeadline = \"5s\"\n";
+    let strict = device.file("strict.lock", &Lock::sign(policy, &Bound::default(), &secret(1)).unwrap());
+    let allows = device.lock("allows.lock", policy, 1, &secret(1));
+    let script = format!("{}lock {strict}\nopen\nlock {allows}\nopen\n", device.owned());
+    expect(&calls(&script), &[(POLICY, "detector is untested"), (OK, "")]);
 }
 
 #[test]

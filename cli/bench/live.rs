@@ -7,7 +7,8 @@ use milkglass::detect::Ensemble;
 use milkglass::v4l2::{CameraFormat, V4l2Config, V4l2Source};
 use milkglass::{
     Captured, Class, Detection, Detector, Error, FrameFormat, FrameMeta, FramePool, FrameSource, Outcome,
-    Pipeline, Policy, Polygon, RedactedFrame, Result as EngineResult, Setup, Style, Timestamp, View, Zone,
+    Pipeline, Policy, Polygon, Proof, RedactedFrame, Result as EngineResult, Setup, Style, Timestamp, View,
+    Zone,
 };
 
 use super::picture::Frames;
@@ -179,6 +180,10 @@ struct Watched {
 impl Detector for Watched {
     fn classes(&self) -> &[Class] {
         self.detector.classes()
+    }
+
+    fn proof(&self) -> Proof {
+        self.detector.proof()
     }
 
     fn detect(&mut self, view: &View<'_>) -> EngineResult<Vec<Detection>> {

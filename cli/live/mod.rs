@@ -226,7 +226,7 @@ fn detectors(hiding: &Hiding) -> Result<(Vec<Box<dyn Detector>>, Identity), Fail
     identity.runtime = backend.library().map_or_else(|| backend.name().to_owned(), |(_, sha256)| sha256);
     let mut all: Vec<Box<dyn Detector>> = Vec::new();
     for detector in std::iter::once(detector).chain(hiding.ladder(hiding.threads)?) {
-        identity.models.extend(detector.models().map(|m| (m.name.clone(), m.sha256.clone())));
+        detector.loaded().for_each(|model| identity.add(&model));
         all.push(Box::new(detector));
     }
     Ok((all, identity))
@@ -279,9 +279,10 @@ fn reload(
     hold_to_lock(&now, anchor, control.stream())?;
     // A newer lock may name other models than those that are loaded; zones alone need none.
     if let (Some(lock), false) = (now.lock(), loaded.models.is_empty()) {
-        let models = loaded.models.iter().map(|(name, sha256)| (name.as_str(), sha256.as_str()));
+        let models = loaded.loaded();
         let library = Some(loaded.runtime.as_str()).filter(|runtime| runtime.len() == 64);
-        lock.admit_detector(models, library).map_err(|e| Failure::new(format!("{e}; restart with those")))?;
+        lock.admit_detector(&models, library)
+            .map_err(|e| Failure::new(format!("{e}; restart with those")))?;
     }
     control.set_policy(now.live_policy()?)?;
     if let Err(e) = remember_lock(&now, anchor, control.stream()) {

@@ -33,9 +33,14 @@ pub struct LockArgs {
     /// Its number; a device refuses one below the newest that it has seen [default: seconds since 1970]
     #[arg(long, value_name = "N")]
     pub serial: Option<u64>,
-    /// Allow no other models than those that are here for the policy's preset and stronger ones, by hash [default: any]
+    /// Allow no other models than those that are here for the policy's preset and stronger ones, nor other manifests of
+    /// theirs (scale, decoder, thresholds, calibration), by hash [default: any]
     #[arg(long)]
     pub bind_models: bool,
+    /// Allow a model that promises less than the presets (by its name), or a program's own detector that cannot be shown the
+    /// known persons (`detector`); may be given again [default: neither]
+    #[arg(long, value_name = "NAME")]
+    pub allow_untested: Vec<String>,
     /// Folder of the models
     #[arg(long, value_name = "DIR")]
     pub models: Option<PathBuf>,
@@ -70,7 +75,7 @@ pub fn lock(args: &LockArgs) -> Result<String, Failure> {
     let secret = OwnerSecret::parse(&read(&args.key)?)?;
     // Read as a policy first, for errors with line and column.
     let policy = PolicyFile::read(&args.file)?;
-    let models = if args.bind_models { models(&policy, args)? } else { BTreeMap::new() };
+    let (models, manifests) = if args.bind_models { models(&policy, args)? } else { Default::default() };
     let runtime = match &args.bind_runtime {
         Some(Some(file)) => match report::file_hash(file) {
             Some(hash) => Some(hash),
@@ -83,30 +88,35 @@ pub fn lock(args: &LockArgs) -> Result<String, Failure> {
         None => None,
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    let bound = Bound { serial: args.serial.unwrap_or(now), models, runtime };
+    let untested = args.allow_untested.iter().cloned().collect();
+    let bound = Bound { serial: args.serial.unwrap_or(now), models, runtime, manifests, untested };
     let text = Lock::sign(&read(&args.file)?, &bound, &secret)?;
     fs::write(&args.output, &text).map_err(|e| Failure::new(format!("{}: {e}", args.output.display())))?;
     let lock = Lock::parse(&text, "the lock", None)?;
     Ok(format!("{}: {}", args.output.display(), describe(&lock)))
 }
 
-/// The models of the policy's preset, of those it may fall back to, and of stronger ones.
-fn models(policy: &PolicyFile, args: &LockArgs) -> Result<BTreeMap<String, String>, Failure> {
+/// The models, and their manifests, of the policy's preset, of those it may fall back to, and of stronger ones.
+fn models(policy: &PolicyFile, args: &LockArgs) -> Result<(Hashes, Hashes), Failure> {
     let store = args.models.as_ref().map(ModelStore::new).map_or_else(ModelStore::locate, Ok)?;
     let used = policy.ladder.iter().flatten().copied().chain([policy.preset.unwrap_or_default()]);
     let least = used.min().unwrap_or_default();
     let presets = [Preset::Fast, Preset::Balanced, Preset::Careful].into_iter().filter(|p| *p >= least);
-    let mut models = BTreeMap::new();
+    let (mut models, mut manifests) = (Hashes::new(), Hashes::new());
     for preset in presets {
         // Of every class: who strengthens the policy may hide more than it says.
         for pass in preset.settings(&Class::ALL).passes {
             let manifest = store.manifest(&pass.model)?;
             store.read(&manifest)?;
+            manifests.insert(manifest.name.clone(), manifest.canonical_sha256());
             models.insert(manifest.name, manifest.sha256);
         }
     }
-    Ok(models)
+    Ok((models, manifests))
 }
+
+/// SHA-256 by the model's name.
+type Hashes = BTreeMap<String, String>;
 
 /// Checks a lock's signature and says what it binds.
 pub fn verify(path: &Path, owner: Option<&Path>) -> Result<String, Failure> {
@@ -124,6 +134,18 @@ fn describe(lock: &Lock) -> String {
     let mut text = format!("number {}, owner {}\n", bound.serial, lock.owner());
     for (name, hash) in &bound.models {
         let _ = writeln!(text, "model {name}: only the one with the SHA-256 {hash}");
+    }
+    for (name, hash) in &bound.manifests {
+        let _ = writeln!(text, "manifest {name}: only the one with the canonical SHA-256 {hash}");
+    }
+    for name in &bound.untested {
+        let _ = writeln!(text, "untested {name}: allowed");
+    }
+    let open = lock.leaves_open();
+    if !open.is_empty() {
+        let again =
+            if lock.version() < 2 { " (it is of version 1: lock the policy again to bind them)" } else { "" };
+        let _ = writeln!(text, "it does not bind: {}{again}", open.join("; "));
     }
     match &bound.runtime {
         Some(hash) => drop(writeln!(text, "inference runtime: only the one with the SHA-256 {hash}")),

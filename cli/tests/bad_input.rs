@@ -493,6 +493,28 @@ fn own_models(scene: &Scene) -> PathBuf {
     dir
 }
 
+/// The model's file is the right one, with every hash that a report names: what its manifest shows it is black, or too dark.
+#[test]
+fn a_manifest_that_blinds_lets_no_picture_out() {
+    let scene = Scene::new();
+    scene.clip("a.mp4");
+    scene.still("a.png");
+    let manifest = fs::read_to_string(own_models(&scene).join("yunet.toml")).unwrap();
+    for line in ["scale = [0, 0, 0]", "scale = [0.08, 0.08, 0.08]"] {
+        let blinding = manifest.replace("scale = [1.0, 1.0, 1.0]", line);
+        assert!(blinding.contains(line));
+        scene.write("models/yunet.toml", blinding);
+        let words = ["the model yunet was not admitted", "known face", "doctor"];
+        for (input, output) in [("a.png", "o.png"), ("a.mp4", "o.mp4")] {
+            scene.refuses(1, input, output, &["--models", "models"], &words);
+        }
+        // Another network that sees does not stand for it.
+        scene.refuses(1, "a.png", "o.png", &["--models", "models", "--preset", "careful"], &words);
+        let doctor = scene.run(&["doctor", "--models", "models"]).ended(1);
+        assert!(doctor.text().contains("MISSING model"), "{}", doctor.text());
+    }
+}
+
 #[test]
 fn models_missing_or_altered() {
     let scene = Scene::new();

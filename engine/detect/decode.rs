@@ -103,13 +103,32 @@ fn numbers<'a>(output: &Output<'a>, shape: &[usize]) -> Result<&'a [f32]> {
     Ok(output.data)
 }
 
-/// A score between 0 and 1; NaN is an error, never "nothing found".
-fn checked(score: f32) -> Result<f32> {
-    if score.is_finite() { Ok(score.clamp(0.0, 1.0)) } else { Err(not_a_number()) }
+/// What a score, or what a sigmoid makes a score of, can be. A network whose numbers lie elsewhere is read by the wrong
+/// decoder, or was shown the wrong picture: "nothing found" would be a guess.
+#[derive(Clone, Copy)]
+struct Range(f32, f32);
+
+/// Scores. Runtimes round a sigmoid, so 1 is met from above, too.
+const SCORE: Range = Range(-0.001, 1.001);
+/// Before the sigmoid. The networks of models/ stay within 45 on any picture; beyond 88 a sigmoid is 0 or 1.
+const BEFORE_SIGMOID: Range = Range(-300.0, 300.0);
+/// A box reaches so many times the tensor's longer side at most, and its middle lies no further outside.
+const MOST_SIZE: f32 = 8.0;
+
+impl Range {
+    /// NaN is in no range.
+    fn holds(self, v: f32) -> bool {
+        (v >= self.0) & (v <= self.1)
+    }
 }
 
-fn not_a_number() -> Error {
-    wrong("a score is not a number".into())
+/// A score between 0 and 1; anything else, NaN too, is an error, never "nothing found".
+fn checked(score: f32) -> Result<f32> {
+    if SCORE.holds(score) { Ok(score.clamp(0.0, 1.0)) } else { Err(out_of_range(score)) }
+}
+
+fn out_of_range(score: f32) -> Error {
+    wrong(if score.is_nan() { "a score is not a number" } else { "a score is out of range" }.into())
 }
 
 fn sigmoid(v: f32) -> f32 {
@@ -126,18 +145,24 @@ fn a_little_below(least: f32) -> f32 {
     (least * 0.999).min(0.999)
 }
 
-/// Calls `look` for each cell in which both numbers reach `limit`. All of them must be finite.
-fn both_reach(a: &[f32], b: &[f32], limit: f32, mut look: impl FnMut(usize) -> Result<()>) -> Result<()> {
+/// Calls `look` for each cell in which both numbers reach `limit`. All of them must lie in `range`.
+fn both_reach(
+    (a, b): (&[f32], &[f32]),
+    range: Range,
+    limit: f32,
+    mut look: impl FnMut(usize) -> Result<()>,
+) -> Result<()> {
     const CELLS: usize = 64;
     for (n, (a, b)) in a.chunks(CELLS).zip(b.chunks(CELLS)).enumerate() {
         // Without a branch in it, this loop is compiled to vectors.
-        let (mut finite, mut any) = (true, false);
+        let (mut possible, mut any) = (true, false);
         for (a, b) in a.iter().zip(b) {
-            finite &= a.is_finite() & b.is_finite();
+            possible &= range.holds(*a) & range.holds(*b);
             any |= (*a >= limit) & (*b >= limit);
         }
-        if !finite {
-            return Err(not_a_number());
+        if !possible {
+            let first = a.iter().chain(b).find(|v| !range.holds(**v));
+            return Err(out_of_range(first.copied().unwrap_or(f32::NAN)));
         }
         if any {
             for (i, _) in a.iter().zip(b).enumerate().filter(|(_, (a, b))| **a >= limit && **b >= limit) {
@@ -150,6 +175,7 @@ fn both_reach(a: &[f32], b: &[f32], limit: f32, mut look: impl FnMut(usize) -> R
 
 fn push(
     found: &mut Vec<Candidate>,
+    (width, height): (usize, usize),
     (cx, cy, w, h): (f32, f32, f32, f32),
     score: f32,
     class: usize,
@@ -158,6 +184,10 @@ fn push(
         Candidate { x0: cx - w / 2.0, y0: cy - h / 2.0, x1: cx + w / 2.0, y1: cy + h / 2.0, score, class };
     if ![c.x0, c.y0, c.x1, c.y1].iter().all(|v| v.is_finite()) || c.x1 <= c.x0 || c.y1 <= c.y0 {
         return Err(wrong("a box is not finite or has no area".into()));
+    }
+    let most = MOST_SIZE * width.max(height) as f32;
+    if w > most || h > most || cx.abs() > most || cy.abs() > most {
+        return Err(wrong("a box is many times as large as the picture, or far outside".into()));
     }
     found.push(c);
     Ok(())
@@ -176,10 +206,10 @@ fn yunet(
     let cls = numbers(cls, &[1, cols * rows, 1])?;
     let obj = numbers(obj, &[1, cols * rows, 1])?;
     let bbox = numbers(bbox, &[1, cols * rows, 4])?;
-    both_reach(cls, obj, a_little_below(least * least), |i| {
+    both_reach((cls, obj), SCORE, a_little_below(least * least), |i| {
         let score = (checked(cls[i])? * checked(obj[i])?).sqrt();
         let b = &bbox[i * 4..i * 4 + 4];
-        yunet_box([b[0], b[1], b[2], b[3]], i, cols, stride, (score, least), found)
+        yunet_box([b[0], b[1], b[2], b[3]], i, (w, h), stride, (score, least), found)
     })
 }
 
@@ -196,17 +226,17 @@ fn yunet_merged(
     let all = numbers(head, &[1, 6, rows, cols])?;
     let (cls, rest) = all.split_at(cells);
     let (obj, bbox) = rest.split_at(cells);
-    both_reach(cls, obj, logit(a_little_below(least * least)), |i| {
+    both_reach((cls, obj), BEFORE_SIGMOID, logit(a_little_below(least * least)), |i| {
         let score = (sigmoid(cls[i]) * sigmoid(obj[i])).sqrt();
         let at = |k: usize| bbox[k * cells + i];
-        yunet_box([at(0), at(1), at(2), at(3)], i, cols, stride, (score, least), found)
+        yunet_box([at(0), at(1), at(2), at(3)], i, (w, h), stride, (score, least), found)
     })
 }
 
 fn yunet_box(
     b: [f32; 4],
     cell: usize,
-    cols: usize,
+    size: (usize, usize),
     stride: usize,
     (score, least): (f32, f32),
     found: &mut Vec<Candidate>,
@@ -214,8 +244,9 @@ fn yunet_box(
     if score < least {
         return Ok(());
     }
+    let cols = size.0 / stride;
     let (gx, gy, s) = ((cell % cols) as f32, (cell / cols) as f32, stride as f32);
-    push(found, ((gx + b[0]) * s, (gy + b[1]) * s, b[2].exp() * s, b[3].exp() * s), score, 0)
+    push(found, size, ((gx + b[0]) * s, (gy + b[1]) * s, b[2].exp() * s, b[3].exp() * s), score, 0)
 }
 
 /// CenterFace (Xu et al., arXiv 1911.03599): heat map, log scale and offset at stride 4.
@@ -230,7 +261,9 @@ fn centerface(
     let heat = numbers(heat, &[1, 1, rows, cols])?;
     let scale = numbers(scale, &[1, 2, rows, cols])?;
     let offset = numbers(offset, &[1, 2, rows, cols])?;
-    both_reach(heat, heat, least, |i| centerface_box(scale, offset, i, cols, checked(heat[i])?, found))
+    both_reach((heat, heat), SCORE, least, |i| {
+        centerface_box((scale, offset), i, (w, h), checked(heat[i])?, found)
+    })
 }
 
 /// The same network with all in one map (models/prepare.py): heat before the sigmoid, then scale and offset.
@@ -245,25 +278,24 @@ fn centerface_merged(
     let cells = cols * rows;
     let (heat, rest) = numbers(maps, &[1, 5, rows, cols])?.split_at(cells);
     let (scale, offset) = rest.split_at(2 * cells);
-    both_reach(heat, heat, logit(a_little_below(least)), |i| {
+    both_reach((heat, heat), BEFORE_SIGMOID, logit(a_little_below(least)), |i| {
         let score = sigmoid(heat[i]);
-        if score < least { Ok(()) } else { centerface_box(scale, offset, i, cols, score, found) }
+        if score < least { Ok(()) } else { centerface_box((scale, offset), i, (w, h), score, found) }
     })
 }
 
 fn centerface_box(
-    scale: &[f32],
-    offset: &[f32],
+    (scale, offset): (&[f32], &[f32]),
     cell: usize,
-    cols: usize,
+    size: (usize, usize),
     score: f32,
     found: &mut Vec<Candidate>,
 ) -> Result<()> {
-    let second = scale.len() / 2 + cell;
+    let (second, cols) = (scale.len() / 2 + cell, size.0 / 4);
     let (gx, gy) = ((cell % cols) as f32, (cell / cols) as f32);
     let (bh, bw) = (scale[cell].exp() * 4.0, scale[second].exp() * 4.0);
     let (cy, cx) = ((gy + offset[cell] + 0.5) * 4.0, (gx + offset[second] + 0.5) * 4.0);
-    push(found, (cx, cy, bw, bh), score, 0)
+    push(found, size, (cx, cy, bw, bh), score, 0)
 }
 
 /// YOLOX (Ge et al., arXiv 2107.08430): anchor-free, score = objectness * class.
@@ -292,7 +324,7 @@ fn yolox(
                 if score >= least {
                     let (gx, gy) = ((i % cols) as f32, (i / cols) as f32);
                     let at = ((row[0] + gx) * s, (row[1] + gy) * s, row[2].exp() * s, row[3].exp() * s);
-                    push(found, at, score, class)?;
+                    push(found, (w, h), at, score, class)?;
                 }
             }
         }

@@ -1,11 +1,12 @@
 //! Several passes of one or more networks over one picture, joined to one list of detections.
 
+use super::admission;
 use super::backend::{Backend, Network, Processors};
 use super::decode::{self, Candidate, DecoderKind};
 use super::letterbox::Letterbox;
 use super::manifest::{Input, Manifest, ModelStore};
 use super::sight::Sight;
-use super::{Class, Detection, Detector};
+use super::{Class, Detection, Detector, Proof};
 use crate::error::{Error, Result};
 use crate::frame::{DetectJob, FrameFormat, View};
 use crate::policy::{PolicyFile, Preset};
@@ -160,6 +161,19 @@ struct Model {
     class_index: Vec<usize>,
 }
 
+/// A model in use, by what decides what it finds: hashes in hexadecimal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadedModel {
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of its file.
+    pub sha256: String,
+    /// SHA-256 of its manifest ([`Manifest::canonical_sha256`]).
+    pub manifest_sha256: String,
+    /// Nobody as small as the presets promise could be shown to it, because its manifest promises less.
+    pub untested: bool,
+}
+
 struct Prepared {
     pass: Pass,
     model: usize,
@@ -167,11 +181,31 @@ struct Prepared {
 }
 
 impl Ensemble {
-    /// Loads every model that the passes name, its hash checked.
+    /// Loads every model that the passes name, its hash checked, and shows each pass known persons: an ensemble that does
+    /// not find them, down to the size that it promises, or finds somebody where nobody is, does not come to be. That takes
+    /// about four looks, once per process, for the same manifests, models, runtime and passes.
     ///
     /// # Errors
-    /// [`Error::Model`] when one is missing, altered or not what its manifest says.
+    /// [`Error::Model`] when one is missing, altered, not what its manifest says, or does not find the known persons.
     pub fn load(store: &ModelStore, backend: &Backend, settings: &Settings) -> Result<Ensemble> {
+        let mut ensemble = Self::load_unasked(store, backend, settings)?;
+        let library = backend.library().map(|(_, sha256)| sha256).unwrap_or_default();
+        admission::admit(&mut ensemble, &format!("{} {library}", backend.name()))?;
+        for less in ensemble.models().filter(|m| m.promises_less()) {
+            log::warn!(
+                "the model {} is untested for the smallest: its manifest promises less than the presets (`smallest`)",
+                less.name
+            );
+        }
+        Ok(ensemble)
+    }
+
+    /// The same, before anything is asked of it.
+    pub(super) fn load_unasked(
+        store: &ModelStore,
+        backend: &Backend,
+        settings: &Settings,
+    ) -> Result<Ensemble> {
         let mut models: Vec<Model> = Vec::new();
         let mut passes = Vec::new();
         for pass in &settings.passes {
@@ -203,11 +237,53 @@ impl Ensemble {
     pub fn models(&self) -> impl Iterator<Item = &Manifest> {
         self.models.iter().map(|m| &m.manifest)
     }
+
+    /// Each model in use, as locks, reports and evidence name it.
+    pub fn loaded(&self) -> impl Iterator<Item = LoadedModel> {
+        self.models().map(|m| LoadedModel {
+            name: m.name.clone(),
+            sha256: m.sha256.clone(),
+            manifest_sha256: m.canonical_sha256(),
+            untested: m.promises_less(),
+        })
+    }
+
+    /// How many passes there are.
+    pub(super) fn passes(&self) -> usize {
+        self.passes.len()
+    }
+
+    /// A pass, with the manifest of its model.
+    pub(super) fn pass(&self, at: usize) -> (&Manifest, &Pass) {
+        let prepared = &self.passes[at];
+        (&self.models[prepared.model].manifest, &prepared.pass)
+    }
+
+    /// Has one pass alone asked, at a score of `highest` at most; keeps nothing of what it was shown.
+    pub(super) fn alone<T>(&mut self, at: usize, highest: f32, ask: impl FnOnce(&mut Ensemble) -> T) -> T {
+        let mut one = self.passes.remove(at);
+        let score = one.pass.score;
+        one.pass.score = score.min(highest);
+        let others = std::mem::replace(&mut self.passes, vec![one]);
+        let answer = ask(self);
+        let one = std::mem::replace(&mut self.passes, others).pop();
+        self.passes.extend(one.map(|one| Prepared { pass: Pass { score, ..one.pass }, sight: None, ..one }));
+        let last = self.passes.len() - 1;
+        self.passes[at..=last].rotate_right(1);
+        answer
+    }
 }
 
 impl Model {
     fn load(store: &ModelStore, backend: &Backend, name: &str) -> Result<Model> {
         let manifest = store.manifest(name)?;
+        if manifest.name != name {
+            return Err(Error::Model(format!(
+                "the model manifest {name}.toml calls itself {}; a model that goes by another's name would stand for it, so \
+                 give file and `name` one name",
+                manifest.name
+            )));
+        }
         let network = backend.load(&manifest, store.read(&manifest)?)?;
         let classes: Vec<Class> = manifest.classes().collect();
         let index =
@@ -221,6 +297,13 @@ impl Model {
 impl Detector for Ensemble {
     fn classes(&self) -> &[Class] {
         &self.classes
+    }
+
+    fn proof(&self) -> Proof {
+        match self.models().any(Manifest::promises_less) {
+            true => Proof::Untested,
+            false => Proof::Given,
+        }
     }
 
     fn detect(&mut self, view: &View<'_>) -> Result<Vec<Detection>> {

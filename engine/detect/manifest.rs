@@ -8,10 +8,15 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::Class;
+use super::admission::SMALLEST;
 use crate::error::{Error, Result};
 
 /// Larger files are no models for a camera.
 const MAX_MODEL_BYTES: u64 = 512 << 20;
+
+/// The least and the most that a manifest may promise as the smallest face, and person, that its network finds.
+const LEAST_SMALLEST: u32 = 8;
+const MOST_SMALLEST: [u32; 2] = [48, 128];
 
 /// The layout of a network's outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -28,6 +33,19 @@ pub enum DecoderKind {
     CenterfaceMerged,
     /// YOLOX: one row per anchor, grids of stride 8, 16, 32 one after the other.
     Yolox,
+}
+
+impl DecoderKind {
+    /// As manifests write it.
+    fn name(self) -> &'static str {
+        match self {
+            DecoderKind::Yunet => "yunet",
+            DecoderKind::YunetMerged => "yunet-merged",
+            DecoderKind::Centerface => "centerface",
+            DecoderKind::CenterfaceMerged => "centerface-merged",
+            DecoderKind::Yolox => "yolox",
+        }
+    }
 }
 
 /// Order of the tensor's channels.
@@ -95,6 +113,11 @@ pub struct Manifest {
     /// How its boxes differ from what they should hold.
     #[serde(default)]
     pub calibration: Calibration,
+    /// The smallest face, brow to chin (for a network of persons alone: person, head to waist), that it promises to find, in
+    /// pixels of the network's input: 8 to 48, for persons alone to 128. What it does not say is what the presets promise: 14, and 64. One that
+    /// promises less is called untested, and a lock has to allow it by name.
+    #[serde(default)]
+    pub smallest: Option<u32>,
     /// Where it comes from; for people, not read by the engine.
     #[serde(default)]
     pub origin: toml::Table,
@@ -129,7 +152,11 @@ impl Manifest {
     /// [`Error::Model`] with what is wrong.
     pub fn parse(text: &str, origin: &str) -> Result<Manifest> {
         let wrong = |why: String| Error::Model(format!("model manifest {origin}: {why}"));
-        let m: Manifest = toml::from_str(text).map_err(|e| wrong(e.to_string().trim_end().to_string()))?;
+        let m: Manifest = toml::from_str(text).map_err(|e: toml::de::Error| {
+            let line = |at: usize| text.bytes().take(at).filter(|b| *b == b'\n').count() + 1;
+            let place = e.span().map(|span| format!("line {}: ", line(span.start))).unwrap_or_default();
+            wrong(format!("{place}{}", e.message().replace('\n', ", ")))
+        })?;
         let plain = |name: &str| !name.is_empty() && !name.contains(['/', '\\', '\0']) && name != "..";
         if !plain(&m.file) || !plain(&m.name) {
             return Err(wrong(
@@ -158,6 +185,12 @@ impl Manifest {
         if [edges.sides, edges.top, edges.bottom].iter().any(|v| !(-0.2..=1.0).contains(v)) {
             return Err(wrong("`calibration` moves an edge by -0.2 to 1 box sizes".into()));
         }
+        let most = MOST_SMALLEST[usize::from(!m.classes().any(|class| class == Class::Face))];
+        if m.smallest.is_some_and(|n| !(LEAST_SMALLEST..=most).contains(&n)) {
+            return Err(wrong(format!(
+                "`smallest` is a height of 8 to {most} pixels of the network's input"
+            )));
+        }
         if m.outputs.iter().any(String::is_empty) {
             return Err(wrong("an output's name is empty".into()));
         }
@@ -166,6 +199,83 @@ impl Manifest {
             return Err(wrong(format!("`outputs` names {}; its decoder reads {wanted}", m.outputs.len())));
         }
         Ok(m)
+    }
+
+    /// SHA-256, in hexadecimal, of [`Manifest::canonical`].
+    pub fn canonical_sha256(&self) -> String {
+        hex(&Sha256::digest(self.canonical().as_bytes()))
+    }
+
+    /// Everything in it that decides what is found, as one text: what locks, reports and evidence name by its hash. Every key
+    /// has a line `key = value` in this order, whether the file has it or not, each ended by a line feed; `origin` and the
+    /// name of the model's file are left out. Text is in double quotes, with `\\` and `"` behind a `\\` and every other
+    /// control character as `\\u{` its number in hexadecimal `}`; lists are in brackets, separated by a comma and a space;
+    /// numbers are the shortest decimal ones that are read back as the same 32-bit float, without an exponent.
+    /// models/README.md shows one.
+    pub fn canonical(&self) -> String {
+        let text = |s: &str| {
+            let escaped = s.chars().fold(String::new(), |mut all, c| {
+                match c {
+                    '\\' | '"' => all.extend(['\\', c]),
+                    c if c.is_control() => drop(write!(all, "\\u{{{:x}}}", c as u32)),
+                    c => all.push(c),
+                }
+                all
+            });
+            format!("\"{escaped}\"")
+        };
+        let list = |items: Vec<String>| format!("[{}]", items.join(", "));
+        // Zero has one sign.
+        let number = |v: f32| (v + 0.0).to_string();
+        let smallest =
+            self.classes().map(|class| format!("{} = {}", class, number(self.smallest(class)))).collect();
+        let index =
+            self.decoder_options.class_index.iter().map(|(name, at)| format!("{} = {at}", text(name)));
+        let usual = || super::decode::output_names(self.decoder).iter().map(|s| text(s)).collect();
+        let outputs = match self.outputs.is_empty() {
+            true => usual(),
+            false => self.outputs.iter().map(|s| text(s)).collect(),
+        };
+        let channels = match self.input.channels {
+            ChannelOrder::Rgb => "rgb",
+            ChannelOrder::Bgr => "bgr",
+        };
+        let (i, t, c) = (&self.input, &self.thresholds, &self.calibration);
+        let lines = [
+            ("manifest", "1".into()),
+            ("name", text(&self.name)),
+            ("sha256", text(&self.sha256.to_ascii_lowercase())),
+            ("decoder", text(self.decoder.name())),
+            ("classes", list(self.classes.iter().map(|s| text(s)).collect())),
+            ("smallest", list(smallest)),
+            ("class_index", list(index.collect())),
+            ("outputs", list(outputs)),
+            ("input.name", text(&i.name)),
+            ("input.channels", text(channels)),
+            ("input.pad", i.pad.to_string()),
+            ("input.multiple", i.multiple.to_string()),
+            ("input.mean", list(i.mean.map(number).into())),
+            ("input.scale", list(i.scale.map(number).into())),
+            ("thresholds.score", number(t.score)),
+            ("thresholds.nms", number(t.nms)),
+            ("calibration.sides", number(c.sides)),
+            ("calibration.top", number(c.top)),
+            ("calibration.bottom", number(c.bottom)),
+        ];
+        lines.into_iter().map(|(key, value)| format!("{key} = {value}\n")).collect()
+    }
+
+    /// The smallest of a class that it promises to find, in pixels of the network's input.
+    pub(super) fn smallest(&self, class: Class) -> f32 {
+        let usual = SMALLEST.iter().find(|(of, _)| *of == class).map_or(0.0, |(_, n)| *n);
+        let own = self.smallest.filter(|_| class == Class::Face || !self.classes().any(|c| c == Class::Face));
+        own.map_or(usual, |n| n as f32)
+    }
+
+    /// Whether it promises less than the presets do.
+    pub(super) fn promises_less(&self) -> bool {
+        let usual = |class| SMALLEST.iter().find(|(of, _)| *of == class).map_or(0.0, |(_, n)| *n);
+        self.classes().any(|class| self.smallest(class) > usual(class))
     }
 
     /// What the model finds.

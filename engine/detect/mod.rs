@@ -7,6 +7,8 @@ use crate::frame::{DetectJob, View};
 use crate::geometry::Rect;
 
 #[cfg(feature = "models")]
+mod admission;
+#[cfg(feature = "models")]
 pub mod backend;
 #[cfg(all(feature = "bench", feature = "ort"))]
 pub(crate) mod bench;
@@ -27,7 +29,7 @@ mod sight;
 mod tiles;
 
 #[cfg(feature = "models")]
-pub use ensemble::{Ensemble, Pass, Settings};
+pub use ensemble::{Ensemble, LoadedModel, Pass, Settings};
 #[cfg(feature = "bench")]
 pub(crate) use letterbox::Letterbox;
 #[cfg(feature = "lock")]
@@ -36,6 +38,25 @@ pub(crate) use manifest::hex as manifest_hex;
 pub(crate) use manifest::{ChannelOrder, Input};
 #[cfg(feature = "models")]
 pub use manifest::{Manifest, ModelStore};
+
+/// What a detector shows before its first picture ([`Detector::proof`]): a detector that sees nothing, and says so, would
+/// let everything out as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Proof {
+    /// It has found known persons already. The ensemble of this crate does not come to be otherwise.
+    Given,
+    /// It is to be shown known persons in pictures of the format that it will look at, with faces down to this height in
+    /// pixels; unless it finds them, and nobody where nobody is, nothing starts.
+    Wanted {
+        /// Brow to chin, in pixels of the frame.
+        smallest_face: u32,
+    },
+    /// It says nothing, and is untested; the policy's self-test, if it is on, is all that asks it.
+    Untested,
+    /// The known persons are nothing that it could find, as for a thermal camera: it is untested, and no self-test is shown to it.
+    Impossible,
+}
 
 /// What can be found and hidden.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -105,6 +126,12 @@ pub trait Detector: Send {
     /// # Errors
     /// Any error covers nothing, so nothing is released by this attempt. Never return an empty list instead.
     fn detect(&mut self, view: &View<'_>) -> Result<Vec<Detection>>;
+
+    /// What it shows before the first picture. One that says nothing is *untested*: it is believed, [`Status`](crate::Status)
+    /// and the evidence log say so, and an owner's lock has to allow it by name.
+    fn proof(&self) -> Proof {
+        Proof::Untested
+    }
 
     /// Looks at a frame on loan. A detector that examines only a part of each picture does so here, and says which
     /// ([`DetectJob::examined_only`]); every other one need not care.

@@ -30,7 +30,8 @@ use account::Kept;
 use files::{Disk, Folder, Head, Joint};
 pub use keeper::{Figures, Keeper};
 pub use record::{
-    Account, Damage, DeviceKey, DevicePublic, Frames, Gap, Identity, Limit, Opened, Record, Upgraded, What,
+    Account, Damage, DeviceKey, DevicePublic, Frames, Gap, Identity, Limit, OWN_DETECTOR, Opened, Record,
+    Upgraded, What,
 };
 use record::{NO_HASH, hash, hex, utc};
 pub use verify::{Deleted, Finding, Note, Report, Tampering, read_folder, verify};

@@ -1,6 +1,6 @@
 //! One record of the log: what it says, how it is written as a line, chained and signed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -85,6 +85,9 @@ impl DeviceKey {
     }
 }
 
+/// What stands in [`Identity::untested`] for a program's own detector.
+pub const OWN_DETECTOR: &str = "detector";
+
 /// What decides which pictures leave: hashes alone, in hexadecimal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -97,6 +100,12 @@ pub struct Identity {
     pub zones: String,
     /// Hash of each model file, by name.
     pub models: BTreeMap<String, String>,
+    /// Hash of each model's manifest, by the model's name: how it is shown pictures and read. Logs of milkglass 0.1 have none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub manifests: BTreeMap<String, String>,
+    /// Models, by name, that nobody as small as the presets promise could be shown to; `detector` for a program's own one.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub untested: BTreeSet<String>,
     /// Hash of the inference runtime's library, or the runtime's name where it is part of the program.
     pub runtime: String,
 }
@@ -110,6 +119,28 @@ impl Identity {
             policy: hex(&hash(rules.as_bytes())),
             zones: hex(&hash(format!("{zones:?}").as_bytes())),
             ..Identity::default()
+        }
+    }
+
+    /// The models in use, as they were added.
+    #[cfg(feature = "models")]
+    pub fn loaded(&self) -> Vec<crate::detect::LoadedModel> {
+        let one = |(name, sha256): (&String, &String)| crate::detect::LoadedModel {
+            name: name.clone(),
+            sha256: sha256.clone(),
+            manifest_sha256: self.manifests.get(name).cloned().unwrap_or_default(),
+            untested: self.untested.contains(name),
+        };
+        self.models.iter().map(one).collect()
+    }
+
+    /// Adds a model in use.
+    #[cfg(feature = "models")]
+    pub fn add(&mut self, model: &crate::detect::LoadedModel) {
+        self.models.insert(model.name.clone(), model.sha256.clone());
+        self.manifests.insert(model.name.clone(), model.manifest_sha256.clone());
+        if model.untested {
+            self.untested.insert(model.name.clone());
         }
     }
 }

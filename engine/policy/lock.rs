@@ -5,7 +5,7 @@
 //! inference runtime. [`Anchor`] remembers the owner and the highest number on the device, so that neither an older file nor
 //! another owner's takes its place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -15,11 +15,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{PolicyError, PolicyFile};
-use crate::detect::manifest_hex as hex;
+use crate::detect::{LoadedModel, manifest_hex as hex};
 use crate::frame::FrameFormat;
 
 /// What the signature is over begins with this, so that it can never be taken for one of something else.
-const PURPOSE: &str = "milkglass policy lock, version 1\n";
+const PURPOSE: &str = "milkglass policy lock, version ";
+/// What is signed today. Version 1, of milkglass 0.1, bound neither manifests nor what may go untested.
+const VERSION: u32 = 2;
 
 /// The owner's public key: 64 hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +104,14 @@ pub struct Bound {
     /// SHA-256 of each model by name, in hexadecimal; no other model may be used. Empty: any.
     #[serde(default)]
     pub models: BTreeMap<String, String>,
+    /// SHA-256 of each model's manifest by the model's name, in hexadecimal
+    /// ([`Manifest::canonical_sha256`](crate::detect::Manifest::canonical_sha256)); no other manifest may be used. Empty: any.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub manifests: BTreeMap<String, String>,
+    /// Models, by name, that may be used although nobody as small as the presets promise could be shown to them; `detector`
+    /// stands for a program's own detector. Whatever is not named here is refused.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub untested: BTreeSet<String>,
 }
 
 /// A locked policy whose signature was checked.
@@ -110,6 +120,7 @@ pub struct Lock {
     policy: PolicyFile,
     owner: OwnerKey,
     bound: Bound,
+    version: u32,
     hash: String,
 }
 
@@ -117,21 +128,36 @@ pub struct Lock {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
+    /// Files of milkglass 0.1 have none.
+    #[serde(default = "first_version", skip_serializing_if = "is_first_version")]
+    version: u32,
     owner: String,
     signature: String,
     policy: String,
     bound: Bound,
 }
 
+fn first_version() -> u32 {
+    1
+}
+
+fn is_first_version(version: &u32) -> bool {
+    *version == 1
+}
+
 impl Lock {
+    /// The name in [`Bound::untested`] of a detector that is the program's own.
+    pub const OWN_DETECTOR: &str = "detector";
+
     /// Signs a policy's text. The result is the text of a lock file.
     ///
     /// # Errors
     /// The policy is not acceptable by itself, or a name or hash in `bound` is none.
     pub fn sign(policy: &str, bound: &Bound, owner: &OwnerSecret) -> Result<String, PolicyError> {
         PolicyFile::parse(policy, "the policy")?.check()?;
-        let signature = owner.0.sign(&message(policy, bound)?);
+        let signature = owner.0.sign(&message(VERSION, policy, bound)?);
         let written = Written {
+            version: VERSION,
             owner: owner.public().to_string(),
             signature: hex(&signature.to_bytes()),
             policy: policy.into(),
@@ -159,13 +185,17 @@ impl Lock {
         }
         let signature =
             unhex::<64>(&written.signature).ok_or_else(|| wrong("its signature is no signature"))?;
-        let signed = message(&written.policy, &written.bound)?;
+        if !(1..=VERSION).contains(&written.version) {
+            return Err(wrong("it is of a version that this program does not know: update the program"));
+        }
+        let signed = message(written.version, &written.policy, &written.bound)?;
         key.0
             .verify_strict(&signed, &Signature::from_bytes(&signature))
             .map_err(|_| wrong("the signature does not fit: it was altered after the owner signed it"))?;
         let policy = PolicyFile::parse(&written.policy, name)?;
         policy.check()?;
-        Ok(Lock { policy, owner: key, bound: written.bound, hash: hex(&Sha256::digest(&signed)) })
+        let hash = hex(&Sha256::digest(&signed));
+        Ok(Lock { policy, owner: key, bound: written.bound, version: written.version, hash })
     }
 
     /// Reads and checks a file; see [`Lock::parse`].
@@ -191,6 +221,21 @@ impl Lock {
     pub fn bound(&self) -> &Bound {
         &self.bound
     }
+    /// The version of the file: 1 for those of milkglass 0.1, which bind no manifests and say nothing of what is untested.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+    /// What it leaves open, each in a few words; nothing for a lock that binds all it can.
+    pub fn leaves_open(&self) -> Vec<&'static str> {
+        let bound = &self.bound;
+        let open = [
+            (bound.models.is_empty(), "the models"),
+            (bound.manifests.is_empty(), "the models' manifests, which say how they see"),
+            (bound.runtime.is_none(), "the inference runtime"),
+            (self.version < 2, "detectors that no known person could be shown to"),
+        ];
+        open.into_iter().filter_map(|(is_open, what)| is_open.then_some(what)).collect()
+    }
     /// SHA-256 of everything that is signed, in hexadecimal.
     pub fn hash(&self) -> &str {
         &self.hash
@@ -204,24 +249,36 @@ impl Lock {
         at_least(policy, &self.policy, format)
     }
 
-    /// Lets these models and this runtime pass: names and SHA-256 in hexadecimal.
+    /// Lets these models ([`Ensemble::loaded`](crate::detect::Ensemble::loaded)) and this runtime (SHA-256 in hexadecimal)
+    /// pass.
     ///
     /// # Errors
-    /// [`PolicyError::Locked`]: another model or runtime than the owner named.
+    /// [`PolicyError::Locked`]: another model, manifest or runtime than the owner named, or one that is untested.
     pub fn admit_detector<'a>(
         &self,
-        models: impl IntoIterator<Item = (&'a str, &'a str)>,
+        models: impl IntoIterator<Item = &'a LoadedModel>,
         runtime: Option<&str>,
     ) -> Result<(), PolicyError> {
-        for (name, hash) in models {
-            let known = self.bound.models.get(name).is_some_and(|known| known.eq_ignore_ascii_case(hash));
-            if !self.bound.models.is_empty() && !known {
+        for LoadedModel { name, sha256, manifest_sha256, untested } in models {
+            let allows = |known: &BTreeMap<String, String>, hash: &str| {
+                known.is_empty() || known.get(name).is_some_and(|known| known.eq_ignore_ascii_case(hash))
+            };
+            if !allows(&self.bound.models, sha256) {
                 return Err(locked(format!(
-                    "the model {name} with the SHA-256 {hash} is not one that the owner allowed"
+                    "the model {name} with the SHA-256 {sha256} is not one that the owner allowed"
                 )));
             }
             if self.bound.models.is_empty() {
-                super::environment::admit_model(name, hash, std::env::var_os("MILKGLASS_MODELS").as_deref())?;
+                super::environment::admit_model(name, sha256, std::env::var_os("MILKGLASS_MODELS").as_deref())?;
+            }
+            if !allows(&self.bound.manifests, manifest_sha256) {
+                return Err(locked(format!(
+                    "the manifest {name}.toml (canonical SHA-256 {manifest_sha256}) is not the one that the owner allowed: \
+                     restore it, or ask the owner for a new lock file"
+                )));
+            }
+            if *untested {
+                self.admit_untested(name)?;
             }
         }
         match (&self.bound.runtime, runtime) {
@@ -232,6 +289,23 @@ impl Lock {
             ))),
             (None, _) => Ok(()),
         }
+    }
+}
+
+impl Lock {
+    /// Lets a detector pass that no known person could be shown to, or none as small as the presets promise: a model by its
+    /// name, a program's own as [`Lock::OWN_DETECTOR`]. Locks of version 1 said nothing of it, and let it pass.
+    ///
+    /// # Errors
+    /// [`PolicyError::Locked`]: the owner did not name it.
+    pub fn admit_untested(&self, name: &str) -> Result<(), PolicyError> {
+        if self.version < 2 || self.bound.untested.contains(name) {
+            return Ok(());
+        }
+        Err(locked(format!(
+            "{name} is untested: it could not be shown the known persons; use one that can, or ask the owner for a lock file \
+             that allows it by name (--allow-untested {name})"
+        )))
     }
 }
 
@@ -351,14 +425,28 @@ impl Anchor {
 }
 
 /// What is signed. Lengths and one line per entry make it unambiguous.
-fn message(policy: &str, bound: &Bound) -> Result<Vec<u8>, PolicyError> {
+fn message(version: u32, policy: &str, bound: &Bound) -> Result<Vec<u8>, PolicyError> {
     let is_hash = |s: &str| s.len() == 64 && s.bytes().all(|b| b.is_ascii_hexdigit());
-    let mut text = format!("{PURPOSE}serial {}\n", bound.serial);
-    for (name, hash) in &bound.models {
-        if name.is_empty() || name.contains(char::is_whitespace) || !is_hash(hash) {
-            return Err(locked("a model needs a name without spaces and a SHA-256 of 64 hexadecimal digits"));
+    let mut text = format!("{PURPOSE}{version}\nserial {}\n", bound.serial);
+    let is_name = |name: &str| !name.is_empty() && !name.contains(char::is_whitespace);
+    let models = bound.models.iter().map(|(name, hash)| ("model", name, hash));
+    let manifests = bound.manifests.iter().map(|(name, hash)| ("manifest", name, hash));
+    for (what, name, hash) in models.chain(manifests) {
+        if !is_name(name) || !is_hash(hash) {
+            return Err(locked(format!(
+                "a {what} needs a name without spaces and a SHA-256 of 64 hexadecimal digits"
+            )));
         }
-        text += &format!("model {name} {}\n", hash.to_ascii_lowercase());
+        text += &format!("{what} {name} {}\n", hash.to_ascii_lowercase());
+    }
+    for name in &bound.untested {
+        if !is_name(name) {
+            return Err(locked("what may be untested needs a name without spaces"));
+        }
+        text += &format!("untested {name}\n");
+    }
+    if version < 2 && !(bound.manifests.is_empty() && bound.untested.is_empty()) {
+        return Err(locked("a lock of version 1 binds no manifests and allows nothing untested"));
     }
     if let Some(hash) = &bound.runtime {
         if !is_hash(hash) {

@@ -186,10 +186,28 @@ fn boxes_of_one_class_do_not_stand_for_another() {
 }
 
 #[test]
-fn pictures_without_room_for_a_face_switch_it_off() {
-    assert!(!test(PixelFormat::Nv12, (320, 95), &BOTH, 0).is_on());
-    assert!(test(PixelFormat::Nv12, (96, 96), &BOTH, 0).is_on());
+fn pictures_without_room_for_a_face_do_not_switch_it_off() {
+    let mut detector = ours(Preset::Fast, &BOTH[..1]);
+    for size in [(320, 95), (95, 95), (64, 48), (16, 16), (96, 2), (16_384, 2), (2, 2)] {
+        assert!(test(PixelFormat::Nv12, size, &BOTH, 0).is_on());
+        let blind = test(PixelFormat::Nv12, size, &BOTH[..1], 3).run(&mut stub(|_, _| Ok(vec![])));
+        assert!(blind.is_err(), "a blind detector passes at {size:?}");
+        let verdict = test(PixelFormat::Nv12, size, &BOTH[..1], 3).run(&mut detector);
+        assert!(verdict.is_ok(), "{size:?}: {}", verdict.unwrap_err());
+    }
     let mut off = test(PixelFormat::Nv12, (320, 240), &BOTH, 0);
     off.follow(&Policy::builder().hide(Class::Face, Style::default()).build().unwrap());
     assert!(!off.is_on() && off.wait().is_none());
+}
+
+/// A detector that could not find her is not held to it, whatever policy comes.
+#[test]
+fn one_that_could_not_find_her_is_shown_nothing() {
+    let mut given_up = test(PixelFormat::Nv12, (320, 240), &BOTH, 0);
+    given_up.give_up();
+    assert!(!given_up.is_on());
+    let policy =
+        Policy::builder().hide(Class::Person, Style::default()).self_test(Some(Duration::from_secs(7)));
+    given_up.follow(&policy.build().unwrap());
+    assert!(!given_up.is_on() && given_up.wait().is_none());
 }

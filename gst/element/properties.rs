@@ -186,6 +186,7 @@ pub(crate) fn structure(totals: &Totals, status: &Status) -> gst::Structure {
         .field("missed", totals.missed)
         .field("observations", stats.observations)
         .field("detector-errors", stats.detector_errors + stats.lost_jobs)
+        .field("untested", status.untested)
         .field("self-tests-passed", status.self_tests_passed)
         .field("self-tests-failed", status.self_tests_failed)
         .field("level", status.level as u64)

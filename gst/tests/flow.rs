@@ -377,7 +377,9 @@ fn a_locked_policy_is_strengthened_by_anybody_and_weakened_by_nobody() {
     let _ = std::fs::remove_dir_all(&dir);
     std::fs::create_dir_all(&dir).unwrap();
     let owner = milkglass::OwnerSecret::generate().unwrap();
-    let bound = milkglass::Bound { serial: 1, ..Default::default() };
+    // The detector of these tests is a script, and untested.
+    let untested = [milkglass::Lock::OWN_DETECTOR.into()].into();
+    let bound = milkglass::Bound { serial: 1, untested, ..Default::default() };
     let zone = "[[zone]]\nname = \"bed\"\narea = [[0.0, 0.0], [0.1, 0.0], [0.1, 0.1], [0.0, 0.1]]\n";
     let locked = format!("{POLICY}{zone}");
     std::fs::write(dir.join("lock.toml"), milkglass::Lock::sign(&locked, &bound, &owner).unwrap()).unwrap();
@@ -409,6 +411,35 @@ fn a_locked_policy_is_strengthened_by_anybody_and_weakened_by_nobody() {
         let element = made(policy.clone(), lock);
         assert!(element.set_state(gst::State::Paused).is_err(), "{policy:?}, lock {lock}");
         element.set_state(gst::State::Null).unwrap();
+    }
+}
+
+/// Promises faces, and sees none.
+struct Blind;
+
+impl milkglass::Detector for Blind {
+    fn classes(&self) -> &[milkglass::Class] {
+        &[milkglass::Class::Face]
+    }
+    fn proof(&self) -> milkglass::Proof {
+        milkglass::Proof::Wanted { smallest_face: 12 }
+    }
+    fn detect(&mut self, _: &milkglass::View<'_>) -> milkglass::Result<Vec<milkglass::Detection>> {
+        Ok(Vec::new())
+    }
+}
+
+/// With the self-test off, and whether upstream waits or not.
+#[test]
+fn a_blind_detector_lets_no_frame_out() {
+    for live in [false, true] {
+        let element = element(|_| Ok(()));
+        element.set_detectors(|| Ok(vec![Box::new(Blind)]));
+        let info = nv12();
+        let mut h = running(&element, live, &info);
+        assert!(h.push(frame(&info, 0)).is_err(), "live {live}");
+        assert!(complaints(&element)[0].contains("not admitted"), "live {live}");
+        assert!(h.try_pull().is_none());
     }
 }
 

@@ -17,6 +17,7 @@ static void config_is_checked(void) {
     milkglass_config good = pushed(LIVE), bad;
     good.detect = find_mark;
     good.detects = MILKGLASS_FACES;
+    good.untested = 1;
     REFUSED(milkglass_open(NULL, &stream), MILKGLASS_STATUS_ARGUMENT);
     CHECK(stream == 0);
     REFUSED(milkglass_open(&good, NULL), MILKGLASS_STATUS_ARGUMENT);
@@ -118,6 +119,7 @@ static void pictures_are_checked(void) {
     config.detect = calls_back;
     config.context = (void *)&shared;
     config.detects = MILKGLASS_FACES;
+    config.untested = 1;
     CHECK(milkglass_open(&config, &stream) == MILKGLASS_STATUS_OK);
     shared = stream;
     milkglass_picture good = raw_picture(raw), bad;
@@ -225,6 +227,7 @@ static void stale_streams_are_errors(void) {
     milkglass_config config = pushed(LIVE);
     config.detect = finds_nothing;
     config.detects = MILKGLASS_FACES | MILKGLASS_PERSONS;
+    config.untested = 1;
     milkglass_stream first, second;
     CHECK(milkglass_open(&config, &first) == MILKGLASS_STATUS_OK);
     CHECK(milkglass_close(first) == MILKGLASS_STATUS_OK);
@@ -254,6 +257,28 @@ static void stale_streams_are_errors(void) {
     CHECK(strstr(milkglass_last_error(), "-5") != NULL);
 }
 
+// A detector that sees nothing, and says so, would let everything out as it is.
+static void a_blind_detector_does_not_start(void) {
+    milkglass_config config = pushed(LIVE);
+    config.width = 320, config.height = 240;
+    config.detect = finds_nothing;
+    config.detects = MILKGLASS_FACES;
+    milkglass_stream stream;
+    REFUSED(milkglass_open(&config, &stream), MILKGLASS_STATUS_DETECTOR);
+    CHECK(stream == 0 && strstr(milkglass_last_error(), "known face") != NULL);
+    config.smallest_face = 200;
+    REFUSED(milkglass_open(&config, &stream), MILKGLASS_STATUS_DETECTOR);
+    config.policy = "self_test = 'off'\nmax_gap = '1s'\ndeadline = '5s'";
+    REFUSED(milkglass_open(&config, &stream), MILKGLASS_STATUS_DETECTOR);
+    config.untested = 1;
+    REFUSED(milkglass_open(&config, &stream), MILKGLASS_STATUS_ARGUMENT);
+    config.smallest_face = 0;
+    CHECK(milkglass_open(&config, &stream) == MILKGLASS_STATUS_OK);
+    milkglass_stats stats = {.size = sizeof stats};
+    CHECK(milkglass_read_stats(stream, &stats) == MILKGLASS_STATUS_OK && stats.untested == 1);
+    CHECK(milkglass_close(stream) == MILKGLASS_STATUS_OK);
+}
+
 static int lines;
 static void count_line(void *context, int level, const char *text) {
     CHECK(level >= 1 && level <= 5 && text[0] != 0);
@@ -279,6 +304,7 @@ int main(void) {
     config_is_checked();
     pictures_are_checked();
     stale_streams_are_errors();
+    a_blind_detector_does_not_start();
     log_lines_come();
     puts("done");
     return 0;

@@ -99,6 +99,7 @@ static milkglass_config config_of(play *p) {
     config.detect = scripted;
     config.context = p;
     config.detects = MILKGLASS_FACES;
+    config.untested = 1;
     return config;
 }
 

@@ -50,6 +50,7 @@ int main(int argc, char **argv) {
     config.state_dir = argv[3];
     config.detect = detect;
     config.detects = MILKGLASS_FACES;
+    config.untested = 1;
     milkglass_stream stream = 77;
     milkglass_status status = milkglass_open(&config, &stream);
     CHECK(!__atomic_load_n(&inside, __ATOMIC_SEQ_CST));

@@ -39,6 +39,7 @@ int main(void) {
     milkglass_config config = pushed("max_gap = '2s'\ndeadline = '3s'\n");
     config.detect = find_mark;
     config.detects = MILKGLASS_FACES;
+    config.untested = 1;
     config.buffers = 20;
     milkglass_stream stream = 0;
     long before = locked();

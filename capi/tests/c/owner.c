@@ -61,6 +61,7 @@ int main(void) {
     config = pushed(NULL);
     config.detect = find_mark;
     config.detects = MILKGLASS_FACES | MILKGLASS_PERSONS;
+    config.untested = 1;
     char line[8192];
     while (fgets(line, sizeof line, stdin)) {
         line[strcspn(line, "\n")] = 0;
@@ -72,7 +73,7 @@ int main(void) {
         else if (!strcmp(call, "state")) config.state_dir = keep(2, value);
         else if (!strcmp(call, "evidence")) config.evidence = keep(3, value);
         else if (!strcmp(call, "device")) config.device_key = keep(4, value);
-        else if (!strcmp(call, "models")) config.models = keep(5, value), config.detect = NULL, config.detects = 0;
+        else if (!strcmp(call, "models")) config.models = keep(5, value), config.detect = NULL, config.detects = config.untested = 0;
         else if (!strcmp(call, "open")) config.policy_file = keep(6, value), tell(milkglass_open(&config, &stream));
         else if (!strcmp(call, "set")) tell(milkglass_set_policy(stream, NULL, keep(7, value)));
         else if (!strcmp(call, "push")) push();

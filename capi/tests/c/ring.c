@@ -7,6 +7,7 @@ int main(int argc, char **argv) {
     milkglass_config config = pushed("max_gap = '2s'\ndeadline = '3s'\n");
     config.detect = find_mark;
     config.detects = MILKGLASS_FACES;
+    config.untested = 1;
     milkglass_stream stream;
     config.ring = "/nonexistent/folder/cam.sock";
     CHECK(milkglass_open(&config, &stream) < 0 && strstr(milkglass_last_error(), config.ring));

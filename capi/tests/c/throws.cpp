@@ -7,6 +7,7 @@ int main() {
     milkglass_config config = pushed(nullptr);
     config.detect = throws;
     config.detects = MILKGLASS_FACES;
+    config.untested = 1;
     milkglass_stream stream;
     milkglass_open(&config, &stream);
     puts("done");

@@ -76,6 +76,8 @@ pub fn metrics(control: &Control, streams: usize) -> String {
     text.gauge("state", "1 for what the picture shows now.", by("state", states));
     let tests = [("passed", status.self_tests_passed), ("failed", status.self_tests_failed)];
     text.counter("self_tests_total", "Self-tests of the detector by result.", by("result", tests));
+    let help = "1 if nobody as small as the presets promise could be shown to a detector in use.";
+    text.gauge("detector_untested", help, one(u8::from(status.untested)));
     if let Some(evidence) = control.evidence() {
         let errors = evidence.errors.load(Ordering::Relaxed);
         text.counter("evidence_errors_total", "Attempts to write the evidence log that failed.", one(errors));

@@ -132,14 +132,40 @@ fn scores_that_are_no_numbers_are_errors_and_never_nothing_found() {
     }
 }
 
+/// A decoder that does not belong to the network, or a network that was shown the wrong numbers.
 #[test]
-fn scores_beyond_one_count_as_one() {
+fn scores_out_of_range_are_errors_and_never_nothing_found() {
+    for kind in KINDS {
+        let merged = matches!(kind, DecoderKind::YunetMerged | DecoderKind::CenterfaceMerged);
+        for value in if merged { [-400.0, 400.0] } else { [-0.01, 1.01] } {
+            for change in one(kind).iter().take(scores(kind)) {
+                let outputs = with(kind, &[(change.0, change.1, value)]);
+                refused(&format!("{kind:?}: {value}"), run(kind, &outputs));
+            }
+        }
+    }
+    // What rounding leaves above 1 counts as 1.
     let kind = DecoderKind::Centerface;
     let mut changes = one(kind);
-    changes[0].2 = 7.0;
+    changes[0].2 = 1.0 + 1e-5;
     assert_eq!(run(kind, &with(kind, &changes)).unwrap()[0].score, 1.0);
-    changes[0].2 = -7.0;
-    assert_eq!(run(kind, &with(kind, &changes)).unwrap(), []);
+}
+
+#[test]
+fn boxes_of_impossible_size_or_far_outside_are_errors() {
+    for kind in KINDS {
+        let mut changes = one(kind);
+        if let Some(side) = changes.last_mut() {
+            // A thousand times the cell, in a picture of 64 pixels.
+            side.2 = 1000f32.ln();
+        }
+        refused(&format!("{kind:?}: size"), run(kind, &with(kind, &changes)));
+    }
+    for value in [1000.0, -1000.0] {
+        let mut moved = one(DecoderKind::Yunet);
+        moved.push((2, &[0, 9, 0], value));
+        refused("place", run(DecoderKind::Yunet, &with(DecoderKind::Yunet, &moved)));
+    }
 }
 
 #[test]
@@ -209,7 +235,7 @@ proptest::proptest! {
 
     /// The merged layouts say what the plain ones say: the same cells, the same boxes, whatever the scores.
     #[test]
-    fn merged_outputs_find_what_plain_ones_find(numbers in proptest::collection::vec(-4f32..4.0, 2048)) {
+    fn merged_outputs_find_what_plain_ones_find(numbers in proptest::collection::vec(-2f32..2.0, 2048)) {
         let (w, h) = SIZE;
         let mut numbers = numbers.into_iter().cycle();
         let mut heads = Vec::new();

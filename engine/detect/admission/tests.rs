@@ -1,0 +1,103 @@
+//! Pictures as they must be, and honest starts. What must be refused: tests/admission.rs.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::detect::backend::Backend;
+use crate::detect::{ModelStore, Settings};
+use crate::policy::{BackendChoice, Preset};
+
+/// Every pass that any preset has, with and without tiles, each once.
+fn every_pass() -> Ensemble {
+    let mut all = Settings { passes: Vec::new(), ..Preset::Fast.settings(&[]) };
+    for preset in [Preset::Fast, Preset::Balanced, Preset::Careful] {
+        let settings = preset.settings(&Class::ALL);
+        for pass in settings.clone().in_tiles().passes.into_iter().chain(settings.passes) {
+            if !all.passes.contains(&pass) {
+                all.passes.push(pass);
+            }
+        }
+    }
+    let store = ModelStore::new(concat!(env!("CARGO_MANIFEST_DIR"), "/models"));
+    let backend = Backend::choose(BackendChoice::Auto, 1).unwrap();
+    Ensemble::load_unasked(&store, &backend, &all).unwrap()
+}
+
+/// One attempt each. Run it with 1,000 when a picture, a model, a preset or the letterbox changes.
+#[test]
+fn honest_starts_are_admitted_wherever_everybody_stands() {
+    let starts: u64 = std::env::var("MILKGLASS_ADMISSIONS").map_or(2, |n| n.parse().unwrap());
+    let mut ensemble = every_pass();
+    for at in 0..ensemble.passes() {
+        let mut failed = Vec::new();
+        for seed in 0..starts {
+            let (manifest, pass) = ensemble.pass(at);
+            let sheets = Sheet::all(pass, manifest, &mut Draw(seed));
+            let outcome = ensemble.alone(at, HIGHEST_SCORE, |one| examine(one, &sheets));
+            failed.extend(outcome.err().map(|why| (seed, why)));
+        }
+        let pass = ensemble.pass(at).1;
+        assert!(failed.is_empty(), "{pass:?}: {} of {starts}: {failed:?}", failed.len());
+    }
+}
+
+/// Nobody stands in front of somebody else, everybody is in the picture, and hardly anybody is left out.
+#[test]
+fn everybody_has_room() {
+    let ensemble = every_pass();
+    for at in 0..ensemble.passes() {
+        let (manifest, pass) = ensemble.pass(at);
+        for seed in 0..20 {
+            let sheets = Sheet::all(pass, manifest, &mut Draw(seed));
+            let (last, shown) = sheets.split_last().unwrap();
+            assert!(last.placed.is_empty() && shown.len() <= SHEETS, "{pass:?}");
+            let placed: usize = shown.iter().map(|sheet| sheet.placed.len()).sum();
+            let least = match (pass.class, pass.min_box > 0.0) {
+                (Class::Face, false) if pass.long_side.1 >= WIDTH => FACES.len(),
+                (Class::Face, false) => 15,
+                (Class::Face, true) => 3,
+                (Class::Person, _) => PERSONS.len(),
+            };
+            assert!(placed >= least, "{pass:?}: {placed} of {least}");
+            for sheet in shown {
+                let (w, h) = sheet.format.size();
+                for (i, a) in sheet.placed.iter().enumerate() {
+                    let [x0, y0, x1, y1] = a.cell;
+                    assert!(x1 <= w && y1 <= h, "{pass:?}: {:?}", a.cell);
+                    let wanted = a.wanted.outward(w, h);
+                    let inside =
+                        wanted.x0 >= x0 && wanted.y0 >= y0 && wanted.x1 <= x1 + 1 && wanted.y1 <= y1 + 1;
+                    assert!(inside, "{pass:?}: {wanted:?} of {:?}", a.cell);
+                    for b in &sheet.placed[..i] {
+                        let apart = x1 <= b.cell[0] || b.cell[2] <= x0 || y1 <= b.cell[1] || b.cell[3] <= y0;
+                        assert!(apart, "{pass:?}: {:?} and {:?}", a.cell, b.cell);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What it costs: pictures no larger than a look's, at most eight times.
+#[test]
+fn it_costs_no_more_than_eight_looks_at_a_picture_of_vga() {
+    let mut ensemble = every_pass();
+    let (mut asked, mut look) = (0, 0);
+    for at in 0..ensemble.passes() {
+        let (manifest, pass) = ensemble.pass(at);
+        let sheets = Sheet::all(pass, manifest, &mut Draw(1));
+        let area = |(w, h): (u32, u32)| u64::from(w) * u64::from(h);
+        asked += sheets.iter().map(|sheet| area(sheet.format.size())).sum::<u64>();
+        let side = u64::from(640.clamp(pass.long_side.0, pass.long_side.1));
+        look += side * side * 3 / 4;
+    }
+    ensemble.forget();
+    assert!(asked <= 8 * look, "{asked} samples, and a look has {look}");
+}
+
+#[test]
+fn seeds_draw_other_pictures_and_one_seed_the_same() {
+    let ensemble = every_pass();
+    let (manifest, pass) = ensemble.pass(0);
+    let pixels = |seed| Sheet::all(pass, manifest, &mut Draw(seed))[0].pixels();
+    assert!(pixels(1) == pixels(1) && pixels(1) != pixels(2));
+}
