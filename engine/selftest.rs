@@ -267,8 +267,12 @@ impl Scene {
         };
         let (width, height) = format.upright_size();
         let (width, height) = (width as f32, height as f32);
-        let tall = width.min(height) * draw(HEIGHT.0, HEIGHT.1);
+        // She looks as through a camera whose pixels have this shape.
+        let squares = format.upright_squares(format.pixel_aspect());
+        let squares = (squares.0 as f32, squares.1 as f32);
+        let tall = (width * squares.0).min(height * squares.1) * draw(HEIGHT.0, HEIGHT.1);
         let wide = tall * PERSON_SIZE.0 as f32 / PERSON_SIZE.1 as f32;
+        let (wide, tall) = (wide / squares.0, tall / squares.1);
         Scene {
             format: *format,
             person: true,
