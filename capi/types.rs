@@ -144,6 +144,12 @@ pub struct milkglass_config {
     /// Not 0: frames lie in memory that is never written to swap. Opening fails if the system does not let the program lock
     /// as much (`LimitMEMLOCK=`, `ulimit -l`).
     pub lock_memory: u32,
+    /// Width to height of a stored pixel, such as 64 and 45, from 1:8 to 8:1. Both 0: what the camera tells, else square. What
+    /// a camera tells is doubted, and square pixels are looked at too, in twice the time; what is set here is not, unless
+    /// the policy is locked. Pixels that are not square, and nobody said so, hide faces from the detector.
+    pub pixel_aspect_width: u32,
+    /// See `pixel_aspect_width`.
+    pub pixel_aspect_height: u32,
 }
 
 /// A raw frame: yours on the way in; on loan in a detector's callback.
@@ -235,6 +241,10 @@ pub struct milkglass_layout {
     pub rows: [usize; 3],
     /// Frames per second.
     pub fps: f64,
+    /// Width to height of a pixel, as it was set or the camera told: for an encoder, which should say so too.
+    pub pixel_aspect_width: u32,
+    /// See `pixel_aspect_width`.
+    pub pixel_aspect_height: u32,
 }
 
 /// Something that a detector found.
@@ -322,6 +332,6 @@ versioned! {
     milkglass_picture size_of::<milkglass_picture>();
     milkglass_dmabuf size_of::<milkglass_dmabuf>();
     milkglass_frame size_of::<milkglass_frame>();
-    milkglass_layout size_of::<milkglass_layout>();
+    milkglass_layout std::mem::offset_of!(milkglass_layout, pixel_aspect_width);
     milkglass_stats std::mem::offset_of!(milkglass_stats, self_tests_passed);
 }

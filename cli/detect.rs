@@ -78,7 +78,8 @@ fn still_rows(
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let picture = still::read(&input.path)?;
-    let redacted = still::redact(&picture, &hiding.still_policy()?, detector)?;
+    let format = hiding.still_format(&input.path, &picture)?;
+    let redacted = still::redact(&picture, format, &hiding.still_policy()?, detector)?;
     if let Some(reason) = &redacted.detector_error {
         return Err(Failure::new(format!("detection failed: {reason}")));
     }
@@ -100,7 +101,7 @@ fn clip_rows(
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let tools = clips::tools(hiding.threads)?;
-    let clip = Clip::open(Some(&tools), &input.path)?;
+    let clip = Clip::open(Some(&tools), &input.path, hiding)?;
     let policy = hiding.clip_policy(clip.fps())?;
     let size = (clip.info.width, clip.info.height);
     let every = hiding.settings.detect_every;

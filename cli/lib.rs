@@ -15,6 +15,7 @@ mod live;
 mod lockstep;
 mod log;
 mod outcome;
+mod pixel_shape;
 mod policy;
 mod progress;
 mod redact;

@@ -157,7 +157,10 @@ fn stills(
             }
             let target_format = format.or_else(|| still::format_of(target)).unwrap_or(ImageFormat::Png);
             let result = still::read(&input.path)
-                .and_then(|picture| still::redact(&picture, &policy, &mut detector))
+                .and_then(|picture| {
+                    let shaped = hiding.still_format(&input.path, &picture)?;
+                    still::redact(&picture, shaped, &policy, &mut detector)
+                })
                 .and_then(|redacted| {
                     let picture = still::to_image(&redacted.frame)?;
                     still::write(&picture, target, target_format, args.overwrite)?;
