@@ -11,8 +11,8 @@ use std::process::{Command, Stdio};
 use common::*;
 
 /// Width to height of a pixel, and the size that 1280x720 square ones then have.
-const SHAPES: [(&str, (u32, u32)); 3] = [("2:1", (640, 720)), ("1:2", (1280, 360)), ("64:45", (900, 720))];
-/// A frame with two faces, which a network does not find squeezed by half.
+const SHAPES: [(&str, (u32, u32)); 3] = [("4:1", (320, 720)), ("1:4", (1280, 180)), ("64:45", (900, 720))];
+/// A frame with two faces, which a network does not find squeezed to a quarter.
 const FRAME: usize = 0;
 
 /// The frame squeezed to a size, without a word about its pixels, and its faces there.
@@ -222,27 +222,26 @@ fn clips_are_looked_at_in_the_shape_that_they_tell_and_keep_it() {
 fn a_shape_that_changes_midway_is_undone() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let codec = "-c:v mpeg2video -q:v 2 -bf 0 -f mpegts";
-    let first = clip(dir, "first.ts", (640, 360), "1/1", codec);
-    clip(dir, "second.ts", (320, 360), "2/1", codec);
+    // Bare H.264, which tells size and shape before its first frame, joined and put into a container.
+    let codec = "-c:v libx264 -preset ultrafast -crf 10 -bf 0 -f h264";
+    let first = clip(dir, "first.h264", (640, 360), "1/1", codec);
+    clip(dir, "size.h264", (320, 360), "2/1", codec);
     // The same size: only the shape tells them apart.
     let mut args = words("-i {} -an -vf scale=320:360,pad=640:360,setsar=2/1", &[&small()]);
-    args.extend(words(&format!("{codec} -output_ts_offset 0.96"), &[]));
-    args.push(dir.join("same.ts").into());
+    args.extend(words(codec, &[]));
+    args.push(dir.join("same.h264").into());
     ffmpeg(args);
-    ffmpeg(words(
-        "-i {} -c copy -output_ts_offset 0.96 {}",
-        &[&dir.join("second.ts"), &dir.join("later.ts")],
-    ));
-    for (later, told) in [("same.ts", "shape of the pixels"), ("later.ts", "picture size")] {
-        let both = [fs::read(dir.join("first.ts")).unwrap(), fs::read(dir.join(later)).unwrap()].concat();
-        fs::write(dir.join("both.ts"), both).unwrap();
+    for (later, told) in [("same.h264", "shape of the pixels"), ("size.h264", "picture size")] {
+        let both = [fs::read(dir.join("first.h264")).unwrap(), fs::read(dir.join(later)).unwrap()].concat();
+        fs::write(dir.join("both.h264"), both).unwrap();
+        let paths = [dir.join("both.h264"), dir.join("both.ts")];
+        ffmpeg(words("-f h264 -framerate 25 -i {} -c copy {}", &[&paths[0], &paths[1]]));
         redact(dir, "both.ts", "out.mkv", &[]).ended(0).warned(&[told, "midway", "scaled to fit"]);
         let out = decode(&dir.join("out.mkv"));
         assert_eq!((out.width, out.height), (640, 360));
         // 1280 wide as it is shown, so half as large in 640; or 640, as before.
         let fitted = |[x, y, w, h]: Rect| match later {
-            "same.ts" => [x / 2.0, 90.0 + y / 2.0, w / 2.0, h / 2.0],
+            "same.h264" => [x / 2.0, 90.0 + y / 2.0, w / 2.0, h / 2.0],
             _ => [x, y, w, h],
         };
         let middle = out.data.len() - FRAMES;
@@ -294,7 +293,7 @@ fn a_lock_leaves_square_pixels_among_those_that_are_looked_at() {
     let faces = still(FRAME, &dir.join("whole.png"));
     let alone = worst(dir, "whole.png", &faces, &["--pixel-aspect", "8:1"]);
     assert!(alone < 0.9, "{alone}: a wrong shape must matter for this to be a test");
-    fs::write(dir.join("p.toml"), "faces = \"fill\"\n").unwrap();
+    fs::write(dir.join("p.toml"), "faces = \"fill\"\npreset = \"fast\"\n").unwrap();
     milkglass_in(dir, &["policy", "keygen", "owner.key"]).ended(0);
     milkglass_in(dir, &["policy", "lock", "p.toml", "--key", "owner.key", "-o", "p.lock"]).ended(0);
     let locked = worst(dir, "whole.png", &faces, &["--pixel-aspect", "8:1", "--lock", "p.lock"]);
