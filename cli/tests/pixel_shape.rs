@@ -54,9 +54,9 @@ fn a_still_is_looked_at_as_it_is_shown_and_as_it_is_stored() {
     }
     let whole = still(FRAME, &dir.join("whole.png"));
     assert!(worst(dir, "whole.png", &whole, &[]) >= 0.9);
-    for wrong in ["0:1", "9:1", "1:9", "2", "x:y", ""] {
+    for wrong in ["0:1", "9:1", "1:9", "2", "x:y"] {
         let args = ["redact", "whole.png", "-o", "o.png", "--pixel-aspect", wrong];
-        let ran = milkglass_in(dir, &args).ended(2);
+        let ran = milkglass_in(dir, &args).ended(1);
         assert!(ran.err.contains("64:45"), "{}", ran.err);
     }
 }
