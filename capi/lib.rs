@@ -201,13 +201,15 @@ pub extern "C" fn milkglass_set_privacy(stream: milkglass_stream, on: c_int) -> 
     answer(|| table::find(stream)?.set_privacy(on != 0))
 }
 
-/// Exchanges the policy: a text or a file, the other one NULL. When it returns, the new one is in force. Frames that wait
-/// are hidden by both; the few that are ready to be taken were hidden by the old one. When it fails, the old one stays.
+/// Exchanges the whole policy: a text or a file, the other one NULL. When it returns, the new one is in force; what the old
+/// one hid and it does not is told to milkglass_set_log. Frames that wait are hidden by both; the few that are ready to be
+/// taken were hidden by the old one. When it fails, the old one stays.
 /// `preset`, `tiles`, `min_score`, `ladder`, `backend` and `threads` are read at the start alone; a policy that changes
 /// them is refused.
 ///
 /// With a lock, its file is read again, and a policy that protects less than it, or than any that was in force under it, is
-/// refused; milkglass_last_error names what is weaker. Both NULL: the lock's own policy.
+/// refused; milkglass_last_error names what is weaker. Both NULL: the lock's own policy. Without a lock both NULL, or a policy
+/// without a key, is refused, for it would drop every zone unseen: say what you mean, such as "faces = 'fill'".
 ///
 /// MILKGLASS_STATUS_OK; _ARGUMENT; _POLICY: refused, or (the text says so) in force but not to be remembered; _NO_STREAM;
 /// _STOPPED.

@@ -249,6 +249,12 @@ typedef struct {
     // word says that it sees anybody: milkglass_stats and the evidence log call it untested, and the owner's lock, if there
     // is one, has to allow it (`milkglass policy lock --allow-untested detector`).
     uint32_t untested;
+    // Width to height of a stored pixel, such as 64 and 45, from 1:8 to 8:1. Both 0: what the camera tells, else square. What
+    // a camera tells is doubted, and square pixels are looked at too, in twice the time; what is set here is not, unless
+    // the policy is locked. Pixels that are not square, and nobody said so, hide faces from the detector.
+    uint32_t pixel_aspect_width;
+    // See `pixel_aspect_width`.
+    uint32_t pixel_aspect_height;
 } milkglass_config;
 
 // An open stream: a number, never 0 and never used twice. It may be used from every thread.
@@ -272,6 +278,10 @@ typedef struct {
     size_t rows[3];
     // Frames per second.
     double fps;
+    // Width to height of a pixel, as it was set or the camera told: for an encoder, which should say so too.
+    uint32_t pixel_aspect_width;
+    // See `pixel_aspect_width`.
+    uint32_t pixel_aspect_height;
 } milkglass_layout;
 
 // A raw frame in DMABUFs, memory that a driver or another program shares by descriptors.
@@ -456,13 +466,15 @@ milkglass_status milkglass_finish(milkglass_stream stream);
 milkglass_status milkglass_set_privacy(milkglass_stream stream,
                                        int on);
 
-// Exchanges the policy: a text or a file, the other one NULL. When it returns, the new one is in force. Frames that wait
-// are hidden by both; the few that are ready to be taken were hidden by the old one. When it fails, the old one stays.
+// Exchanges the whole policy: a text or a file, the other one NULL. When it returns, the new one is in force; what the old
+// one hid and it does not is told to milkglass_set_log. Frames that wait are hidden by both; the few that are ready to be
+// taken were hidden by the old one. When it fails, the old one stays.
 // `preset`, `tiles`, `min_score`, `ladder`, `backend` and `threads` are read at the start alone; a policy that changes
 // them is refused.
 //
 // With a lock, its file is read again, and a policy that protects less than it, or than any that was in force under it, is
-// refused; milkglass_last_error names what is weaker. Both NULL: the lock's own policy.
+// refused; milkglass_last_error names what is weaker. Both NULL: the lock's own policy. Without a lock both NULL, or a policy
+// without a key, is refused, for it would drop every zone unseen: say what you mean, such as "faces = 'fill'".
 //
 // MILKGLASS_STATUS_OK; _ARGUMENT; _POLICY: refused, or (the text says so) in force but not to be remembered; _NO_STREAM;
 // _STOPPED.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use milkglass::detect::{Ensemble, ModelStore, Settings};
 use milkglass::{
     Class, ColorMatrix, ColorRange, Detector, FrameFormat, FrameSink, FrameSource, Inlet, Orientation,
-    Pipeline, Policy, PolicyDefaults, PolicyFile, Proof, Setup,
+    Pipeline, PixelAspect, Policy, PolicyDefaults, PolicyFile, Proof, Setup,
 };
 
 use crate::detector::{Callback, Gate};
@@ -32,7 +32,7 @@ const USUAL_FPS: f64 = 30.0;
 
 /// What is hidden, and what it was at the start.
 pub(crate) struct Hiding {
-    file: PolicyFile,
+    pub file: PolicyFile,
     defaults: PolicyDefaults,
     pub loaded: Loaded,
 }
@@ -110,12 +110,20 @@ impl Hiding {
     }
 }
 
-/// A policy from a text or a file; neither is that of the lock, or the default policy.
+/// A policy from a text or a file. Neither is that of the lock, or the default policy; that is only good when a stream is
+/// opened: one that is `in_force` is not dropped for nothing.
 pub(crate) fn read_policy(
     text: Option<&str>,
     file: Option<&str>,
     lock: Option<&Lock>,
+    in_force: bool,
 ) -> Result<PolicyFile, Fault> {
+    let named = text.is_some() || file.is_some();
+    if in_force && !named && lock.is_none() {
+        return Err(Fault::argument(
+            "policy and policy_file are both NULL: set one; policy \"faces = 'fill'\" hides faces and drops every zone",
+        ));
+    }
     let file = match (text, file) {
         (Some(_), Some(_)) => return Err(Fault::argument("policy and policy_file are both set: set one")),
         (Some(text), None) => PolicyFile::parse(text, "policy")?,
@@ -123,6 +131,11 @@ pub(crate) fn read_policy(
         (None, None) => lock.map(owner::policy_of).cloned().unwrap_or_default(),
     };
     file.check()?;
+    if named && in_force {
+        file.check_exchange()?;
+    } else if named && file.says_nothing() {
+        log::warn!("the policy says nothing: the default policy hides faces, and no zone");
+    }
     Ok(file)
 }
 
@@ -148,10 +161,11 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
     let orientation = Orientation::from_exif(config.orientation.max(1).try_into().unwrap_or(0));
     let orientation = orientation
         .ok_or_else(|| Fault::argument(format!("orientation is {}: 1 to 8", config.orientation)))?;
+    let own_aspect = pixel_aspect(config)?;
     // SAFETY: the caller's promise.
     let owner = unsafe { Owner::open(config) }?;
     let lock = owner.lock()?;
-    let mut hiding = Hiding::new(read_policy(text, file, lock.as_ref())?);
+    let mut hiding = Hiding::new(read_policy(text, file, lock.as_ref(), false)?);
     let policy = hiding.policy(&hiding.file)?;
     // Before the camera: a mistake in it is told sooner, and the camera is not switched on for nothing.
     // SAFETY: the caller's promise.
@@ -177,6 +191,7 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
             (format, rate(config.fps)?, source, Some(inlet))
         }
     };
+    let format = format.with_own_aspect(own_aspect, format.pixel_aspects(), lock.is_some());
     owner.check(lock.as_ref(), &hiding.file, &format)?;
     let alive = Arc::new(());
     let watched = Arc::downgrade(&alive);
@@ -204,6 +219,7 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
     };
     // By then the callback may run; when this returns an error, it does not any more, and never will.
     let (life, evidence) = begin().inspect_err(|_: &Fault| gate.close())?;
+    let in_force = hiding.file.clone();
     Ok(Stream {
         format,
         fps,
@@ -215,7 +231,7 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
         gate,
         inlet,
         life,
-        exchange: Mutex::new(()),
+        exchange: Mutex::new(in_force),
         source: watched,
     })
 }
@@ -237,6 +253,16 @@ fn rate(fps: f64) -> Result<f64, Fault> {
         true => Ok(fps),
         false => Err(Fault::argument(format!("fps is {fps}: above 0, at most {MOST_FPS}"))),
     }
+}
+
+/// What the program says of the shape of its pixels.
+fn pixel_aspect(config: &milkglass_config) -> Result<Option<PixelAspect>, Fault> {
+    let (width, height) = (config.pixel_aspect_width, config.pixel_aspect_height);
+    if (width, height) == (0, 0) {
+        return Ok(None);
+    }
+    let wrong = || Fault::argument(format!("pixel_aspect is {width}:{height}: 1:8 to 8:1, or 0 and 0"));
+    PixelAspect::new(width, height).map(Some).ok_or_else(wrong)
 }
 
 fn pushed(config: &milkglass_config) -> Result<FrameFormat, Fault> {

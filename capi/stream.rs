@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::time::{Duration, Instant};
 
 use milkglass::{
-    Captured, FrameFormat, FramePool, FrameSource, Inlet, Outcome, Outlet, Pipeline, Pushed, Result, State,
-    Status, Taken, Timestamp,
+    Captured, FrameFormat, FramePool, FrameSource, Inlet, Outcome, Outlet, Pipeline, PolicyFile, Pushed,
+    Result, State, Status, Taken, Timestamp,
 };
 
 use crate::detector::Gate;
@@ -34,8 +34,8 @@ pub struct Stream {
     /// `None`: the library captures.
     pub(crate) inlet: Option<Inlet>,
     pub(crate) life: Arc<Life>,
-    /// One exchange of the policy, or of privacy mode, at a time.
-    pub(crate) exchange: Mutex<()>,
+    /// The policy in force. One exchange of it, or of privacy mode, at a time.
+    pub(crate) exchange: Mutex<PolicyFile>,
     /// Dead when the source is gone.
     pub(crate) source: Weak<()>,
 }
@@ -191,9 +191,9 @@ impl Stream {
 
     /// The lock file is read again too: a newer one of its owner may allow what the one before did not.
     pub(crate) fn set_policy(&self, text: Option<&str>, file: Option<&str>) -> Result<(), Fault> {
-        let _one = self.exchange.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut in_force = self.exchange.lock().unwrap_or_else(PoisonError::into_inner);
         let lock = self.owner.lock()?;
-        let file = read_policy(text, file, lock.as_ref())?;
+        let file = read_policy(text, file, lock.as_ref(), true)?;
         self.owner.check(lock.as_ref(), &file, &self.format)?;
         let policy = self.hiding.exchanged(&file)?;
         if let Some(lock) = &lock {
@@ -206,9 +206,17 @@ impl Stream {
             Running::Ended(..) => return Err(self.stopped()),
         }
         self.evidence.changed(&self.hiding.loaded, &rules, &zones);
-        self.owner.remember(lock.as_ref(), &file, &self.format).map_err(|e| {
+        let remembered = self.owner.remember(lock.as_ref(), &file, &self.format).map_err(|e| {
             Fault::new(e.status, format!("the policy is in force, but a restart would forget it: {}", e.text))
-        })
+        });
+        let left_out = in_force.left_out(&file);
+        *in_force = file;
+        // The program's function is called without a lock of ours.
+        drop(in_force);
+        if let Some(names) = left_out {
+            log::warn!("no longer hidden by the new policy: {names}");
+        }
+        remembered
     }
 
     pub(crate) fn checkpoint(&self) -> Result<String, Fault> {
@@ -225,6 +233,8 @@ impl Stream {
             row_bytes: [0; 3],
             rows: [0; 3],
             fps: self.fps,
+            pixel_aspect_width: self.format.pixel_aspect().width(),
+            pixel_aspect_height: self.format.pixel_aspect().height(),
         };
         for (n, plane) in self.format.planes().iter().enumerate() {
             layout.planes += 1;
@@ -268,6 +278,7 @@ impl Stream {
             evidence_trouble: evidence_trouble.into(),
             evidence_changed: evidence_changed.into(),
             untested: status.untested.into(),
+            reserved: 0,
         }
     }
 

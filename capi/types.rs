@@ -152,6 +152,12 @@ pub struct milkglass_config {
     /// word says that it sees anybody: milkglass_stats and the evidence log call it untested, and the owner's lock, if there
     /// is one, has to allow it (`milkglass policy lock --allow-untested detector`).
     pub untested: u32,
+    /// Width to height of a stored pixel, such as 64 and 45, from 1:8 to 8:1. Both 0: what the camera tells, else square. What
+    /// a camera tells is doubted, and square pixels are looked at too, in twice the time; what is set here is not, unless
+    /// the policy is locked. Pixels that are not square, and nobody said so, hide faces from the detector.
+    pub pixel_aspect_width: u32,
+    /// See `pixel_aspect_width`.
+    pub pixel_aspect_height: u32,
 }
 
 /// A raw frame: yours on the way in; on loan in a detector's callback.
@@ -243,6 +249,10 @@ pub struct milkglass_layout {
     pub rows: [usize; 3],
     /// Frames per second.
     pub fps: f64,
+    /// Width to height of a pixel, as it was set or the camera told: for an encoder, which should say so too.
+    pub pixel_aspect_width: u32,
+    /// See `pixel_aspect_width`.
+    pub pixel_aspect_height: u32,
 }
 
 /// Something that a detector found.
@@ -317,6 +327,8 @@ pub struct milkglass_stats {
     pub evidence_changed: u32,
     /// Not 0: the detector is untested (`untested` of milkglass_config).
     pub untested: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 macro_rules! versioned {
@@ -333,6 +345,6 @@ versioned! {
     milkglass_picture size_of::<milkglass_picture>();
     milkglass_dmabuf size_of::<milkglass_dmabuf>();
     milkglass_frame size_of::<milkglass_frame>();
-    milkglass_layout size_of::<milkglass_layout>();
+    milkglass_layout std::mem::offset_of!(milkglass_layout, pixel_aspect_width);
     milkglass_stats std::mem::offset_of!(milkglass_stats, self_tests_passed);
 }

@@ -287,6 +287,10 @@ pub struct HidingArgs {
     /// Look for faces at one part of each picture at full resolution, in turn, what moved first.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub tiles: Option<bool>,
+    /// Width to height of a pixel as the picture is shown, such as 64:45, where camera or file do not tell or are wrong
+    /// [default: as they tell; what they tell is doubted, so square pixels are looked at too, in twice the time].
+    #[arg(long, value_name = "W:H")]
+    pub pixel_aspect: Option<milkglass::PixelAspect>,
     /// Look at every Nth frame of a clip [default: the preset's].
     #[arg(long, value_name = "N")]
     pub detect_every: Option<u32>,

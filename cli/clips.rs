@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use milkglass::detect::Ensemble;
 use milkglass::y4m::{self, Y4mHeader};
-use milkglass::{ColorRange, FrameFormat, FrameMeta, FramePool, Policy, RawFrame, RedactedFrame};
+use milkglass::{
+    ColorRange, FrameFormat, FrameMeta, FramePool, PixelAspect, Policy, RawFrame, RedactedFrame,
+};
 
 use crate::clip::{
     self, ClipError, ClipInfo, Container, DecodeEnd, Decoder, EncodeOptions, Encoder, Limits, Tools,
@@ -94,23 +96,29 @@ struct SourceEnd {
 impl Clip {
     /// Opens a clip with ffmpeg, or standard input as Y4M for `-`. `tools` is not needed for the latter. Refuses one whose
     /// frames do not fit into memory, before any is decoded; `encodes` says that an encoder takes its share.
-    pub fn open(tools: Option<&Tools>, input: &Path, encodes: bool) -> Result<Clip, Failure> {
+    pub fn open(
+        tools: Option<&Tools>,
+        input: &Path,
+        hiding: &Hiding,
+        encodes: bool,
+    ) -> Result<Clip, Failure> {
         let threads = tools.map_or(1, Tools::threads);
         if is_dash(input) {
             let mut stdin = BufReader::with_capacity(1 << 18, std::io::stdin());
             let header = Y4mHeader::read(&mut stdin)?;
-            let info = ClipInfo::of_y4m(&header);
-            let format = header.format()?;
+            let mut info = ClipInfo::of_y4m(&header);
+            let format = shaped(header.format()?, &mut info, hiding);
             memory::of_a_clip(&format, threads, LEAST_WAITING, LEAST_WAITING, encodes)?;
             return Ok(Clip { info, format, frames: Frames::Y4m(stdin), threads, encodes });
         }
         let tools = tools.ok_or_else(|| Failure::new("clips need ffmpeg"))?;
-        let info = clip::probe(tools, input)?;
+        let mut info = clip::probe(tools, input)?;
         let matrix = info.color_space.as_deref();
         let format = lockstep::clip_format(info.width, info.height, info.full_range, matrix)?;
         let shares = memory::of_a_clip(&format, threads, LEAST_WAITING, LEAST_WAITING, encodes)?;
         let tools = tools.with_memory(shares.decoder);
         let decoder = Decoder::open(&tools, input, &info, &tools.limits)?;
+        let format = shaped(format, &mut info, hiding);
         Ok(Clip { info, format, frames: Frames::Decoder(Box::new(decoder)), threads, encodes })
     }
 
@@ -173,6 +181,22 @@ impl Clip {
         end.warnings.extend(shorter);
         Ok((totals, end.warnings, end.damage))
     }
+}
+
+/// The format with the shape of its pixels: as the clip tells, unless its owner knows better. Then the output tells that too.
+fn shaped(format: FrameFormat, info: &mut ClipInfo, hiding: &Hiding) -> FrameFormat {
+    let (width, height) = info.sample_aspect_ratio;
+    let told = PixelAspect::new(width, height);
+    if told.is_none() && width != height {
+        info.warnings.push(format!(
+            "its pixels are said to be {width}:{height}, which nobody could watch: they are taken for square \
+             (--pixel-aspect)"
+        ));
+    }
+    if let Some(own) = hiding.pixel_aspect {
+        info.sample_aspect_ratio = (own.width(), own.height());
+    }
+    hiding.shaped(format, told.as_slice())
 }
 
 /// What the reader thread hands over; a failure ends the clip.
@@ -298,7 +322,7 @@ pub fn redact(
     if job.keep_audio && (is_dash(input) || is_dash(output)) {
         return Err(Failure::new("--keep-audio: Y4M carries no sound; use files on both sides"));
     }
-    let clip = Clip::open(tools.as_ref(), input, !is_dash(output))?;
+    let clip = Clip::open(tools.as_ref(), input, job.hiding, !is_dash(output))?;
     let policy = job.hiding.clip_policy(clip.fps())?;
     let mut warnings = clip.info.warnings.clone();
     let transparent = clip.info.transparent;

@@ -82,7 +82,8 @@ fn still_rows(
         log::warn!("{}: {warning}", input.path.display());
     }
     let picture = read.pixels;
-    let redacted = still::redact(&picture, &hiding.still_policy()?, detector)?;
+    let format = hiding.still_format(&input.path, &picture)?;
+    let redacted = still::redact(&picture, format, &hiding.still_policy()?, detector)?;
     if let Some(reason) = &redacted.detector_error {
         return Err(Failure::new(format!("detection failed: {reason}")));
     }
@@ -104,7 +105,7 @@ fn clip_rows(
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let tools = clips::tools(hiding.threads, hiding.lock().is_some())?;
-    let clip = Clip::open(Some(&tools), &input.path, false)?;
+    let clip = Clip::open(Some(&tools), &input.path, hiding, false)?;
     let policy = hiding.clip_policy(clip.fps())?;
     let size = (clip.info.width, clip.info.height);
     let every = hiding.settings.detect_every;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 use milkglass::detect::Ensemble;
-use milkglass::{FrameFormat, FrameMeta, FramePool, PixelFormat, Policy, RawFrame, RedactedFrame};
+use milkglass::{FrameMeta, FramePool, Policy, RawFrame, RedactedFrame};
 use serde::{Deserialize, Serialize};
 
 use crate::args::EvalArgs;
@@ -115,7 +115,8 @@ pub fn run(args: &EvalArgs) -> Result<Exit, Failure> {
             continue;
         }
         let picture = still::read(path)?.pixels;
-        let redacted = still::redact(&picture, &policy, &mut detector)?;
+        let format = hiding.still_format(path, &picture)?;
+        let redacted = still::redact(&picture, format, &policy, &mut detector)?;
         if let Some(reason) = redacted.detector_error {
             return Err(Failure::new(format!("detection failed: {reason}")).about(path));
         }
@@ -163,8 +164,7 @@ fn clip(
     step: &mut dyn FnMut(),
 ) -> Result<(), Failure> {
     let Some((_, first)) = frames.first() else { return Ok(()) };
-    let (width, height) = still::read(first)?.pixels.dimensions();
-    let format = FrameFormat::new(PixelFormat::Rgb24, width, height)?;
+    let format = hiding.still_format(first, &still::read(first)?.pixels)?;
     let policy = hiding.clip_policy(1.0 / PICTURE_PERIOD.as_secs_f64())?;
     let pool = lockstep::pool(format, &policy);
     let mut source = Pictures { frames, next: 0, pool: pool.clone(), clock: Clock::new((1, 30)) };
@@ -195,9 +195,8 @@ fn scene(
     scores: &mut BTreeMap<&'static str, Score>,
 ) -> Result<(), Failure> {
     let picture = still::read(path)?.pixels;
-    let (width, height) = picture.dimensions();
     let policy = hiding.still_policy()?;
-    let pool = FramePool::new(FrameFormat::new(PixelFormat::Rgb24, width, height)?, 8);
+    let pool = FramePool::new(hiding.still_format(path, &picture)?, 8);
     let mut source =
         Scene { picture: &picture, next: 0, frames, pool: pool.clone(), clock: Clock::new((1, 30)) };
     let totals = lockstep::run(&mut source, &pool, &policy, detector, 1, &mut |out| {

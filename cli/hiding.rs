@@ -4,17 +4,19 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use image::RgbImage;
 use milkglass::detect::backend::{Backend, Processors};
 use milkglass::detect::{Ensemble, LoadedModel, ModelStore, Settings};
 use milkglass::evidence::Identity;
 use milkglass::{
-    BackendChoice, Class, FrameFormat, Lock, OwnerKey, PixelFormat, Policy, PolicyDefaults, PolicyFile,
-    Preset, ZoneEntry,
+    BackendChoice, Class, FrameFormat, Lock, OwnerKey, PixelAspect, PixelFormat, Policy, PolicyDefaults,
+    PolicyFile, Preset, ZoneEntry,
 };
 use sha2::{Digest, Sha256};
 
 use crate::args::{HidingArgs, RuntimeArgs};
 use crate::outcome::Failure;
+use crate::pixel_shape;
 
 /// Everything that was asked for, checked.
 pub struct Hiding {
@@ -24,6 +26,8 @@ pub struct Hiding {
     pub preset: Preset,
     /// What the preset and the flags amount to.
     pub settings: Settings,
+    /// Width to height of a pixel, by whoever runs this.
+    pub pixel_aspect: Option<PixelAspect>,
     /// The processors of inference.
     pub pin: Option<Processors>,
     /// The bound on all threads.
@@ -84,6 +88,9 @@ impl Hiding {
             file.zones.push(zone);
         }
         file.check()?;
+        if let Some(path) = args.policy.as_ref().filter(|_| file.says_nothing()) {
+            log::warn!("{} says nothing: the default policy hides faces, and no zone", path.display());
+        }
         if let Some(lock) = &lock {
             let (width, height) = COMPARED;
             lock.admit(&file, &FrameFormat::new(PixelFormat::Nv12, width, height)?)?;
@@ -95,6 +102,7 @@ impl Hiding {
             threads: threads(file.threads.map(|n| n as usize)),
             backend: file.backend.unwrap_or_default(),
             chosen: OnceLock::new(),
+            pixel_aspect: args.pixel_aspect,
             pin: None,
             store: args.runtime.models.as_ref().map(ModelStore::new),
             export_regions,
@@ -131,6 +139,17 @@ impl Hiding {
     /// The policy for live pictures.
     pub fn live_policy(&self) -> Result<Policy, Failure> {
         Ok(self.file.live(self.still_policy()?.to_builder()).build()?)
+    }
+
+    /// A picture's format with the shape of its pixels, of which its file or camera told these.
+    pub fn shaped(&self, format: FrameFormat, told: &[PixelAspect]) -> FrameFormat {
+        format.with_own_aspect(self.pixel_aspect, told, self.lock.is_some())
+    }
+
+    /// The format of a still that was read from this file, which may tell the shape of its pixels.
+    pub fn still_format(&self, path: &Path, picture: &RgbImage) -> Result<FrameFormat, Failure> {
+        let format = FrameFormat::new(PixelFormat::Rgb24, picture.width(), picture.height())?;
+        Ok(self.shaped(format, &pixel_shape::of_still(path)))
     }
 
     /// Loads the models; each network uses `threads` threads.
@@ -181,7 +200,8 @@ impl Hiding {
     }
 
     fn rules(&self) -> String {
-        format!("{:?}|{:?}", self.file, self.settings)
+        let own = self.pixel_aspect.map_or_else(String::new, |own| format!("|pixels {own}"));
+        format!("{:?}|{:?}{own}", self.file, self.settings)
     }
 }
 

@@ -17,6 +17,7 @@ mod log;
 mod memory;
 mod outcome;
 mod partial;
+mod pixel_shape;
 mod policy;
 mod progress;
 mod redact;

@@ -160,7 +160,8 @@ fn stills(
             let result = still::read(&input.path)
                 .and_then(|picture| {
                     // The original, and with it the share of memory, is kept until the result is written.
-                    let redacted = still::redact(&picture.pixels, &policy, &mut detector)?;
+                    let shaped = hiding.still_format(&input.path, &picture.pixels)?;
+                    let redacted = still::redact(&picture.pixels, shaped, &policy, &mut detector)?;
                     let result = still::to_image(&redacted.frame)?;
                     still::write(&result, target, target_format, args.overwrite)?;
                     Ok((picture, redacted))

@@ -54,14 +54,17 @@ pub struct Still {
     pub detector_error: Option<String>,
 }
 
-/// Redacts one picture with the same engine that redacts a live camera.
-pub fn redact(picture: &RgbImage, policy: &Policy, detector: &mut Ensemble) -> Result<Still, Failure> {
-    let (width, height) = picture.dimensions();
-    let format = FrameFormat::new(PixelFormat::Rgb24, width, height)?;
+/// Redacts one picture with the same engine that redacts a live camera. `format`: [`Hiding::still_format`](crate::hiding::Hiding).
+pub fn redact(
+    picture: &RgbImage,
+    format: FrameFormat,
+    policy: &Policy,
+    detector: &mut Ensemble,
+) -> Result<Still, Failure> {
     let pool = FramePool::new(format, 2);
     let mut engine = Engine::new(policy.clone(), pool.clone(), detector.classes())?;
     let meta = FrameMeta { sequence: 0, captured: Timestamp::ZERO };
-    let row_bytes = 3 * width as usize;
+    let row_bytes = 3 * picture.width() as usize;
     let raw = pool.fill(meta, |view| {
         view.copy_plane(0, picture.as_raw(), row_bytes);
         Ok(())

@@ -70,10 +70,15 @@ impl Rect {
 
     /// Grown about its centre to `factor` times its size, then by `margin` pixels on every side (neither shrinks it).
     pub fn grown(&self, factor: f32, margin: f32) -> Rect {
-        let (extra, margin) = ((factor - 1.0).max(0.0) / 2.0, margin.max(0.0));
+        self.grown_by(factor, (margin, margin))
+    }
+
+    /// The same with a margin to the left and right, and another one above and below.
+    pub(crate) fn grown_by(&self, factor: f32, margin: (f32, f32)) -> Rect {
+        let extra = (factor - 1.0).max(0.0) / 2.0;
         // A box too wide for its width to be a number must not become none at all: infinity times zero is not one.
-        let (dx, dy) =
-            (self.width().min(f32::MAX) * extra + margin, self.height().min(f32::MAX) * extra + margin);
+        let by = |side: f32, margin: f32| side.min(f32::MAX) * extra + margin.max(0.0);
+        let (dx, dy) = (by(self.width(), margin.0), by(self.height(), margin.1));
         Rect { x0: self.x0 - dx, y0: self.y0 - dy, x1: self.x1 + dx, y1: self.y1 + dy }
     }
 

@@ -49,7 +49,7 @@ pub use engine::Engine;
 pub use error::{Error, Result};
 pub use frame::{
     ColorMatrix, ColorRange, DetectJob, FrameFormat, FrameMeta, FramePool, MAX_PIXELS, MAX_SIDE, Outcome,
-    PixelFormat, PlaneLayout, ROW_ALIGNMENT, RawFrame, RedactedFrame, View, ViewMut,
+    PixelAspect, PixelFormat, PlaneLayout, ROW_ALIGNMENT, RawFrame, RedactedFrame, View, ViewMut,
 };
 pub use geometry::{Orientation, PixelRect, Rect};
 pub use lockstep::LockStep;

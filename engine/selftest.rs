@@ -362,21 +362,31 @@ struct Scene {
     slope: (f32, f32),
 }
 
+/// Width and height of an upright pixel of this format, in square pixels.
+fn upright_squares(format: &FrameFormat) -> (f32, f32) {
+    let squares = format.upright_squares(format.pixel_aspect());
+    (squares.0 as f32, squares.1 as f32)
+}
+
 impl Scene {
     fn new(format: &FrameFormat, seed: u64) -> Scene {
         let mut random = Draw(seed);
-        let mut draw = |from: f32, to: f32| random.between(from, to);
-        let (width, height) = format.size();
-        let tall = width.min(height) as f32 * draw(HEIGHT.0, HEIGHT.1);
+        let (width, height) = format.upright_size();
+        let squares = upright_squares(format);
+        let side = (width as f32 * squares.0).min(height as f32 * squares.1);
+        let tall = side * random.between(HEIGHT.0, HEIGHT.1);
         Scene::of_height(format, random, tall)
     }
 
-    /// With somebody `tall` pixels high.
+    /// With somebody as high as `tall` square pixels.
     fn of_height(format: &FrameFormat, mut random: Draw, tall: f32) -> Scene {
         let mut draw = |from: f32, to: f32| random.between(from, to);
         let (width, height) = format.upright_size();
         let (width, height) = (width as f32, height as f32);
+        // She looks as through a camera whose pixels have this shape.
+        let squares = upright_squares(format);
         let wide = tall * PERSON_SIZE.0 as f32 / PERSON_SIZE.1 as f32;
+        let (wide, tall) = (wide / squares.0, tall / squares.1);
         Scene {
             format: *format,
             person: true,

@@ -24,12 +24,21 @@ pub(crate) struct Rules {
     masks: Vec<Mask>,
     /// Running number of the policy, so that the mosaics of two policies' zones are told apart.
     number: u64,
+    /// Square pixels per pixel along rows and columns, for each shape that pixels may have, the likeliest first.
+    squares: Vec<(f32, f32)>,
 }
 
 impl Rules {
     pub fn new(policy: Policy, format: &FrameFormat, number: u64) -> Rules {
         let masks = rasterise(policy.zones(), format);
-        Rules { policy, masks, number }
+        let squares = format.pixel_aspects().iter().map(|aspect| aspect.squares());
+        let squares = squares.map(|(x, y)| (x as f32, y as f32)).collect();
+        Rules { policy, masks, number, squares }
+    }
+
+    /// The same with the likeliest shape.
+    fn likeliest(&self) -> (f32, f32) {
+        self.squares.first().copied().unwrap_or((1.0, 1.0))
     }
 }
 
@@ -103,9 +112,12 @@ struct Sighting {
 }
 
 impl Sighting {
-    /// How far it moves within `gone`, at the most.
-    fn reach(&self, gone: Duration, policy: &Policy) -> f32 {
-        policy.speed() * gone.as_secs_f32() * self.rect.width()
+    /// How far it moves within `gone`, at the most: pixels along rows and columns. As far in the picture either way, whatever
+    /// the shape of its pixels is.
+    fn reach(&self, gone: Duration, rules: &Rules) -> (f32, f32) {
+        let along = rules.policy.speed() * gone.as_secs_f32() * self.rect.width();
+        let down = rules.squares.iter().map(|(x, y)| x / y).fold(0.0, f32::max);
+        (along, along * down)
     }
 }
 
@@ -197,7 +209,7 @@ impl Tracker {
             b.0.score.total_cmp(&a.0.score).then(ax.total_cmp(&bx)).then(ay.total_cmp(&by))
         });
         let mut pairing = std::mem::take(&mut self.pairing);
-        self.pair(at, &found, part, policy, size, &mut pairing);
+        self.pair(at, &found, part, rules, size, &mut pairing);
         for track in self.tracks.iter_mut().filter(|t| t.missed.is_none() && t.is_in(part, size)) {
             track.missed = Some(at);
         }
@@ -310,7 +322,7 @@ impl Tracker {
             regions = std::mem::take(&mut self.regions);
             for track in self.tracks.iter_mut().filter(|track| track.sure) {
                 for rule in rules.iter() {
-                    track.cover(t, gap, &rule.policy, size, &mut regions);
+                    track.cover(t, gap, rule, size, &mut regions);
                 }
             }
             if policies().any(Policy::motion_cover) {
@@ -346,11 +358,12 @@ impl Tracker {
         at: Timestamp,
         found: &[(Detection, Rect)],
         part: Option<PixelRect>,
-        policy: &Policy,
+        rules: &Rules,
         size: (u32, u32),
         pairing: &mut Pairing,
     ) {
         let Pairing { candidates, pairs, taken } = pairing;
+        let policy = &rules.policy;
         candidates.clear();
         for (t, track) in self.tracks.iter().enumerate() {
             let last = track.last();
@@ -364,10 +377,12 @@ impl Tracker {
             for (d, (detection, rect)) in found.iter().enumerate() {
                 if detection.class == track.class
                     && (looked || last.rect.iou(rect) >= SAME)
-                    && let Some(cost) = distance(&last.rect, rect)
+                    && let Some(cost) = distance(&last.rect, rect, rules.likeliest())
                 {
                     let ((ax, ay), (bx, by)) = (last.rect.center(), rect.center());
-                    let reachable = (ax - bx).hypot(ay - by) <= last.reach(gone, policy);
+                    let (along, _) = last.reach(gone, rules);
+                    let within = |(x, y): &(f32, f32)| ((ax - bx) * x).hypot((ay - by) * y) <= along * x;
+                    let reachable = rules.squares.iter().any(within);
                     if cost <= limit || reachable {
                         candidates.push(Candidate {
                             cost,
@@ -438,16 +453,17 @@ fn near(r: &Rect, (width, height): (u32, u32)) -> Rect {
 }
 
 /// How far two boxes are apart: between their centres, in mean box sizes, plus how much their sizes differ. `None` when
-/// one is more than three times as large as the other.
-fn distance(a: &Rect, b: &Rect) -> Option<f32> {
-    let size = |r: &Rect| (r.width() * r.height()).sqrt();
+/// one is more than three times as large as the other. `squares`: square pixels per pixel along rows and columns.
+fn distance(a: &Rect, b: &Rect, squares: (f32, f32)) -> Option<f32> {
+    let size = |r: &Rect| (r.width() * squares.0 * (r.height() * squares.1)).sqrt();
     let (sa, sb) = (size(a), size(b));
     let ratio = sa.max(sb) / sa.min(sb);
     if ratio > 3.0 {
         return None;
     }
     let ((ax, ay), (bx, by)) = (a.center(), b.center());
-    Some((ax - bx).hypot(ay - by) / ((sa + sb) / 2.0) + 0.25 * ratio.ln())
+    let apart = ((ax - bx) * squares.0).hypot((ay - by) * squares.1);
+    Some(apart / ((sa + sb) / 2.0) + 0.25 * ratio.ln())
 }
 
 impl Track {
@@ -456,13 +472,13 @@ impl Track {
         &mut self,
         t: Timestamp,
         gap: Gap,
-        policy: &Policy,
+        rules: &Rules,
         size: (u32, u32),
         regions: &mut Vec<Region>,
     ) {
         let first = regions.len();
-        self.cover_boxes(t, gap, policy, size, regions);
-        if policy.shape() == RegionShape::Padded
+        self.cover_boxes(t, gap, rules, size, regions);
+        if rules.policy.shape() == RegionShape::Padded
             && let Some(last) = regions.last().copied()
         {
             // One region for all of them: how many there are, and where they differ, would tell of the boxes.
@@ -477,10 +493,11 @@ impl Track {
         &self,
         t: Timestamp,
         gap: Gap,
-        policy: &Policy,
+        rules: &Rules,
         size: (u32, u32),
         regions: &mut Vec<Region>,
     ) {
+        let policy = &rules.policy;
         let Some(rule) = policy.rule(self.class) else { return };
         let grown = |s: &Sighting| s.rect.grown(rule.grow, s.slack);
         // As if it had no partner: grown by what it can have moved. Between the two observations around the frame that
@@ -488,13 +505,13 @@ impl Track {
         let alone = |s: &Sighting, promised: bool| {
             let gone = s.at.distance(t);
             let gone = if promised { gone } else { gone.min(REACH.max(gap.length())) };
-            grown(s).grown(1.0, s.reach(gone, policy))
+            grown(s).grown_by(1.0, s.reach(gone, rules))
         };
         // It can have left the picture since, or come into it, and whoever is taken for it can have come, or left.
         let crosses = |s: &Sighting| {
-            let (reach, r) = (s.reach(gap.length(), policy), s.rect);
+            let ((dx, dy), r) = (s.reach(gap.length(), rules), s.rect);
             let (w, h) = (size.0 as f32, size.1 as f32);
-            r.x1() <= reach || r.y1() <= reach || r.x0() + reach >= w || r.y0() + reach >= h
+            r.x1() <= dx || r.y1() <= dy || r.x0() + dx >= w || r.y0() + dy >= h
         };
         let mut push = |rect: Rect| {
             let area = rect.outward(size.0, size.1);

@@ -3,7 +3,7 @@
 use std::io::{BufRead, Read, Write};
 
 use crate::error::{Error, Result};
-use crate::frame::{ColorRange, FrameFormat, PixelFormat, RedactedFrame, ViewMut};
+use crate::frame::{ColorRange, FrameFormat, PixelAspect, PixelFormat, RedactedFrame, ViewMut};
 use crate::sink::Yuv420;
 
 /// The longest header line that is read.
@@ -70,13 +70,16 @@ impl Y4mHeader {
         Ok(header)
     }
 
-    /// The frame format that the stream's frames fit into.
+    /// The frame format that the stream's frames fit into. What it tells of the shape of its pixels may be wrong, so square ones
+    /// are possible too; a shape that no picture has is not believed.
     ///
     /// # Errors
     /// [`Error::Format`] for impossible sizes.
     pub fn format(&self) -> Result<FrameFormat> {
         let format = FrameFormat::new(PixelFormat::I420, self.width, self.height)?;
-        Ok(format.with_color(self.range, format.matrix()))
+        let (width, height) = self.sample_aspect_ratio;
+        let told: Vec<PixelAspect> = PixelAspect::new(width, height).into_iter().collect();
+        Ok(format.with_color(self.range, format.matrix()).with_told_aspects(&told))
     }
 
     /// Writes the header line.

@@ -24,7 +24,7 @@ struct hello {
     uint16_t kind, size;
     uint32_t version;
     uint64_t memory, slot;
-    uint32_t slots, credit, fourcc, width, height, orientation, full_range, matrix, planes, reserved;
+    uint32_t slots, credit, fourcc, width, height, orientation, full_range, matrix, planes, pixel_aspect;
     struct plane plane[3];
 };
 struct frame {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use milkglass::detect::backend::Backend;
 use milkglass::detect::{Ensemble, LoadedModel, ModelStore, Settings};
 use milkglass::{
-    Anchor, BackendChoice, Class, Detector, FrameFormat, Lock, OwnerKey, PixelFormat, Policy, PolicyDefaults,
-    PolicyError, PolicyFile, Preset, Proof, Result,
+    Anchor, BackendChoice, Class, Detector, FrameFormat, Lock, OwnerKey, PixelAspect, PixelFormat, Policy,
+    PolicyDefaults, PolicyError, PolicyFile, Preset, Proof, Result,
 };
 
 /// Makes an integrator's own detectors: the best one first, then weaker ones for when it is too slow.
@@ -26,6 +26,8 @@ pub(crate) struct Asked {
     pub backend: Option<BackendChoice>,
     pub threads: Option<u32>,
     pub models: Option<String>,
+    /// Width to height of a pixel.
+    pub pixel_aspect: Option<(u32, u32)>,
     pub detectors: Option<Arc<MakeDetectors>>,
 }
 
@@ -33,9 +35,12 @@ pub(crate) struct Asked {
 pub(crate) struct Hiding {
     asked: Asked,
     file: PolicyFile,
+    /// No policy was named, or one without a key.
+    says_nothing: bool,
     /// The owner's, and where the device remembers the newest one.
     lock: Option<(Lock, Anchor)>,
     still: Policy,
+    pixel_aspect: Option<PixelAspect>,
 }
 
 /// The picture in which zones are compared with the owner's.
@@ -46,6 +51,7 @@ const MAX_LOOK_AHEAD: f64 = 64.0;
 impl Hiding {
     pub fn read(asked: &Asked) -> Result<Hiding> {
         let lock = read_lock(asked)?;
+        let named = asked.policy.is_some() || asked.policy_file.is_some();
         let mut file = match (&asked.policy, &asked.policy_file, &lock) {
             (Some(_), Some(_), _) => {
                 return Err(PolicyError::File("policy and policy-file are both set: set one".into()).into());
@@ -55,6 +61,11 @@ impl Hiding {
             (None, None, Some((lock, _))) => lock.policy().clone(),
             (None, None, None) => PolicyFile::default(),
         };
+        let says_nothing = named && file.says_nothing();
+        if says_nothing {
+            log::warn!("the policy says nothing: the default policy hides faces, and no zone");
+        }
+        let pixel_aspect = asked.pixel_aspect.map(read_aspect).transpose()?;
         file.preset = asked.preset.or(file.preset);
         file.backend = asked.backend.or(file.backend);
         file.threads = asked.threads.or(file.threads);
@@ -76,7 +87,14 @@ impl Hiding {
             ..PolicyDefaults::default()
         };
         let still = file.builder(&defaults)?.build()?;
-        Ok(Hiding { asked: asked.clone(), file, lock, still })
+        Ok(Hiding {
+            asked: asked.clone(),
+            file,
+            says_nothing: says_nothing || !named,
+            lock,
+            still,
+            pixel_aspect,
+        })
     }
 
     /// The policy for a live source.
@@ -114,8 +132,26 @@ impl Hiding {
         self.file.detect_every.unwrap_or(preset.settings(&[]).detect_every)
     }
 
+    /// A picture's format with the shape of its pixels, of which the caps told these.
+    pub fn shaped(&self, format: FrameFormat) -> FrameFormat {
+        format.with_own_aspect(self.pixel_aspect, format.pixel_aspects(), self.lock.is_some())
+    }
+
+    /// What `before` hides and this policy does not.
+    pub fn leaves_out(&self, before: &Hiding) -> Option<String> {
+        before.file.left_out(&self.file)
+    }
+
     /// Whether a policy of these settings may follow one of `before` without new detectors. Says which key forbids it.
     pub fn follows(&self, before: &Hiding) -> Result<(), PolicyError> {
+        if self.says_nothing && !before.says_nothing && self.lock.is_none() {
+            PolicyFile::default().check_exchange()?;
+        }
+        if before.asked.pixel_aspect != self.asked.pixel_aspect {
+            return Err(PolicyError::File(
+                "pixel-aspect is read at the start alone: set the element to READY first".into(),
+            ));
+        }
         let at_the_start = |asked: &Asked| {
             [&asked.lock, &asked.owner_key, &asked.state_dir, &asked.models].map(Option::<String>::clone)
         };
@@ -182,6 +218,12 @@ impl Hiding {
         }
         settings
     }
+}
+
+fn read_aspect((width, height): (u32, u32)) -> Result<PixelAspect> {
+    let what = format!("pixel-aspect = {width}/{height}");
+    let why = "a pixel's width is from 1/8 to 8 of its height";
+    Ok(PixelAspect::new(width, height).ok_or(PolicyError::Range { what, why })?)
 }
 
 fn read_lock(asked: &Asked) -> Result<Option<(Lock, Anchor)>> {

@@ -4,7 +4,8 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_video as video;
 use milkglass::{
-    ColorMatrix, ColorRange, Error, FrameFormat, MAX_SIDE, Orientation, PixelFormat, Result, View, ViewMut,
+    ColorMatrix, ColorRange, Error, FrameFormat, MAX_SIDE, Orientation, PixelAspect, PixelFormat, Result,
+    View, ViewMut,
 };
 
 /// The formats of the element, as GStreamer and as the engine calls them.
@@ -70,7 +71,10 @@ impl Stream {
         };
         let format =
             FrameFormat::new(pixel, info.width(), info.height()).map_err(|e| refuse(e.to_string()))?;
+        let (width, height) = (info.par().numer(), info.par().denom());
+        let told = PixelAspect::new(width.try_into().unwrap_or(0), height.try_into().unwrap_or(0));
         let format = format.with_color(range, matrix).with_orientation(orientation);
+        let format = format.with_told_aspects(told.as_slice());
         let rate = |f: gst::Fraction| f64::from(f.numer()) / f64::from(f.denom().max(1));
         let most = given.get::<gst::Fraction>("max-framerate").ok().map(rate);
         let fps = [Some(rate(info.fps())), most].into_iter().flatten().find(|fps| *fps > 0.0);

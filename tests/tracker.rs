@@ -5,8 +5,8 @@
 mod support;
 
 use milkglass::{
-    Class, Detection, Engine, FrameFormat, FramePool, Outcome, PixelFormat, Policy, PolicyBuilder,
-    RedactedFrame, Style,
+    Class, Detection, Engine, FrameFormat, FramePool, Outcome, PixelAspect, PixelFormat, Policy,
+    PolicyBuilder, RedactedFrame, Style,
 };
 use proptest::prelude::*;
 use support::*;
@@ -22,6 +22,15 @@ fn play(
     found: impl Fn(u64) -> Option<Vec<Detection>>,
 ) -> Vec<RedactedFrame> {
     let format = FrameFormat::new(PixelFormat::Rgb24, SIZE.0, SIZE.1).unwrap();
+    play_in(format, policy, times, found)
+}
+
+fn play_in(
+    format: FrameFormat,
+    policy: PolicyBuilder,
+    times: &[u64],
+    found: impl Fn(u64) -> Option<Vec<Detection>>,
+) -> Vec<RedactedFrame> {
     let pool = FramePool::new(format, times.len() + 1);
     let mut engine =
         Engine::new(policy.build().unwrap(), pool.clone(), &[Class::Face, Class::Person]).unwrap();
@@ -83,6 +92,40 @@ fn a_face_that_is_lost_is_followed_in_every_direction() {
     }
     // Detection says that it is gone, and nothing is held.
     assert_eq!(Hidden::of(&frames[frames.len() - 1]).count(), 0);
+}
+
+/// Speed is in widths of a face as it is shown: where pixels are wider than high, that is more of them downward.
+#[test]
+fn a_face_is_followed_as_far_down_as_across_whatever_the_shape_of_its_pixels_is() {
+    let times = every(40, 0, 400);
+    let aspect = |w, h| PixelAspect::new(w, h).unwrap();
+    let wide = aspect(2, 1);
+    // Of several shapes that are possible, the one that it moves furthest in.
+    for (aspects, down) in [
+        (&[wide][..], 2.0),
+        (&[aspect(1, 2), PixelAspect::SQUARE, wide], 2.0),
+        (&[aspect(1, 2)], 0.5),
+        (&[], 1.0),
+    ] {
+        let format = FrameFormat::new(PixelFormat::Rgb24, SIZE.0, SIZE.1).unwrap();
+        let format = format.with_possible_aspects(aspects);
+        let frames = play_in(format, faces(FILL).speed(2.0).hold(millis(0)), &times, |t| match t {
+            0 => Some(vec![face(60.0, 40.0, 70.0, 50.0)]),
+            400 => Some(vec![]),
+            _ => None,
+        });
+        for frame in &frames[..frames.len() - 1] {
+            let across = 20.0 * frame.meta().captured.as_nanos() as f32 / 1e9;
+            let hidden = Hidden::of(frame);
+            for (x, y) in [(across, across), (-across, across), (across, -across), (-across, -across)] {
+                let moved = rect(60.0 + x, 40.0 + y * down, 70.0 + x, 50.0 + y * down);
+                assert!(hidden.holds(&moved), "{aspects:?}: {frame:?}");
+            }
+            // And not much further: growth of a tenth, and whole pixels.
+            let most = (10.0 * 1.1 + 2.0 * across + 2.0) * (10.0 * 1.1 + 2.0 * across * down + 2.0);
+            assert!(hidden.count() as f32 <= most, "{aspects:?}: {} of {most}", hidden.count());
+        }
+    }
 }
 
 #[test]

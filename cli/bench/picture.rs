@@ -8,7 +8,7 @@ use std::sync::Arc;
 use image::RgbImage;
 use image::imageops::{FilterType, resize};
 use milkglass::y4m::Y4mHeader;
-use milkglass::{Class, ColorMatrix, ColorRange, Detection, FrameFormat, PixelFormat, ViewMut};
+use milkglass::{Class, ColorMatrix, ColorRange, Detection, FrameFormat, PixelAspect, PixelFormat, ViewMut};
 
 use crate::clip::{self, Decoder};
 use crate::outcome::Failure;
@@ -85,6 +85,8 @@ impl Frames {
         let info = clip::probe(&tools, path)?;
         let matrix = info.color_space.as_deref();
         let format = lockstep::clip_format(info.width, info.height, info.full_range, matrix)?;
+        let (width, height) = info.sample_aspect_ratio;
+        let format = format.with_told_aspects(PixelAspect::new(width, height).as_slice());
         let mut decoder = Decoder::open(&tools, path, &info, &tools.limits)?;
         let mut pictures = Vec::new();
         while pictures.len() < most(&format) && decoder.next_frame()?.is_some() {

@@ -171,7 +171,12 @@ pub(crate) struct Log {
     pub warnings: Vec<String>,
     /// Sizes of the pictures that entered the filters, in order, repeats left out, the first few.
     pub sizes: Vec<(u32, u32)>,
+    /// Shapes of the pixels that entered the filter [`FIT`], width to height (1:1 when unknown), in the same way.
+    pub aspects: Vec<(u32, u32)>,
 }
+
+/// The name of the filter that brings every frame to the size and shape of the first.
+pub const FIT: &str = "scale@fit";
 
 impl Log {
     fn drain(pipe: impl Read) -> Log {
@@ -208,6 +213,10 @@ impl Log {
         } else if let Some(size) = filter_input(&line) {
             if self.sizes.last() != Some(&size) && self.sizes.len() < LINES {
                 self.sizes.push(size);
+            }
+        } else if let Some(aspect) = fitted_aspect(&line) {
+            if self.aspects.last() != Some(&aspect) && self.aspects.len() < LINES {
+                self.aspects.push(aspect);
             }
         } else if ["[error]", "[fatal]", "[panic]"].iter().any(|level| line.contains(level)) {
             self.error_count += 1;
@@ -252,6 +261,14 @@ fn filter_input(line: &str) -> Option<(u32, u32)> {
         value.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
     };
     Some((field(" w:")?, field(" h:")?))
+}
+
+/// The shape of pixels in the line in which [`FIT`] says what comes in and what goes out.
+fn fitted_aspect(line: &str) -> Option<(u32, u32)> {
+    let (before, _) = line.strip_prefix('[')?.strip_prefix(FIT)?.split_once(" -> ")?;
+    let (width, height) = before.split_once(" sar:")?.1.split_once('/')?;
+    let (width, height) = (width.parse().ok()?, height.trim().parse().ok()?);
+    Some(if width == 0 || height == 0 { (1, 1) } else { (width, height) })
 }
 
 /// A pipe whose reads and writes fail with `TimedOut` when nothing moves for too long, and that watches the cancel

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Stdio};
 use std::time::Duration;
 
-use super::child::{End, Log, Running, TimedPipe};
+use super::child::{End, FIT, Log, Running, TimedPipe};
 use super::nut::{NutError, Reader};
 use super::probe::ClipInfo;
 use super::tools::{Tools, reading};
@@ -151,11 +151,20 @@ impl Decoder {
         }
         let mut warnings = Vec::new();
         let log = &end.log;
-        if let [first, .., last] = log.sizes.as_slice() {
-            warnings.push(format!(
-                "the picture size changes midway, from {}x{} to {}x{}: all frames are scaled to the first size",
-                first.0, first.1, last.0, last.1
-            ));
+        let size = changed(&log.sizes, |size| format!("{}x{}", size.0, size.1));
+        let shape = changed(&log.aspects, |aspect| format!("{}:{}", aspect.0, aspect.1));
+        let fitted = "all frames are scaled to fit into the first";
+        for (what, change) in [("picture size", size), ("shape of the pixels", shape)] {
+            let Some(change) = change else { continue };
+            if !can_be_fitted(&self.info) {
+                // Nobody can tell which frames were looked at with other proportions than they have.
+                return Err(ClipError::Unsupported(format!(
+                    "{}: the {what} changes midway, {change}, which is not supported at odd sizes: re-encode the clip with \
+                     ffmpeg first",
+                    self.input.display()
+                )));
+            }
+            warnings.push(format!("the {what} changes midway, {change}: {fitted}"));
         }
         if log.warnings.iter().any(|line| line.contains("on-monoton")) {
             warnings.push("timestamps that repeat or run backwards were moved forward".to_owned());
@@ -221,6 +230,8 @@ fn arguments(input: &Path, info: &ClipInfo, limits: &Limits) -> Vec<OsString> {
     args.extend(reading(input));
     let mut filters: Vec<&str> = info.to_yuv420p.as_deref().into_iter().collect();
     filters.push("format=yuv420p");
+    let fit = fit(info);
+    filters.push(&fit);
     filters.extend(info.orientation.filter());
     let (num, den) = info.time_base;
     let mut add = |words: &[&str]| args.extend(words.iter().map(OsString::from));
@@ -231,6 +242,35 @@ fn arguments(input: &Path, info: &ClipInfo, limits: &Limits) -> Vec<OsString> {
     args.extend(range(info));
     args.extend(["-f", "nut", "pipe:1"].map(OsString::from));
     args
+}
+
+/// Filters that leave frames like the first alone, and scale others to fit into its size with its shape of pixels, between
+/// bars: a raw frame that follows does not tell its shape any more, and the detector would see it squeezed.
+fn fit(info: &ClipInfo) -> String {
+    let turned = |(a, b): (u32, u32)| if info.orientation.swaps_sides() { (b, a) } else { (a, b) };
+    let ((w, h), (num, den)) = (turned((info.width, info.height)), turned(info.sample_aspect_ratio));
+    let first = if num == 0 || den == 0 { "1".to_owned() } else { format!("({num}/{den})") };
+    // Of what is unknown, as is usual, that it is square.
+    let shape = "if(sar\\,sar\\,1)";
+    let scale = format!("min({w}*{first}/(iw*{shape})\\,{h}/ih)");
+    if !can_be_fitted(info) {
+        return format!("{FIT}=w={w}:h={h}:eval=frame");
+    }
+    format!(
+        "{FIT}=w=max(2\\,round(iw*{shape}/{first}*{scale})):h=max(2\\,round(ih*{scale})):eval=frame,\
+         pad={w}:{h}:(ow-iw)/2:(oh-ih)/2:eval=frame"
+    )
+}
+
+/// From the first to the last, if there were several.
+fn changed(all: &[(u32, u32)], tell: impl Fn(&(u32, u32)) -> String) -> Option<String> {
+    let [first, .., last] = all else { return None };
+    Some(format!("from {} to {}", tell(first), tell(last)))
+}
+
+/// Bars in 4:2:0 have even sides only.
+fn can_be_fitted(info: &ClipInfo) -> bool {
+    info.width.is_multiple_of(2) && info.height.is_multiple_of(2)
 }
 
 /// Output options that keep `ffmpeg` 7 and later from converting full range to limited on their own.

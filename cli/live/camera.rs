@@ -9,6 +9,7 @@ use milkglass::v4l2::{CameraFormat, V4l2Config, V4l2Counters, V4l2Source};
 use milkglass::{FrameFormat, FrameSource, Y4mSource};
 
 use crate::args::LiveArgs;
+use crate::hiding::Hiding;
 use crate::outcome::Failure;
 
 /// The rate that is assumed of a driver that tells none.
@@ -25,7 +26,13 @@ pub struct Camera {
 
 impl Camera {
     /// Opens what `--from` names.
-    pub fn open(args: &LiveArgs) -> Result<Camera, Failure> {
+    pub fn open(args: &LiveArgs, hiding: &Hiding) -> Result<Camera, Failure> {
+        let mut camera = Camera::from(args)?;
+        camera.format = hiding.shaped(camera.format, camera.format.pixel_aspects());
+        Ok(camera)
+    }
+
+    fn from(args: &LiveArgs) -> Result<Camera, Failure> {
         let from = args.from.as_path();
         if from == Path::new("-") {
             return Self::y4m(args, BufReader::with_capacity(1 << 20, stdin()), false);

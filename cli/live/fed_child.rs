@@ -90,6 +90,8 @@ impl FedChild {
     /// Nothing is started before the first frame. `name` is what the log calls the target.
     pub fn new(name: String, recipe: Box<dyn Recipe>, stream: &Stream) -> FedChild {
         let (width, height) = stream.format.size();
+        let aspect = stream.format.pixel_aspect();
+        let square = aspect.is_square();
         FedChild {
             recipe,
             limits: Limits { stall: FORGETTING, ..Limits::default() },
@@ -97,7 +99,7 @@ impl FedChild {
                 width: width.next_multiple_of(2),
                 height: height.next_multiple_of(2),
                 time_base: (1, CLOCK),
-                sample_aspect_ratio: (0, 0),
+                sample_aspect_ratio: if square { (0, 0) } else { (aspect.width(), aspect.height()) },
                 frame_rate: Some(stream.rate),
                 fourcc: *b"I420",
             },

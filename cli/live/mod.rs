@@ -22,7 +22,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use milkglass::evidence::Identity;
-use milkglass::{Anchor, Detector, Pipeline, Setup, State, Status};
+use milkglass::{Anchor, Detector, Pipeline, PolicyFile, Setup, State, Status};
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
@@ -64,9 +64,9 @@ pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
     cage::announce();
     let started = Arc::new(AtomicBool::new(false));
     let signals = signals(caught, Arc::clone(&started));
-    let hiding = resolve(args)?;
+    let mut hiding = resolve(args)?;
     let policy = hiding.live_policy()?;
-    let camera = Camera::open(args)?;
+    let camera = Camera::open(args, &hiding)?;
 
     let stream = Stream { format: camera.format, rate: camera.rate, threads: hiding.threads };
     let fps = stream.fps();
@@ -114,6 +114,7 @@ pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
                         if let (Some(evidence), Ok(identity)) = (&evidence, now.identify(identity.clone())) {
                             evidence.changed(identity);
                         }
+                        hiding = now;
                     }
                     Err(e) => log::error!("the policy stays as it was: {e}"),
                 },
@@ -271,6 +272,7 @@ fn reload(
         if file.len() == 0 {
             return Err(about("it is empty: half written? Move a finished file to its place"));
         }
+        PolicyFile::read(path)?.check_exchange().map_err(|e| about(&e.to_string()))?;
     }
     let now = resolve(args)?;
     if let Some(key) = before.file.needs_loading(&now.file) {
@@ -287,6 +289,9 @@ fn reload(
     control.set_policy(now.live_policy()?)?;
     if let Err(e) = remember_lock(&now, anchor, control.stream()) {
         log::error!("the new policy is in force, but would be forgotten by a restart: {e}");
+    }
+    if let Some(names) = before.file.left_out(&now.file) {
+        log::warn!("no longer hidden by the new policy: {names}");
     }
     let exposure = control.status().exposure.as_millis();
     log::info!("the policy was read again and is in force: worst-case exposure {exposure} ms");

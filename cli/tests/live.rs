@@ -303,6 +303,11 @@ fn a_policy_is_read_again_and_a_broken_one_is_refused() {
     zone(0.0, 0.5);
     let live = Live::start(folder.path(), &["--policy", policy.to_str().unwrap()]);
     live.await_frame(Instant::now(), "half visible", |left, right| left == BLACK && right != BLACK);
+    // What is dropped on purpose is said.
+    let both = fs::read_to_string(&policy).unwrap();
+    fs::write(&policy, both.replace("\"z\"", "\"y\"")).unwrap();
+    live.signal("HUP");
+    live.await_words("no longer hidden by the new policy: zone z");
     zone(0.5, 1.0);
     let at = live.signal("HUP");
     let changed = live.await_frame(at, "hidden right", |left, right| left != BLACK && right == BLACK);
@@ -312,6 +317,13 @@ fn a_policy_is_read_again_and_a_broken_one_is_refused() {
     fs::write(&policy, "").unwrap();
     live.signal("HUP");
     live.await_words("it is empty");
+    // Nor does one drop the zone that says nothing, or is not there.
+    fs::write(&policy, "# to be written\n\n").unwrap();
+    live.signal("HUP");
+    live.await_words("the new policy says nothing");
+    fs::remove_file(&policy).unwrap();
+    live.signal("HUP");
+    live.await_words("No such file");
     fs::write(
         &policy,
         "faces = \"off\"\npreset = \"careful\"\n[[zone]]\nname = \"z\"\narea = [[0,0],[1,0],[1,1]]\n",

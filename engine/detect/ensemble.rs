@@ -27,7 +27,7 @@ pub struct Pass {
     pub model: String,
     /// What it looks for.
     pub class: Class,
-    /// The picture's longer side at the network's input: the picture's own, but within these bounds.
+    /// The picture's longer side at the network's input: the picture's own in square pixels, but within these bounds.
     pub long_side: (u32, u32),
     /// From this score on a detection is sure.
     pub score: f32,
@@ -357,23 +357,29 @@ impl Ensemble {
             for prepared in &mut self.passes {
                 let sight = prepared.sight(view.format(), &self.models[prepared.model].manifest.input);
                 if let Some(only) = sight.only(tile) {
-                    sight.aim(only).1.load_band(view, band);
+                    (0..sight.shapes()).for_each(|shape| sight.aim(shape, only).1.load_band(view, band));
                 }
             }
         }
+        let mut more_than_one = self.passes.len() > 1;
         for prepared in &mut self.passes {
             let model = &mut self.models[prepared.model];
             let sight = prepared.sight(view.format(), &model.manifest.input);
+            let shapes = sight.shapes();
+            more_than_one |= shapes > 1;
             if let Some(only) = sight.only(tile) {
-                prepared.run(model, view, only, candidates, all)?;
+                for shape in 0..shapes {
+                    prepared.run(model, view, (shape, only), candidates, all)?;
+                }
                 continue;
             }
-            for tile in 0..sight.tiles.count() {
-                prepared.sight(view.format(), &model.manifest.input).aim(tile).1.load(view);
-                prepared.run(model, view, tile, candidates, all)?;
+            let count = sight.tiles.count();
+            for at in (0..shapes).flat_map(|shape| (0..count).map(move |tile| (shape, tile))) {
+                prepared.sight(view.format(), &model.manifest.input).aim(at.0, at.1).1.load(view);
+                prepared.run(model, view, at, candidates, all)?;
             }
         }
-        if self.passes.len() > 1 {
+        if more_than_one {
             let overlap =
                 |a: &Detection, b: &Detection| if a.class == b.class { a.rect.iou(&b.rect) } else { 0.0 };
             // Scores of different networks are comparable only in units of their thresholds, so a sure box is never
@@ -393,19 +399,19 @@ impl Prepared {
         self.sight.insert(fitting.unwrap_or_else(|| Sight::new(&self.pass, format, input)))
     }
 
-    /// Looks at one tile, whose tensor is loaded, and adds the detections to `all`, each with its score in units of the
-    /// pass's threshold.
+    /// Looks at one tile with pixels of one shape, whose tensor is loaded, and adds the detections to `all`, each with its
+    /// score in units of the pass's threshold.
     fn run(
         &mut self,
         model: &mut Model,
         view: &View<'_>,
-        tile: usize,
+        (shape, tile): (usize, usize),
         found: &mut Vec<Candidate>,
         all: &mut Vec<(Detection, f32)>,
     ) -> Result<()> {
         let Pass { class: wanted, score: sure, keep, min_box, .. } = self.pass;
         let input = &model.manifest.input;
-        let (tiles, letterbox) = self.sight(view.format(), input).aim(tile);
+        let (tiles, letterbox) = self.sight(view.format(), input).aim(shape, tile);
         let Some(tensor) = letterbox.tensor() else {
             return Err(Error::Detector("the tensor has no shape".into()));
         };
@@ -418,16 +424,21 @@ impl Prepared {
         })?;
         decode::suppress(found, model.manifest.thresholds.nms, |c| c.score, decode::iou);
         found.retain(|c| ((c.x1 - c.x0) * (c.y1 - c.y0)).sqrt() >= min_box);
-        let slack = SLACK * letterbox.pixel_size();
+        let pixel = letterbox.pixel_size();
+        let slack = SLACK * pixel.0.min(pixel.1);
+        // What it lacks where the network's pixels are wider or higher than that.
+        let more = (SLACK * pixel.0 - slack, SLACK * pixel.1 - slack);
+        let edge = (TILE_EDGE * pixel.0, TILE_EDGE * pixel.1);
         let edges = model.manifest.calibration;
         let detections = found.iter().filter_map(|c| {
             let (w, h) = (c.x1 - c.x0, c.y1 - c.y0);
             let (dx, top, bottom) = (w * edges.sides, h * edges.top, h * edges.bottom);
             let seen = letterbox.to_frame(c.x0, c.y0, c.x1, c.y1);
-            if seen.is_some_and(|seen| tiles.cuts(tile, &seen, TILE_EDGE * letterbox.pixel_size())) {
+            if seen.is_some_and(|seen| tiles.cuts(tile, &seen, edge)) {
                 return None;
             }
             let rect = letterbox.to_frame(c.x0 - dx, c.y0 - top, c.x1 + dx, c.y1 + bottom)?;
+            let rect = rect.grown_by(1.0, more);
             let class = *model.classes.get(c.class).filter(|class| **class == wanted)?;
             let detection = Detection { class, rect, score: c.score, slack, tentative: c.score < sure };
             Some((detection, c.score / sure.max(f32::MIN_POSITIVE)))

@@ -121,7 +121,8 @@ pub trait Detector: Send {
     fn classes(&self) -> &[Class];
 
     /// Looks at one frame. Boxes are in luma pixels of the stored picture; the upright picture is what
-    /// [`FrameFormat::orientation`](crate::FrameFormat::orientation) makes of it.
+    /// [`FrameFormat::orientation`](crate::FrameFormat::orientation) makes of it, and how it is shown what
+    /// [`FrameFormat::pixel_aspects`](crate::FrameFormat::pixel_aspects) may make of it.
     ///
     /// # Errors
     /// Any error covers nothing, so nothing is released by this attempt. Never return an empty list instead.

@@ -1,10 +1,10 @@
-//! Where a pass looks: its tiles, and the way from each into the network's input.
+//! Where a pass looks: its tiles, the shapes that pixels may have, and the way from each into the network's input.
 
 use super::ensemble::Pass;
-use super::letterbox::Letterbox;
+use super::letterbox::{Letterbox, square_size};
 use super::manifest::Input;
 use super::tiles::Tiles;
-use crate::frame::FrameFormat;
+use crate::frame::{FrameFormat, PixelAspect};
 
 /// Pixels of the network's input that neighbouring tiles share at least. Faces more than half as large are for the other
 /// passes too.
@@ -12,7 +12,14 @@ pub(super) const TILE_OVERLAP: u32 = 192;
 
 /// How a pass looks at pictures of one format. A pass over all of the picture has a single tile.
 pub(super) struct Sight {
+    /// As the likeliest shape of the pixels has them; those of the other shapes are the same parts of the picture.
     pub tiles: Tiles,
+    /// One for each shape that the pixels may have.
+    views: Vec<Shaped>,
+}
+
+/// The tiles as pixels of one shape make them look.
+struct Shaped {
     /// One for each tile. They share one tensor: `at` has it.
     letterboxes: Vec<Letterbox>,
     at: usize,
@@ -20,27 +27,20 @@ pub(super) struct Sight {
 
 impl Sight {
     pub fn new(pass: &Pass, format: &FrameFormat, input: &Input) -> Sight {
-        let side = format.width().max(format.height());
-        let long_side = side.clamp(pass.long_side.0, pass.long_side.1);
-        let Some((w, h)) = pass.tile else {
-            let letterboxes = vec![Letterbox::new(format, long_side, input)];
-            return Sight { tiles: Tiles::one(format), letterboxes, at: 0 };
-        };
-        // Pixels of the network's input per pixel of the picture.
-        let scale = f64::from(long_side) / f64::from(side);
-        let of_picture = |n: u32| (f64::from(n) / scale).round() as u32;
-        let of_input = |n: u32| (f64::from(n) * scale).round() as u32;
-        let tiles = Tiles::new(format, (of_picture(w), of_picture(h)), of_picture(TILE_OVERLAP));
-        let (w, h) = tiles.upright_size();
-        let mut letterboxes: Vec<Letterbox> = Vec::new();
-        for part in tiles.upright() {
-            let mut letterbox = Letterbox::of_part(format, part, (of_input(w), of_input(h)), input);
-            if let Some(last) = letterboxes.last_mut() {
-                last.leave_tensor(&mut letterbox);
-            }
-            letterboxes.push(letterbox);
-        }
-        Sight { at: letterboxes.len() - 1, tiles, letterboxes }
+        let aspects = format.pixel_aspects().iter();
+        let tiles = Sight::tiles(pass, format);
+        let views = aspects.map(|aspect| Shaped::new(pass, format, *aspect, &tiles, input)).collect();
+        Sight { tiles, views }
+    }
+
+    fn tiles(pass: &Pass, format: &FrameFormat) -> Tiles {
+        let Some((w, h)) = pass.tile else { return Tiles::one(format) };
+        let aspect = format.pixel_aspect();
+        let (scale, _) = scale(pass, format, aspect);
+        let (x, y) = aspect.squares();
+        let of_picture = |n: u32, squares: f64| (f64::from(n) / (scale * squares)).round() as u32;
+        let overlap = (of_picture(TILE_OVERLAP, x), of_picture(TILE_OVERLAP, y));
+        Tiles::new(format, (of_picture(w, x), of_picture(h, y)), overlap)
     }
 
     /// The only tile to look at: where there is but one, or the one that was asked for.
@@ -48,14 +48,52 @@ impl Sight {
         if self.tiles.count() == 1 { Some(0) } else { asked }
     }
 
-    /// The letterbox of a tile, with the tensor.
-    pub fn aim(&mut self, tile: usize) -> (&Tiles, &mut Letterbox) {
-        if let Ok([from, to]) = self.letterboxes.get_disjoint_mut([self.at, tile]) {
-            from.leave_tensor(to);
-            self.at = tile;
-        }
-        (&self.tiles, &mut self.letterboxes[tile])
+    /// How many shapes the pixels may have.
+    pub fn shapes(&self) -> usize {
+        self.views.len()
     }
+
+    /// The letterbox of a tile, as pixels of one of the shapes make it look, with the tensor.
+    pub fn aim(&mut self, shape: usize, tile: usize) -> (&Tiles, &mut Letterbox) {
+        let Shaped { letterboxes, at } = &mut self.views[shape];
+        if let Ok([from, to]) = letterboxes.get_disjoint_mut([*at, tile]) {
+            from.leave_tensor(to);
+            *at = tile;
+        }
+        (&self.tiles, &mut letterboxes[tile])
+    }
+}
+
+impl Shaped {
+    fn new(pass: &Pass, format: &FrameFormat, aspect: PixelAspect, tiles: &Tiles, input: &Input) -> Shaped {
+        let (scale, long_side) = scale(pass, format, aspect);
+        if pass.tile.is_none() {
+            return Shaped {
+                letterboxes: vec![Letterbox::of_shape(format, aspect, long_side, input)],
+                at: 0,
+            };
+        }
+        let ((w, h), (x, y)) = (tiles.upright_size(), format.upright_squares(aspect));
+        let of_input = |n: u32, squares: f64| (f64::from(n) * (scale * squares)).round() as u32;
+        let content = (of_input(w, x), of_input(h, y));
+        let mut letterboxes: Vec<Letterbox> = Vec::new();
+        for part in tiles.upright() {
+            let mut letterbox = Letterbox::of_part(format, part, content, input).with_shape(aspect);
+            if let Some(last) = letterboxes.last_mut() {
+                last.leave_tensor(&mut letterbox);
+            }
+            letterboxes.push(letterbox);
+        }
+        Shaped { at: letterboxes.len() - 1, letterboxes }
+    }
+}
+
+/// Pixels of the network's input per square pixel of the picture, and the picture's longer side in the network's input.
+fn scale(pass: &Pass, format: &FrameFormat, aspect: PixelAspect) -> (f64, u32) {
+    let (w, h) = square_size(format, aspect);
+    let side = w.max(h).round();
+    let long_side = (side as u32).clamp(pass.long_side.0, pass.long_side.1);
+    (f64::from(long_side) / side, long_side)
 }
 
 #[cfg(test)]
@@ -117,7 +155,7 @@ mod tests {
                             Ok(())
                         });
                         let job = frame.unwrap().unwrap().lend(std::sync::Arc::default());
-                        let (_, letterbox) = sight.aim(tile);
+                        let (_, letterbox) = sight.aim(0, tile);
                         letterbox.load(&job.view());
                         let (fx, fy, value) = brightest(letterbox);
                         let near = |at: f32, from: u32| (from as f32..from as f32 + 8.0).contains(&at);

@@ -22,12 +22,12 @@ pub(super) struct Tiles {
 
 impl Tiles {
     /// Tiles of `size` pixels of the stored picture, or as wide or high as that where it is smaller. Neighbours share at
-    /// least `overlap` pixels: a face up to half as large that touches [`Tiles::inner`] lies in the tile whole, but for what
+    /// least `overlap` pixels of a row or column: a face up to half as large that touches [`Tiles::inner`] lies in the tile whole, but for what
     /// sticks out by less than a block.
-    pub fn new(whole: &FrameFormat, size: (u32, u32), overlap: u32) -> Tiles {
+    pub fn new(whole: &FrameFormat, size: (u32, u32), overlap: (u32, u32)) -> Tiles {
         let (w, h) = whole.size();
         let size = (size.0.min(w), size.1.min(h));
-        let (columns, rows) = (places(w, size.0, overlap), places(h, size.1, overlap));
+        let (columns, rows) = (places(w, size.0, overlap.0), places(h, size.1, overlap.1));
         let count = (columns.len() * rows.len()) as u32;
         // The first round goes in the order of reading.
         Tiles { whole: *whole, size, columns, rows, age: (0..count).rev().collect(), looks: 0 }
@@ -35,7 +35,7 @@ impl Tiles {
 
     /// A single tile: the whole picture.
     pub fn one(whole: &FrameFormat) -> Tiles {
-        Tiles::new(whole, whole.size(), 0)
+        Tiles::new(whole, whole.size(), (0, 0))
     }
 
     /// True for pictures of the format that these were made for.
@@ -85,12 +85,12 @@ impl Tiles {
 
     /// Whether a box (pixels of the picture) is cut by an edge of a tile that is not the picture's: another tile sees it
     /// whole.
-    pub fn cuts(&self, tile: usize, found: &Rect, margin: f32) -> bool {
+    pub fn cuts(&self, tile: usize, found: &Rect, margin: (f32, f32)) -> bool {
         let ((w, h), at) = (self.whole.size(), self.tile(tile));
-        (at.x0 > 0 && found.x0() < at.x0 as f32 + margin)
-            || (at.y0 > 0 && found.y0() < at.y0 as f32 + margin)
-            || (at.x1 < w && found.x1() > at.x1 as f32 - margin)
-            || (at.y1 < h && found.y1() > at.y1 as f32 - margin)
+        (at.x0 > 0 && found.x0() < at.x0 as f32 + margin.0)
+            || (at.y0 > 0 && found.y0() < at.y0 as f32 + margin.1)
+            || (at.x1 < w && found.x1() > at.x1 as f32 - margin.0)
+            || (at.y1 < h && found.y1() > at.y1 as f32 - margin.1)
     }
 
     /// The tile to look at now: by turns the one in which most `moved`, and the one that has waited longest. So each is
@@ -129,7 +129,7 @@ mod tests {
 
     /// The tiles of `Settings::in_tiles` in a picture of 1920 pixels or less.
     fn tiles(w: u32, h: u32) -> Tiles {
-        Tiles::new(&FrameFormat::new(PixelFormat::Nv12, w, h).unwrap(), TILE, TILE_OVERLAP)
+        Tiles::new(&FrameFormat::new(PixelFormat::Nv12, w, h).unwrap(), TILE, (TILE_OVERLAP, TILE_OVERLAP))
     }
 
     /// Every pixel belongs to exactly one tile's inner area, far enough from that tile's edges within the picture.
@@ -165,18 +165,18 @@ mod tests {
         for orientation in (1..=8).filter_map(Orientation::from_exif) {
             let format =
                 FrameFormat::new(PixelFormat::Nv12, 1280, 721).unwrap().with_orientation(orientation);
-            let tiles = Tiles::new(&format, TILE, TILE_OVERLAP);
+            let tiles = Tiles::new(&format, TILE, (TILE_OVERLAP, TILE_OVERLAP));
             for (tile, upright) in tiles.upright().enumerate() {
                 assert_eq!((upright.width(), upright.height()), tiles.upright_size());
                 let PixelRect { x0, y0, x1, y1 } = upright;
                 let rect = Rect::from_corners(x0 as f32, y0 as f32, x1 as f32, y1 as f32).unwrap();
                 let stored = orientation.rect_to_stored(&rect, format.size()).unwrap();
                 assert_eq!(stored.outward(1280, 721), tiles.tile(tile), "{orientation:?}");
-                assert!(tiles.cuts(tile, &stored, 4.0), "no tile is all of the picture");
+                assert!(tiles.cuts(tile, &stored, (4.0, 4.0)), "no tile is all of the picture");
                 let inner = tiles.inner(tile);
                 let found =
                     Rect::from_corners(inner.x0 as f32, inner.y0 as f32, inner.x1 as f32, inner.y1 as f32);
-                assert!(!tiles.cuts(tile, &found.unwrap(), 4.0), "{orientation:?}, tile {tile}");
+                assert!(!tiles.cuts(tile, &found.unwrap(), (4.0, 4.0)), "{orientation:?}, tile {tile}");
             }
         }
     }

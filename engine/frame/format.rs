@@ -1,5 +1,6 @@
 //! What a frame's bytes mean: planes of rows of interleaved samples.
 
+use super::aspect::{PixelAspect, Possible};
 use crate::error::{Error, Result};
 use crate::geometry::Orientation;
 
@@ -82,7 +83,7 @@ impl PlaneLayout {
     }
 }
 
-/// The format of every frame of a pool: size, planes, meaning of the values, orientation.
+/// The format of every frame of a pool: size, planes, meaning of the values, orientation, shape of the pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameFormat {
     pixel: PixelFormat,
@@ -91,13 +92,15 @@ pub struct FrameFormat {
     range: ColorRange,
     matrix: ColorMatrix,
     orientation: Orientation,
+    aspects: Possible,
     planes: [PlaneLayout; 3],
     plane_count: usize,
     len: usize,
 }
 
 impl FrameFormat {
-    /// A stored picture of `width` by `height` luma pixels; odd sizes are fine. Limited range, BT.601, upright.
+    /// A stored picture of `width` by `height` luma pixels; odd sizes are fine. Limited range, BT.601, upright,
+    /// square pixels.
     ///
     /// # Errors
     /// [`Error::Format`] when a side is 0 or above [`MAX_SIDE`], or the area above [`MAX_PIXELS`].
@@ -136,6 +139,7 @@ impl FrameFormat {
             range: ColorRange::default(),
             matrix: ColorMatrix::default(),
             orientation: Orientation::UPRIGHT,
+            aspects: Possible::SQUARE,
             planes,
             plane_count: shapes.len(),
             len: offset,
@@ -150,6 +154,36 @@ impl FrameFormat {
     /// The same, stored with another orientation.
     pub fn with_orientation(self, orientation: Orientation) -> Self {
         FrameFormat { orientation, ..self }
+    }
+
+    /// The same with pixels of another shape, as stored, of which somebody is sure.
+    pub fn with_pixel_aspect(self, aspect: PixelAspect) -> Self {
+        self.with_possible_aspects(&[aspect])
+    }
+
+    /// The same with pixels of one of these shapes, as stored, the likeliest first; our detectors look at all of them, which
+    /// takes as many times longer. Those that hardly differ from one before are left out, and those beyond
+    /// [`PixelAspect::MOST_POSSIBLE`].
+    pub fn with_possible_aspects(self, aspects: &[PixelAspect]) -> Self {
+        FrameFormat { aspects: Possible::of(aspects), ..self }
+    }
+
+    /// The same with pixels of a shape that a file, a stream or a driver told (several where they contradict each other). As
+    /// they are often wrong, square pixels are possible as well; and where recorders are known to store half a picture in
+    /// this size and not to say so, those that make it whole.
+    pub fn with_told_aspects(self, told: &[PixelAspect]) -> Self {
+        FrameFormat { aspects: Possible::told(self.size(), told), ..self }
+    }
+
+    /// The same with the shape that whoever runs this names, `own`, beside what was told. They know it best, so it is then the
+    /// only one; but where a policy is `locked`, they can only add to what is looked at. One rule for the command, C and
+    /// GStreamer.
+    pub fn with_own_aspect(self, own: Option<PixelAspect>, told: &[PixelAspect], locked: bool) -> Self {
+        match own {
+            Some(own) if !locked => self.with_pixel_aspect(own),
+            Some(own) => self.with_told_aspects(&[&[own], told].concat()),
+            None => self.with_told_aspects(told),
+        }
     }
 
     /// How samples lie in memory.
@@ -183,6 +217,19 @@ impl FrameFormat {
     /// How the stored picture is turned upright.
     pub fn orientation(&self) -> Orientation {
         self.orientation
+    }
+    /// Width to height of a stored pixel: the likeliest shape.
+    pub fn pixel_aspect(&self) -> PixelAspect {
+        self.aspects.all()[0]
+    }
+    /// The shapes that a stored pixel may have, the likeliest first; one where somebody was sure.
+    pub fn pixel_aspects(&self) -> &[PixelAspect] {
+        self.aspects.all()
+    }
+    /// Square pixels per pixel of the upright picture, along its rows and columns, if pixels have this shape.
+    pub(crate) fn upright_squares(&self, aspect: PixelAspect) -> (f64, f64) {
+        let (x, y) = aspect.squares();
+        if self.orientation.transpose { (y, x) } else { (x, y) }
     }
     /// The planes, in memory order.
     pub fn planes(&self) -> &[PlaneLayout] {

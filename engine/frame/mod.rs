@@ -3,6 +3,7 @@
 //!
 //! Review this file line by line.
 
+mod aspect;
 mod format;
 mod free_list;
 mod memory;
@@ -12,6 +13,7 @@ mod view;
 use std::fmt;
 use std::sync::Arc;
 
+pub use aspect::PixelAspect;
 pub use format::{
     ColorMatrix, ColorRange, FrameFormat, MAX_PIXELS, MAX_SIDE, PixelFormat, PlaneLayout, ROW_ALIGNMENT,
 };

@@ -91,6 +91,32 @@ impl PolicyFile {
         keys.into_iter().find_map(|(key, differs)| differs.then_some(key))
     }
 
+    /// True when no key says anything, as in an empty file. That is the default policy, which hides faces.
+    pub fn says_nothing(&self) -> bool {
+        *self == PolicyFile::default()
+    }
+
+    /// Whether it may be put in the place of a policy that is in force: what says nothing may not. A text that was never set
+    /// or a file that was emptied would drop every zone without a word. One list for the command, C and GStreamer.
+    ///
+    /// # Errors
+    /// [`PolicyError::File`].
+    pub fn check_exchange(&self) -> Result<(), PolicyError> {
+        let why = "the new policy says nothing, and would drop every zone: write faces = \"fill\" if faces alone are to be hidden";
+        if self.says_nothing() { Err(PolicyError::File(why.into())) } else { Ok(()) }
+    }
+
+    /// What this policy hides and `later` does not, by name, to be told when it is exchanged.
+    pub fn left_out(&self, later: &PolicyFile) -> Option<String> {
+        let off = |file: &PolicyFile, class| file.style(class) == StyleName::Off;
+        let classes = Class::ALL.into_iter().filter(|class| !off(self, *class) && off(later, *class));
+        let hides = |name: &str| later.zones.iter().any(|zone| zone.enabled && zone.name == name);
+        let zones = self.zones.iter().filter(|zone| zone.enabled && !hides(&zone.name));
+        let names = classes.map(|class| format!("{class}s")).chain(zones.map(|z| format!("zone {}", z.name)));
+        let names: Vec<String> = names.collect();
+        (!names.is_empty()).then(|| names.join(", "))
+    }
+
     /// Reads a file of at most [`PolicyFile::MAX_BYTES`].
     ///
     /// # Errors
@@ -117,7 +143,8 @@ impl PolicyFile {
         }
     }
 
-    /// Parses the text of a file; `name` stands in errors before line and column. An empty text is a valid policy.
+    /// Parses the text of a file; `name` stands in errors before line and column. An empty text is a valid policy
+    /// ([`PolicyFile::says_nothing`]).
     ///
     /// # Errors
     /// The first thing in the file that cannot be accepted, as [`PolicyError::At`] its place. Whether the whole makes

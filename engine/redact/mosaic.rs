@@ -79,7 +79,7 @@ impl Mosaics {
         now: Timestamp,
     ) -> (&Held, &mut Lines) {
         let at = self.held.iter().position(|h| h.key == key && h.along == cells).unwrap_or_else(|| {
-            let (cols, rows) = grid(area, cells);
+            let (cols, rows) = grid(view.format(), area, cells);
             self.held.push(Held {
                 key,
                 along: cells,
@@ -97,7 +97,7 @@ impl Mosaics {
         held.used = now;
         let ends = matches!(key, MosaicKey::Zone(..));
         if ends && (now.since(held.sampled) >= HOLD || now < held.sampled) {
-            (held.cols, held.rows) = grid(area, cells);
+            (held.cols, held.rows) = grid(view.format(), area, cells);
             held.sampled = now;
             held.sample(k, view, area);
         }
@@ -105,12 +105,17 @@ impl Mosaics {
     }
 }
 
-/// Columns and rows: `cells` along the longer side, as square as may be, none finer than [`MIN_CELL`].
-fn grid(area: PixelRect, cells: u8) -> (u32, u32) {
+/// Columns and rows: `cells` along the side that is longer as it is shown, as square as may be, none finer than
+/// [`MIN_CELL`].
+fn grid(format: &FrameFormat, area: PixelRect, cells: u8) -> (u32, u32) {
     let (w, h) = (area.width().max(1), area.height().max(1));
-    let cells = u32::from(cells);
-    let short = |short: u32, long: u32| (cells * short + long / 2) / long;
-    let (cols, rows) = if w >= h { (cells, short(h, w)) } else { (short(w, h), cells) };
+    let (pixel, cells) = (format.pixel_aspect(), u32::from(cells));
+    // Sides are below 2^14 and parts of the shape below 2^16.
+    let (wide, high) = (w * pixel.width(), h * pixel.height());
+    let short = |short: u32, long: u32| {
+        ((u64::from(cells) * u64::from(short) + u64::from(long / 2)) / u64::from(long)) as u32
+    };
+    let (cols, rows) = if wide >= high { (cells, short(high, wide)) } else { (short(wide, high), cells) };
     (cols.clamp(1, (w / MIN_CELL).max(1)), rows.clamp(1, (h / MIN_CELL).max(1)))
 }
 
@@ -280,5 +285,27 @@ fn ramp<const N: usize>(line: &mut [u8], a: &[u8], b: &[u8]) {
         for c in 0..N {
             sample[c] = ((at[c] + step[c] * i) >> 16) as u8;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::PixelAspect;
+
+    #[test]
+    fn cells_are_square_as_they_are_shown() {
+        let grid = |w: u32, h: u32, (width, height): (u32, u32)| {
+            let format = FrameFormat::new(PixelFormat::Nv12, 1000, 1000).unwrap();
+            let format = format.with_pixel_aspect(PixelAspect::new(width, height).unwrap());
+            grid(&format, PixelRect { x0: 0, y0: 0, x1: w, y1: h }, 4)
+        };
+        assert_eq!(grid(100, 100, (1, 1)), (4, 4));
+        assert_eq!(grid(100, 50, (1, 1)), (4, 2));
+        assert_eq!(grid(100, 100, (2, 1)), (4, 2));
+        assert_eq!(grid(100, 100, (1, 2)), (2, 4));
+        assert_eq!(grid(50, 100, (2, 1)), (4, 4));
+        assert_eq!(grid(50, 8, (1, 8)), (3, 2), "none finer than four samples");
+        assert_eq!(grid(16_384, 16_384, (8, 7)), (4, 4));
     }
 }

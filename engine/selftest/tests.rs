@@ -210,4 +210,30 @@ fn one_that_could_not_find_her_is_shown_nothing() {
         Policy::builder().hide(Class::Person, Style::default()).self_test(Some(Duration::from_secs(7)));
     given_up.follow(&policy.build().unwrap());
     assert!(!given_up.is_on() && given_up.wait().is_none());
+/// The person looks as through such a camera: as wide for her height as she is when it is shown.
+#[test]
+fn she_is_drawn_and_found_through_pixels_of_any_shape() {
+    let mut detector = ours(Preset::Fast, &BOTH);
+    for (seed, (aspect, size)) in
+        [((2, 1), (320, 480)), ((1, 2), (704, 288)), ((64, 45), (720, 576)), ((8, 1), (96, 512))]
+            .iter()
+            .enumerate()
+    {
+        let aspect = crate::frame::PixelAspect::new(aspect.0, aspect.1).unwrap();
+        for turn in [1, 6].map(|tag| Orientation::from_exif(tag).unwrap()) {
+            let format = FrameFormat::new(PixelFormat::Nv12, size.0, size.1).unwrap();
+            let format = format.with_orientation(turn).with_pixel_aspect(aspect);
+            let area = Scene::new(&format, seed as u64 + 1).area(Class::Person);
+            let aspect = if turn.transpose { aspect.turned() } else { aspect };
+            let (w, h) =
+                if turn.transpose { (area.height(), area.width()) } else { (area.width(), area.height()) };
+            let shown = f64::from(w) * aspect.ratio() / f64::from(h);
+            // 0.6 of 120 by 0.75 of 160, rounded outward to pixels of up to 8.
+            assert!((shown - 0.6).abs() < 0.12, "{aspect}: {shown}");
+            let mut test = test(PixelFormat::Nv12, *size, &BOTH, seed as u64);
+            test.format = format;
+            let verdict = test.run(&mut detector);
+            assert!(verdict.is_ok(), "{aspect}, {turn:?}: {}", verdict.unwrap_err());
+        }
+    }
 }

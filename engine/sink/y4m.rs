@@ -18,11 +18,14 @@ impl<W: Write + Send> Y4mSink<W> {
     /// # Errors
     /// [`Error::Io`].
     pub fn new(mut output: W, format: &FrameFormat, frame_rate: (u32, u32)) -> Result<Self> {
+        // Who told nothing is told nothing: most programs take that for square.
+        let aspect = format.pixel_aspect();
+        let sample_aspect_ratio = if aspect.is_square() { (0, 0) } else { (aspect.width(), aspect.height()) };
         let header = Y4mHeader {
             width: format.width(),
             height: format.height(),
             frame_rate,
-            sample_aspect_ratio: (0, 0),
+            sample_aspect_ratio,
             range: Yuv420::range(format),
         };
         header.write(&mut output)?;

@@ -217,6 +217,7 @@ impl MilkGlass {
     fn start(&self, stream: &Stream, live: bool) -> Result<Arc<Session>, Error> {
         let hiding = lock(&self.hiding).clone();
         let hiding = hiding.ok_or_else(|| Error::Sink("the element is not in PAUSED".into()))?;
+        let stream = &Stream { format: hiding.shaped(stream.format), ..stream.clone() };
         hiding.check(&stream.format)?;
         let loaded = lock(&self.detectors).take();
         let detectors = loaded.map_or_else(|| hiding.detectors(), Ok)?;

@@ -79,7 +79,7 @@ pub(crate) fn all() -> &'static [glib::ParamSpec] {
                 "policy-file",
                 "Policy file",
                 "What to hide, as a TOML file. Without any policy, faces are filled. Set while it runs: read anew; a broken \
-                 file is refused with a warning, and the old policy stays",
+                 file, or none, is refused with a warning, and the old policy stays",
                 true,
             ),
             text("policy", "Policy text", "The same as a text, instead of a file", true),
@@ -123,6 +123,17 @@ pub(crate) fn all() -> &'static [glib::ParamSpec] {
                 "The folder with the models. Without it: MILKGLASS_MODELS, then the usual places",
                 false,
             ),
+            gst::ParamSpecFraction::builder("pixel-aspect")
+                .nick("Pixel aspect")
+                .blurb(
+                    "Width to height of a pixel, from 1/8 to 8/1, where caps do not tell or are wrong. 0/1: as caps tell; \
+                     that is doubted, and square pixels are looked at too, in twice the time",
+                )
+                .minimum(gst::Fraction::new(0, 1))
+                .maximum(gst::Fraction::new(8, 1))
+                .default_value(gst::Fraction::new(0, 1))
+                .mutable_ready()
+                .build(),
             glib::ParamSpecEnum::builder::<Pace>("pace")
                 .nick("Pace")
                 .blurb("Whether frames that come too fast are skipped, or upstream waits")

@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gstreamer as gst;
@@ -341,6 +342,91 @@ fn a_policy_is_exchanged_while_it_runs_and_a_broken_one_is_refused() {
     // All of them still waited, or came later: the zone is in every one.
     assert_eq!(count(&end(&mut h), &info, Shows::Obscured), 10);
     assert!(element.property::<String>("policy").contains("corner"));
+}
+
+/// A zone is hidden until somebody says that it is not: a property that is unset or emptied does not say so.
+#[test]
+fn a_policy_is_not_dropped_for_nothing_and_the_other_kind_takes_its_place() {
+    let info = nv12();
+    let element = element(|_| Ok(()));
+    let zone = "[[zone]]\nname = \"corner\"\narea = [[0.0, 0.5], [0.3, 0.5], [0.3, 1.0], [0.0, 1.0]]\n";
+    element.set_property("policy", format!("{POLICY}{zone}"));
+    let mut h = running(&element, false, &info);
+    push(&mut h, &info, 0..5);
+    for nothing in [None, Some(""), Some("# nothing\n")] {
+        element.set_property("policy", nothing);
+        let said = complaints(&element);
+        assert!(
+            said.len() == 1 && said[0].contains("says nothing") && said[0].contains("old policy"),
+            "{said:?}"
+        );
+    }
+    let dir = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("gst-nothing");
+    std::fs::create_dir_all(&dir).unwrap();
+    let file = dir.join("camera.toml");
+    std::fs::write(&file, "").unwrap();
+    let name = file.to_str().unwrap();
+    element.set_property("policy-file", name);
+    assert!(complaints(&element)[0].contains("says nothing"));
+    assert!(element.property::<Option<String>>("policy").is_some(), "it is still the one in force");
+    // A whole one takes the place of the text, with no moment between without either.
+    std::fs::write(&file, format!("{POLICY}{zone}")).unwrap();
+    element.set_property("policy-file", name);
+    assert!(complaints(&element).is_empty());
+    assert_eq!(element.property::<Option<String>>("policy"), None);
+    element.set_property("policy-file", None::<String>);
+    assert!(complaints(&element)[0].contains("says nothing"));
+    push(&mut h, &info, 5..10);
+    assert_eq!(count(&end(&mut h), &info, Shows::Obscured), 10);
+}
+
+#[test]
+fn pixels_have_the_shape_that_caps_or_the_property_tell() {
+    let info = nv12();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let shapes = |element: &gstmilkglass::MilkGlass, par: (i32, i32)| {
+        seen.lock().unwrap().clear();
+        let told = Arc::clone(&seen);
+        element.set_detectors(move || Ok(vec![Box::new(Shapes(Arc::clone(&told)))]));
+        let mut h = harness(element);
+        let info = video::VideoInfo::builder(info.format(), 96, 64).fps(gst::Fraction::new(100, 1));
+        h.set_src_caps(info.par(gst::Fraction::new(par.0, par.1)).build().unwrap().to_caps().unwrap());
+        push(&mut h, &nv12(), 0..3);
+        assert_eq!(end(&mut h).len(), 3);
+        element.set_state(gst::State::Null).unwrap();
+        seen.lock().unwrap()[0].clone()
+    };
+    let plain = || {
+        let element = element(|_| Ok(()));
+        element.set_property_from_str("pace", "wait");
+        element
+    };
+    assert_eq!(shapes(&plain(), (1, 1)), "1:1");
+    assert_eq!(shapes(&plain(), (64, 45)), "64:45 1:1", "what is told is doubted");
+    assert_eq!(shapes(&plain(), (100, 1)), "1:1", "nobody believes that");
+    let own = plain();
+    own.set_property("pixel-aspect", gst::Fraction::new(2, 1));
+    assert_eq!(shapes(&own, (64, 45)), "2:1");
+    let wrong = plain();
+    wrong.set_property("pixel-aspect", gst::Fraction::new(1, 9));
+    assert!(wrong.set_state(gst::State::Paused).is_err());
+    assert!(complaints(&wrong)[0].contains("pixel-aspect"));
+    wrong.set_state(gst::State::Null).unwrap();
+}
+
+/// Finds nobody, and writes down what it is told of the pixels.
+struct Shapes(Arc<Mutex<Vec<String>>>);
+
+impl milkglass::Detector for Shapes {
+    fn classes(&self) -> &[milkglass::Class] {
+        &[milkglass::Class::Face]
+    }
+
+    fn detect(&mut self, view: &milkglass::View<'_>) -> milkglass::Result<Vec<milkglass::Detection>> {
+        let all: Vec<String> = view.format().pixel_aspects().iter().map(ToString::to_string).collect();
+        self.0.lock().unwrap().push(all.join(" "));
+        Ok(Vec::new())
+    }
 }
 
 #[test]

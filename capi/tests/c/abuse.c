@@ -47,6 +47,10 @@ static void config_is_checked(void) {
     WRONG(fps, INFINITY, MILKGLASS_STATUS_ARGUMENT);
     WRONG(orientation, 9, MILKGLASS_STATUS_ARGUMENT);
     WRONG(orientation, 257, MILKGLASS_STATUS_ARGUMENT);
+    WRONG(pixel_aspect_width, 1, MILKGLASS_STATUS_ARGUMENT);
+    WRONG(pixel_aspect_height, 1, MILKGLASS_STATUS_ARGUMENT);
+    (bad = good, bad.pixel_aspect_width = 9, bad.pixel_aspect_height = 1);
+    REFUSED(milkglass_open(&bad, &stream), MILKGLASS_STATUS_ARGUMENT);
     WRONG(matrix, 1, MILKGLASS_STATUS_ARGUMENT);
     WRONG(buffers, 1, MILKGLASS_STATUS_ARGUMENT);
     WRONG(buffers, UINT32_MAX, MILKGLASS_STATUS_ARGUMENT);
@@ -204,6 +208,7 @@ static void pictures_are_checked(void) {
     layout.size = sizeof layout;
     CHECK(milkglass_read_layout(stream, &layout) == MILKGLASS_STATUS_OK && layout.planes == 2);
     CHECK(layout.row_bytes[1] == WIDTH && layout.rows[1] == HEIGHT / 2 && layout.fps == 50);
+    CHECK(layout.pixel_aspect_width == 1 && layout.pixel_aspect_height == 1);
 
     REFUSED(milkglass_set_policy(stream, "faces = 'off'", NULL), MILKGLASS_STATUS_POLICY);
     REFUSED(milkglass_set_policy(stream, "preset = 'careful'", NULL), MILKGLASS_STATUS_POLICY);
@@ -220,6 +225,53 @@ static void pictures_are_checked(void) {
     CHECK(stats.skipped == 1 && stats.covered == 1 && stats.state == MILKGLASS_STATE_STOPPED);
     REFUSED(milkglass_set_privacy(stream, 1), MILKGLASS_STATUS_STOPPED);
     REFUSED(milkglass_set_policy(stream, LIVE, NULL), MILKGLASS_STATUS_STOPPED);
+    CHECK(milkglass_close(stream) == MILKGLASS_STATUS_OK);
+}
+
+static int dropped;
+
+static void count_dropped(void *context, int level, const char *text) {
+    (void)context, (void)level;
+    if (strstr(text, "no longer hidden") && strstr(text, "zone left")) __atomic_add_fetch(&dropped, 1, __ATOMIC_SEQ_CST);
+}
+
+// A zone is hidden until somebody says that it is not: not by a text that was never set, or a file that was emptied.
+static void nothing_given_drops_no_zone(void) {
+    milkglass_config config = pushed("max_gap = '1s'\ndeadline = '5s'\n[[zone]]\nname = 'left'\n"
+                                     "area = [[0,0],[0.3,0],[0.3,1],[0,1]]");
+    config.detect = find_mark;
+    config.detects = MILKGLASS_FACES;
+    config.pixel_aspect_width = 128, config.pixel_aspect_height = 90;
+    milkglass_stream stream;
+    CHECK(milkglass_open(&config, &stream) == MILKGLASS_STATUS_OK);
+    milkglass_layout layout = {.size = sizeof layout};
+    CHECK(milkglass_read_layout(stream, &layout) == MILKGLASS_STATUS_OK);
+    CHECK(layout.pixel_aspect_width == 64 && layout.pixel_aspect_height == 45);
+    REFUSED(milkglass_set_policy(stream, NULL, NULL), MILKGLASS_STATUS_ARGUMENT);
+    CHECK(strstr(milkglass_last_error(), "faces = 'fill'"));
+    REFUSED(milkglass_set_policy(stream, "", NULL), MILKGLASS_STATUS_POLICY);
+    REFUSED(milkglass_set_policy(stream, " \n# nothing\n", NULL), MILKGLASS_STATUS_POLICY);
+    REFUSED(milkglass_set_policy(stream, "zone = []", NULL), MILKGLASS_STATUS_POLICY);
+    REFUSED(milkglass_set_policy(stream, NULL, "/dev/null"), MILKGLASS_STATUS_POLICY);
+    REFUSED(milkglass_set_policy(stream, NULL, ""), MILKGLASS_STATUS_POLICY);
+    uint8_t raw[LENGTH], redacted[LENGTH];
+    milkglass_picture picture = raw_picture(raw);
+    milkglass_frame frame = room(redacted);
+    for (int n = 0, covered = 0; n < 20 || !covered; n++) {
+        CHECK(n < 2000);
+        picture.captured = now_ns();
+        CHECK(milkglass_push(stream, &picture) >= 0);
+        sleep_ms(20);
+        while (milkglass_take(stream, &frame, 0) == MILKGLASS_STATUS_OK) {
+            CHECK(redacted[0] == 16 && redacted[LUMA - WIDTH] == 16);
+            covered += frame.outcome == MILKGLASS_OUTCOME_COVERED;
+        }
+    }
+    // Said in so many words, it is done, and told.
+    CHECK(milkglass_set_log(count_dropped, NULL, 2) == MILKGLASS_STATUS_OK);
+    CHECK(milkglass_set_policy(stream, "faces = 'fill'\nmax_gap = '1s'\ndeadline = '5s'", NULL) == MILKGLASS_STATUS_OK);
+    CHECK(milkglass_set_log(NULL, NULL, 0) == MILKGLASS_STATUS_OK);
+    CHECK(dropped == 1);
     CHECK(milkglass_close(stream) == MILKGLASS_STATUS_OK);
 }
 
@@ -303,6 +355,7 @@ int main(void) {
     CHECK(milkglass_version()[0] != 0 && milkglass_last_error()[0] == 0);
     config_is_checked();
     pictures_are_checked();
+    nothing_given_drops_no_zone();
     stale_streams_are_errors();
     a_blind_detector_does_not_start();
     log_lines_come();

@@ -28,6 +28,8 @@ pub fn health(status: &Status) -> (bool, String) {
 pub fn status(control: &Control, changeable: bool) -> Value {
     let status = control.status();
     let (width, height) = control.stream().format.upright_size();
+    let aspect = control.stream().format.pixel_aspect();
+    let aspect = if control.stream().format.orientation().transpose { aspect.turned() } else { aspect };
     let ms = |time: std::time::Duration| (time.as_secs_f64() * 1e4).round() / 10.0;
     json!({
         "state": status.state.name(),
@@ -37,6 +39,7 @@ pub fn status(control: &Control, changeable: bool) -> Value {
         "reversible": control.reversible(),
         "width": width,
         "height": height,
+        "pixel_aspect": aspect.ratio(),
         "fps": status.fps,
         "latency_ms": ms(status.latency),
         "exposure_ms": ms(status.exposure),

@@ -53,7 +53,7 @@ function show(status) {
   if (alive) {
     $("privacy").setAttribute("aria-pressed", status.privacy);
     if (status.width !== last.width || status.height !== last.height) {
-      $("frame").style.aspectRatio = `${status.width} / ${status.height}`;
+      $("frame").style.aspectRatio = `${status.width * status.pixel_aspect} / ${status.height}`;
       $("surface").setAttribute("viewBox", `0 0 ${status.width} ${status.height}`);
     }
     keepPlaying(status);

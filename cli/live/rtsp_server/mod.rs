@@ -68,6 +68,7 @@ fn parse(at: &str) -> Result<(SocketAddr, String), String> {
 fn launch(stream: &Stream) -> String {
     let (width, height) = stream.format.size();
     let (width, height) = (width.next_multiple_of(2), height.next_multiple_of(2));
+    let aspect = stream.format.pixel_aspect();
     // Range and matrix, transfer and primaries by GStreamer's numbers.
     let range = match Yuv420::range(&stream.format) {
         ColorRange::Full => 1,
@@ -80,11 +81,13 @@ fn launch(stream: &Stream) -> String {
     };
     format!(
         "( appsrc name={source} is-live=true format=time max-buffers=2 max-bytes=0 leaky-type=downstream \
-         caps=video/x-raw,format=I420,width={width},height={height},framerate={}/{},colorimetry=(string){range}:{rest} \
+         caps=video/x-raw,format=I420,width={width},height={height},framerate={}/{},pixel-aspect-ratio={}/{},colorimetry=(string){range}:{rest} \
          ! x264enc aud=false tune=zerolatency speed-preset=veryfast pass=qual quantizer=23 bitrate={} vbv-buf-capacity=1000 \
          key-int-max={} threads={} ! video/x-h264,stream-format=byte-stream ! rtph264pay name=pay0 pt=96 config-interval=0 aggregate-mode=zero-latency )",
         stream.rate.0,
         stream.rate.1,
+        aspect.width(),
+        aspect.height(),
         (bit_rate(stream) / 1000.0).ceil(),
         keyframe_every(stream),
         stream.threads,

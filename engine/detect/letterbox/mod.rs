@@ -1,7 +1,7 @@
 //! From a frame's planes straight to a network's tensor, turned upright, and from the tensor's boxes back.
 //!
-//! The picture, or a part of it, keeps its proportions, lies in the left upper corner, and the rest is a border of one
-//! value. Each plane is resampled to the tensor's grid (area filter when shrinking, bilinear when enlarging) before the
+//! The picture, or a part of it, gets the proportions that it is shown with (its pixels need not be square), lies in the
+//! left upper corner, and the rest is a border of one value. Each plane is resampled to the tensor's grid (area filter when shrinking, bilinear when enlarging) before the
 //! colour matrix, so no full-size colour picture ever exists.
 //!
 //! A row of the tensor is made at a time: the samples under each of its pixels are summed up, and the sums of the three
@@ -36,7 +36,7 @@ use self::kernels::{Loops, Rows, Scalar, Scratch};
 use self::taps::Taps;
 use self::values::Values;
 use super::manifest::Input;
-use crate::frame::{FrameFormat, PixelFormat, View};
+use crate::frame::{FrameFormat, PixelAspect, PixelFormat, View};
 use crate::geometry::{PixelRect, Rect};
 use crate::kernels::InstructionSet;
 
@@ -76,6 +76,8 @@ struct Layer {
 /// A resampling prepared for one frame format, one part of its pictures and one tensor size.
 pub(crate) struct Letterbox {
     format: FrameFormat,
+    /// Square pixels per luma pixel, along the upright picture's rows and columns.
+    squares: (f32, f32),
     /// What it shows of the picture, in upright luma pixels.
     part: PixelRect,
     /// Size of that inside the tensor, upright.
@@ -91,10 +93,26 @@ pub(crate) struct Letterbox {
 }
 
 impl Letterbox {
-    /// The upright picture scaled so that its longer side has `long_side` pixels.
+    /// The upright picture as it looks with the likeliest shape of its pixels, scaled so that its longer side has
+    /// `long_side` pixels.
+    #[cfg(any(test, feature = "bench"))]
     pub fn new(format: &FrameFormat, long_side: u32, input: &Input) -> Letterbox {
+        Letterbox::of_shape(format, format.pixel_aspect(), long_side, input)
+    }
+
+    /// The same with another shape.
+    pub fn of_shape(format: &FrameFormat, aspect: PixelAspect, long_side: u32, input: &Input) -> Letterbox {
         let (w, h) = format.upright_size();
-        Letterbox::of_part(format, PixelRect::whole(w, h), scaled((w, h), long_side), input)
+        let content = scaled(square_size(format, aspect), long_side);
+        let letterbox = Letterbox::of_part(format, PixelRect::whole(w, h), content, input);
+        letterbox.with_shape(aspect)
+    }
+
+    /// What [`Letterbox::pixel_size`] goes by, when `content` was reckoned with pixels of this shape.
+    pub fn with_shape(mut self, aspect: PixelAspect) -> Letterbox {
+        let (x, y) = self.format.upright_squares(aspect);
+        self.squares = (x as f32, y as f32);
+        self
     }
 
     /// A part of the upright picture, in its luma pixels, scaled to `content` pixels: a tile at full resolution when
@@ -115,6 +133,7 @@ impl Letterbox {
         let (scratch, turned) = (Scratch::new(&layers), [(); 3].map(|()| vec![0.0; BLOCK * width]));
         let mut letterbox = Letterbox {
             format: *format,
+            squares: (1.0, 1.0),
             part,
             content,
             tensor,
@@ -142,9 +161,12 @@ impl Letterbox {
         ArrayView4::from_shape((1, 3, h as usize, w as usize), self.values.as_slice()).ok()
     }
 
-    /// Pixels of the frame per pixel of the tensor.
-    pub fn pixel_size(&self) -> f32 {
-        self.part.width().max(self.part.height()) as f32 / self.content.0.max(self.content.1) as f32
+    /// Pixels of the frame, along its stored rows and columns, per pixel of the tensor.
+    pub fn pixel_size(&self) -> (f32, f32) {
+        let (x, y) = self.squares;
+        let long = (self.part.width() as f32 * x).max(self.part.height() as f32 * y);
+        let size = long / self.content.0.max(self.content.1) as f32;
+        if self.format.orientation().transpose { (size / y, size / x) } else { (size / x, size / y) }
     }
 
     /// A box of the tensor, in the frame's stored luma pixels.
@@ -306,10 +328,15 @@ fn stand(rows: &[f32], width: usize, mirrored: bool, channel: &mut [f32], left: 
     }
 }
 
+/// Width and height of the upright picture in square pixels, if its own have this shape.
+pub(crate) fn square_size(format: &FrameFormat, aspect: PixelAspect) -> (f64, f64) {
+    let ((w, h), (x, y)) = (format.upright_size(), format.upright_squares(aspect));
+    (f64::from(w) * x, f64::from(h) * y)
+}
+
 /// A size scaled so that its longer side is `long_side`.
-fn scaled((w, h): (u32, u32), long_side: u32) -> (u32, u32) {
-    let long = f64::from(w.max(h));
-    let scaled = |side: u32| ((f64::from(side) * f64::from(long_side) / long).round() as u32).max(1);
+fn scaled((w, h): (f64, f64), long_side: u32) -> (u32, u32) {
+    let scaled = |side: f64| ((side * f64::from(long_side) / w.max(h)).round() as u32).max(1);
     (scaled(w), scaled(h))
 }
 

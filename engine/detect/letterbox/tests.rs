@@ -72,6 +72,12 @@ fn load(format: FrameFormat, long_side: u32, luma: &dyn Fn(u32, u32) -> u8) -> L
     letterbox
 }
 
+/// Shapes of pixels, half of them square.
+fn shapes() -> impl Strategy<Value = PixelAspect> {
+    let other = (1u32..9, 1u32..9).prop_map(|(w, h)| PixelAspect::new(w, h).unwrap());
+    prop_oneof![Just(PixelAspect::SQUARE), other]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: 64,
@@ -85,10 +91,10 @@ proptest! {
     #[test]
     fn what_the_tensor_shows_maps_back(
         (width, height) in (24u32..90, 24u32..90), long_side in 20u32..140, which in 0usize..4, exif in 1u8..=8,
-        (fx, fy, fw, fh) in (0.0..0.5, 0.0..0.5, 0.3..0.5, 0.3..0.5),
+        (fx, fy, fw, fh) in (0.0..0.5, 0.0..0.5, 0.3..0.5, 0.3..0.5), aspect in shapes(),
     ) {
         let orientation = Orientation::from_exif(exif).unwrap();
-        let format = FrameFormat::new(FORMATS[which], width, height).unwrap()
+        let format = FrameFormat::new(FORMATS[which], width, height).unwrap().with_pixel_aspect(aspect)
             .with_color(ColorRange::Full, ColorMatrix::Bt601).with_orientation(orientation);
         let at = |f: f64, n: u32| (f * f64::from(n)) as u32;
         let (x0, y0) = (at(fx, width), at(fy, height));
@@ -101,11 +107,12 @@ proptest! {
             for u in 0..content_w {
                 let r = letterbox.to_frame(u as f32, v as f32, u as f32 + 1.0, v as f32 + 1.0).unwrap();
                 // Well inside or outside: further from the edge than the filter reaches.
-                let reach = letterbox.pixel_size().max(1.0) * 1.01;
-                let inside = r.x0() - reach >= x0 as f32 && r.x1() + reach <= x1.min(width) as f32
-                    && r.y0() - reach >= y0 as f32 && r.y1() + reach <= y1.min(height) as f32;
-                let outside = r.x1() + reach <= x0 as f32 || r.x0() - reach >= x1 as f32
-                    || r.y1() + reach <= y0 as f32 || r.y0() - reach >= y1 as f32;
+                let (dx, dy) = letterbox.pixel_size();
+                let (dx, dy) = (dx.max(1.0) * 1.02 + 0.1, dy.max(1.0) * 1.02 + 0.1);
+                let inside = r.x0() - dx >= x0 as f32 && r.x1() + dx <= x1.min(width) as f32
+                    && r.y0() - dy >= y0 as f32 && r.y1() + dy <= y1.min(height) as f32;
+                let outside = r.x1() + dx <= x0 as f32 || r.x0() - dx >= x1 as f32
+                    || r.y1() + dy <= y0 as f32 || r.y0() - dy >= y1 as f32;
                 let value = tensor[[0, 0, v as usize, u as usize]];
                 prop_assert!(!inside || (value - 200.0).abs() < 1.5, "dark inside at {u},{v}: {value}");
                 prop_assert!(!outside || (value - 20.0).abs() < 1.5, "bright outside at {u},{v}: {value}");
@@ -118,8 +125,9 @@ proptest! {
     fn every_set_makes_the_same_tensor(
         (width, height) in (1u32..200, 1u32..90), long_side in 1u32..220, which in 0usize..4, exif in 1u8..=8,
         (range, bgr, normalised) in (any::<bool>(), any::<bool>(), any::<bool>()), seed in any::<u32>(),
+        aspect in shapes(),
     ) {
-        let format = FrameFormat::new(FORMATS[which], width, height).unwrap()
+        let format = FrameFormat::new(FORMATS[which], width, height).unwrap().with_pixel_aspect(aspect)
             .with_color(if range { ColorRange::Full } else { ColorRange::Limited }, ColorMatrix::Bt709)
             .with_orientation(Orientation::from_exif(exif).unwrap());
         let job = noise(format, seed);
@@ -464,6 +472,55 @@ fn bands_make_the_tensor_of_the_whole() {
                 let same = banded.values.as_slice() == whole.values.as_slice();
                 assert!(same, "{pixel:?}, {orientation:?}, {part:?} to {content:?}");
             }
+        }
+    }
+}
+
+/// A circle as it is shown is a circle in the tensor, however its pixels are stored; its box in the tensor is its box in the
+/// picture; and a network's pixel is as many of the picture's as it covers.
+#[test]
+fn pixels_of_any_shape_look_square_to_the_network() {
+    for (w, h) in [(2, 1), (1, 2), (64, 45), (8, 1), (1, 8), (1, 1)] {
+        for exif in 1..=8 {
+            let orientation = Orientation::from_exif(exif).unwrap();
+            let aspect = PixelAspect::new(w, h).unwrap();
+            // A picture of 240x240 as it is shown.
+            let (sx, sy) = aspect.squares();
+            let size = ((240.0 / sx).round() as u32, (240.0 / sy).round() as u32);
+            let format = FrameFormat::new(PixelFormat::Nv12, size.0, size.1).unwrap();
+            let format = format.with_pixel_aspect(aspect).with_orientation(orientation);
+            let bright = |x: u32, y: u32| {
+                let (x, y) = ((f64::from(x) + 0.5) * sx - 100.0, (f64::from(y) + 0.5) * sy - 120.0);
+                x.hypot(y) < 60.0
+            };
+            let letterbox = load(format, 120, &|x, y| if bright(x, y) { 200 } else { 20 });
+            assert_eq!(letterbox.content, (120, 120), "{w}:{h}");
+            let tensor = letterbox.tensor().unwrap();
+            let lit = |(at, v): &((usize, usize, usize, usize), &f32)| at.1 == 1 && **v > 100.0;
+            let all: Vec<_> = tensor.indexed_iter().filter(lit).map(|((_, _, y, x), _)| (x, y)).collect();
+            let span = |of: fn(&(usize, usize)) -> usize| {
+                let (from, to) = (all.iter().map(of).min().unwrap(), all.iter().map(of).max().unwrap() + 1);
+                (from as f32, to as f32)
+            };
+            let ((x0, x1), (y0, y1)) = (span(|p| p.0), span(|p| p.1));
+            // Half of the circle's size; a stored pixel is up to 4 of the tensor's.
+            let near = |v: f32, wanted: f32| (v - wanted).abs() <= 6.0;
+            assert!(
+                near(x1 - x0, 60.0) && near(y1 - y0, 60.0),
+                "{w}:{h} {orientation:?}: {x0} {x1} {y0} {y1}"
+            );
+            let back = letterbox.to_frame(x0, y0, x1, y1).unwrap();
+            let shown = |v: f32, squares: f64| v * squares as f32;
+            assert!(
+                near(shown(back.x0(), sx) / 2.0, 20.0) && near(shown(back.x1(), sx) / 2.0, 80.0),
+                "{back:?}"
+            );
+            assert!(
+                near(shown(back.y0(), sy) / 2.0, 30.0) && near(shown(back.y1(), sy) / 2.0, 90.0),
+                "{back:?}"
+            );
+            let (dx, dy) = letterbox.pixel_size();
+            assert!((shown(dx, sx) - 2.0).abs() < 1e-4 && (shown(dy, sy) - 2.0).abs() < 1e-4, "{dx} {dy}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The messages on a ring's socket: fixed sizes, little endian, one datagram each. docs/INTEGRATING.md has them as a table.
 
-use crate::frame::{ColorMatrix, ColorRange, FrameFormat, Outcome, PixelFormat, RedactedFrame};
+use crate::frame::{ColorMatrix, ColorRange, FrameFormat, Outcome, PixelAspect, PixelFormat, RedactedFrame};
 use crate::geometry::Orientation;
 
 /// Grows when a message changes its meaning or its size.
@@ -33,7 +33,7 @@ pub fn hello(shape: &Shape, format: &FrameFormat) -> [u8; HELLO] {
     message.u32(shape.slots as u32).u32(shape.credit as u32);
     message.u32(fourcc(format.pixel())).u32(format.width()).u32(format.height());
     message.u32(exif(format.orientation())).u32(u32::from(format.range() == ColorRange::Full));
-    message.u32(matrix(format.matrix())).u32(format.planes().len() as u32).u32(0);
+    message.u32(matrix(format.matrix())).u32(format.planes().len() as u32).u32(pixel(format.pixel_aspect()));
     for plane in format.planes() {
         message.u32((shape.pixels + plane.offset) as u32).u32(plane.stride as u32);
         message.u32(plane.row_bytes() as u32).u32(plane.height);
@@ -103,6 +103,11 @@ fn fourcc(pixel: PixelFormat) -> u32 {
 
 fn exif(orientation: Orientation) -> u32 {
     (1..=8).find(|tag| Orientation::from_exif(*tag) == Some(orientation)).unwrap_or(1).into()
+}
+
+/// Width to height of a pixel, in the lower and upper half; 0 for square ones, as before there was a word for others.
+fn pixel(aspect: PixelAspect) -> u32 {
+    if aspect.is_square() { 0 } else { aspect.width() | aspect.height() << 16 }
 }
 
 fn matrix(matrix: ColorMatrix) -> u32 {

@@ -5,7 +5,7 @@ use std::fmt;
 use v4l::v4l_sys as raw;
 
 use crate::error::{Error, Result};
-use crate::frame::{ColorMatrix, ColorRange, FrameFormat, PixelFormat, View, ViewMut};
+use crate::frame::{ColorMatrix, ColorRange, FrameFormat, PixelAspect, PixelFormat, View, ViewMut};
 
 /// A V4L2 format code, such as `NV12`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -151,6 +151,34 @@ impl ColorCodes {
             ColorRange::Limited => raw::v4l2_quantization_V4L2_QUANTIZATION_LIM_RANGE,
         };
         ColorCodes { colorspace, ycbcr_enc: raw::v4l2_ycbcr_encoding_V4L2_YCBCR_ENC_DEFAULT, quantization }
+    }
+}
+
+/// What a driver says of the shape of a pixel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PixelShape {
+    /// Width to height where nothing is scaled.
+    pub aspect: (u32, u32),
+    /// Width and height of what is scaled to the picture's size.
+    pub scaled: (u32, u32),
+}
+
+impl PixelShape {
+    /// The shape in pictures of this size. Square where the driver says so: only of analogue television, whose lines are as
+    /// they are, does a driver's size of what it scales tell anything. Sensors often crop instead, or name all their pixels.
+    pub fn aspect(self, size: (u32, u32)) -> Option<PixelAspect> {
+        let (width, height) = self.aspect;
+        let told = PixelAspect::new(width, height).filter(|told| !told.is_square())?;
+        let (across, down) = (u64::from(self.scaled.0), u64::from(self.scaled.1));
+        if across == 0 || down == 0 || size.0 == 0 || size.1 == 0 {
+            return Some(told);
+        }
+        // Parts of the shape and sides are below 2^16.
+        let wide = across * u64::from(size.1) * u64::from(told.width());
+        let high = down * u64::from(size.0) * u64::from(told.height());
+        let excess = (u64::BITS - (wide | high).leading_zeros()).saturating_sub(u32::BITS);
+        let part = |v: u64| u32::try_from(v >> excess).unwrap_or(u32::MAX);
+        PixelAspect::new(part(wide), part(high)).or(Some(told))
     }
 }
 

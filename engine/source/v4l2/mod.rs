@@ -33,7 +33,7 @@ pub use sys::{FrameSize, Import};
 
 use super::{Captured, FrameSource};
 use crate::error::{Error, Result};
-use crate::frame::{FrameFormat, FramePool};
+use crate::frame::{FrameFormat, FramePool, PixelAspect};
 use crate::geometry::Orientation;
 use crate::time::Timestamp;
 
@@ -108,6 +108,7 @@ impl V4l2Source {
         let identity = device.identity().map_err(io("asking what is behind"))?;
         let settled = settle(&device, &identity, config)?;
         let format = settled.negotiated.frame_format()?.with_orientation(config.orientation);
+        let format = format.with_told_aspects(told(&device, settled.kind, format.size()).as_slice());
         let stream = device.start(settled.kind, BUFFERS, config.import).map_err(io("starting the camera"))?;
         let picture = Picture::new(&settled.negotiated, &format, &stream)?;
         let (pace, fps) = Pace::new(config.fps, settled.fps);
@@ -247,11 +248,15 @@ impl V4l2Source {
             Ok(negotiated) => negotiated,
             Err(e) => return Ok(Err(e)),
         };
-        let format = negotiated.frame_format().map(|f| f.with_orientation(self.format.orientation()));
+        let aspect = told(&device, kind, negotiated.size);
+        let format = negotiated
+            .frame_format()
+            .map(|f| f.with_orientation(self.format.orientation()).with_told_aspects(aspect.as_slice()));
         if !negotiated.progressive || format.as_ref().ok() != Some(&self.format) {
             let (width, height) = negotiated.size;
             return Err(Error::Camera(format!(
-                "{} came back with another format, {} {width}x{height} in other colours or fields maybe; start again",
+                "{} came back with another format, {} {width}x{height} in other colours, fields or pixels maybe; start \
+                 again",
                 path.display(),
                 negotiated.fourcc
             )));
@@ -268,7 +273,8 @@ impl V4l2Source {
 
 impl FrameSource for V4l2Source {
     fn capture(&mut self, pool: &FramePool) -> Result<Captured> {
-        if *pool.format() != self.format {
+        // Whoever is surer of the shape of its pixels than the driver may say so.
+        if pool.format().with_possible_aspects(self.format.pixel_aspects()) != self.format {
             return Err(Error::Camera("the pool's frames have another format than the camera's".into()));
         }
         let Some(mut stream) = self.stream.take() else { return self.reopen() };
@@ -287,6 +293,11 @@ impl FrameSource for V4l2Source {
             }
         }
     }
+}
+
+/// What the driver tells of the shape of pixels in pictures of this size.
+fn told(device: &Device, kind: Kind, size: (u32, u32)) -> Option<PixelAspect> {
+    device.pixel_shape(kind).and_then(|shape| shape.aspect(size))
 }
 
 /// Time on the clock that V4L2 drivers use.

@@ -18,7 +18,7 @@ use v4l::v4l2::{self, vidioc};
 
 pub(crate) use buffers::{Filled, Playback, Stream};
 
-use super::format::{ColorCodes, Fourcc, Memory, Negotiated};
+use super::format::{ColorCodes, Fourcc, Memory, Negotiated, PixelShape};
 
 /// More entries than this come from a driver that does not end its lists.
 const MAX_ENTRIES: u32 = 1024;
@@ -114,7 +114,7 @@ macro_rules! plain {
     };
 }
 plain!(v4l2_capability, v4l2_fmtdesc, v4l2_frmsizeenum, v4l2_format, v4l2_streamparm);
-plain!(v4l2_requestbuffers, v4l2_buffer, v4l2_plane, v4l2_exportbuffer);
+plain!(v4l2_requestbuffers, v4l2_buffer, v4l2_plane, v4l2_exportbuffer, v4l2_cropcap, v4l2_crop);
 
 macro_rules! requests {
     ($($name:ident = $request:ident($argument:ty);)*) => {
@@ -146,6 +146,8 @@ impl Device {
         s_fmt = VIDIOC_S_FMT(raw::v4l2_format);
         g_parm = VIDIOC_G_PARM(raw::v4l2_streamparm);
         s_parm = VIDIOC_S_PARM(raw::v4l2_streamparm);
+        cropcap = VIDIOC_CROPCAP(raw::v4l2_cropcap);
+        g_crop = VIDIOC_G_CROP(raw::v4l2_crop);
         reqbufs = VIDIOC_REQBUFS(raw::v4l2_requestbuffers);
         querybuf = VIDIOC_QUERYBUF(raw::v4l2_buffer);
         expbuf = VIDIOC_EXPBUF(raw::v4l2_exportbuffer);
@@ -259,6 +261,17 @@ impl Device {
         }
         self.s_fmt(&mut f)?;
         Ok(negotiated(kind, &f))
+    }
+
+    /// What the driver says of the shape of a pixel, before it scales and in what it scales; `None` when it does not tell.
+    pub fn pixel_shape(&self, kind: Kind) -> Option<PixelShape> {
+        let mut c = raw::v4l2_cropcap { type_: kind.buffer_type(), ..Plain::zeroed() };
+        self.cropcap(&mut c).ok()?;
+        let mut crop = raw::v4l2_crop { type_: kind.buffer_type(), ..Plain::zeroed() };
+        let scaled = if self.g_crop(&mut crop).is_ok() { crop.c } else { c.defrect };
+        // Of V4L2's fraction the upper part is the height.
+        let aspect = (c.pixelaspect.denominator, c.pixelaspect.numerator);
+        Some(PixelShape { aspect, scaled: (scaled.width, scaled.height) })
     }
 
     /// Asks for a frame rate, or for nothing; returns the one in force, if the driver tells.

@@ -17,8 +17,22 @@ impl MilkGlass {
     pub fn set(&self, name: &str, value: &glib::Value) {
         let text = || value.get::<Option<String>>().ok().flatten();
         match name {
-            "policy-file" => self.ask(|asked| asked.policy_file = text()),
-            "policy" => self.ask(|asked| asked.policy = text()),
+            // While it runs, the one that is set takes the place of the other; to unset both would leave none.
+            "policy-file" => self.ask(|asked, runs| {
+                asked.policy_file = text();
+                asked.policy = asked.policy.take().filter(|_| !runs || asked.policy_file.is_none());
+            }),
+            "policy" => self.ask(|asked, runs| {
+                asked.policy = text();
+                asked.policy_file = asked.policy_file.take().filter(|_| !runs || asked.policy.is_none());
+            }),
+            "pixel-aspect" => {
+                let given = value.get::<gst::Fraction>().ok().filter(|f| f.numer() != 0);
+                let part = |n: i32| u32::try_from(n).unwrap_or(0);
+                self.ask_at_start(|asked| {
+                    asked.pixel_aspect = given.map(|f| (part(f.numer()), part(f.denom())))
+                });
+            }
             "lock" => self.ask_at_start(|asked| asked.lock = text()),
             "owner-key" => self.ask_at_start(|asked| asked.owner_key = text()),
             "state-dir" => self.ask_at_start(|asked| asked.state_dir = text()),
@@ -57,6 +71,10 @@ impl MilkGlass {
             "backend" => chosen.backend.to_value(),
             "threads" => asked.threads.unwrap_or(0).to_value(),
             "pace" => chosen.pace.to_value(),
+            "pixel-aspect" => {
+                let (width, height) = asked.pixel_aspect.unwrap_or((0, 1));
+                gst::Fraction::new(width.cast_signed(), height.cast_signed()).to_value()
+            }
             "privacy-mode" => self.privacy.load(Ordering::SeqCst).to_value(),
             "state" => lock(&self.seen).name().to_value(),
             "stats" => self.stats().to_value(),
@@ -79,12 +97,12 @@ impl MilkGlass {
     }
 
     /// Changes what is asked for. While it runs, the new policy is in force when this returns, or refused with a warning.
-    fn ask(&self, change: impl FnOnce(&mut Asked)) {
+    fn ask(&self, change: impl FnOnce(&mut Asked, bool)) {
         let refused = {
             let _one = lock(&self.exchange);
             let mut asked = lock(&self.asked).clone();
-            change(&mut asked);
             let before = lock(&self.hiding).clone();
+            change(&mut asked, before.is_some());
             let exchanged = before.map_or(Ok(None), |before| self.exchange(&asked, &before));
             if exchanged.is_ok() {
                 *lock(&self.asked) = asked;
@@ -129,6 +147,9 @@ impl MilkGlass {
             }
             // Those that are loaded may look for other classes.
             None => *lock(&self.detectors) = None,
+        }
+        if let Some(names) = hiding.leaves_out(before) {
+            log::warn!("no longer hidden by the new policy: {names}");
         }
         let hiding = lock(&self.hiding).insert(Arc::new(hiding)).clone();
         Ok(format.and_then(|format| hiding.remember(&format).err()))

@@ -176,3 +176,20 @@ fn names_and_codes() {
     assert_eq!(Fourcc([b'R', b'G', b'B', 0xB4]).to_string(), "RGB4-BE");
     assert_eq!(Fourcc([0, b'A', b'\n', b' ']).to_string(), "\\u{0}A\\n ");
 }
+
+#[test]
+fn pixels_are_square_but_for_those_of_television_and_what_was_scaled_of_it() {
+    let told = |aspect, scaled, size| {
+        let aspect = PixelShape { aspect, scaled }.aspect(size);
+        aspect.map(|aspect| (aspect.width(), aspect.height()))
+    };
+    assert_eq!(told((1, 1), (2592, 1944), (1280, 720)), None, "a sensor that crops");
+    assert_eq!(told((0, 0), (720, 576), (720, 576)), None);
+    assert_eq!(told((59, 54), (720, 576), (720, 576)), Some((59, 54)));
+    assert_eq!(told((59, 54), (0, 0), (720, 576)), Some((59, 54)));
+    assert_eq!(told((59, 54), (704, 576), (704, 288)), Some((59, 108)), "2CIF");
+    assert_eq!(told((10, 11), (720, 480), (720, 240)), Some((5, 11)));
+    assert_eq!(told((10, 11), (720, 480), (360, 480)), Some((20, 11)));
+    assert_eq!(told((59, 54), (720, 576), (16, 16384)), Some((59, 54)), "beyond what a picture can have");
+    assert_eq!(told((u32::MAX, 3), (u32::MAX, u32::MAX), (u32::MAX, u32::MAX)), None);
+}

@@ -1,0 +1,272 @@
+//! What a picture's file tells of the shape of its pixels: densities that differ along rows and columns.
+//!
+//! Nobody has to believe it: whatever is told here is a further shape to look at. So anything that is damaged, far-fetched or
+//! beyond these formats tells nothing.
+
+use std::fs::File;
+use std::io::{BufReader, Read as _};
+use std::path::Path;
+
+use image::codecs::jpeg::JpegDecoder;
+use image::codecs::png::PngDecoder;
+use image::codecs::webp::WebPDecoder;
+use image::metadata::Orientation;
+use image::{ImageDecoder, ImageFormat};
+use milkglass::PixelAspect;
+use tiff::tags::Tag;
+
+/// So much of a file is searched for what stands before the pixels.
+const HEAD: u64 = 1 << 22;
+
+/// The shapes of the upright picture's pixels that a file tells, none where it says nothing or square ones. Files that name no
+/// unit disagree about which of two numbers is which, so they tell both.
+pub fn of_still(path: &Path) -> Vec<PixelAspect> {
+    let Some(head) = read(path) else { return Vec::new() };
+    let stored = match image::guess_format(&head) {
+        Ok(ImageFormat::Jpeg) => [jfif(&head), exif(jpeg_exif(&head).as_deref())].concat(),
+        Ok(ImageFormat::Png) => [physical(&head), exif(png_exif(path).as_deref())].concat(),
+        Ok(ImageFormat::WebP) => exif(webp_exif(path).as_deref()),
+        Ok(ImageFormat::Bmp) => bitmap(&head),
+        Ok(ImageFormat::Tiff) => tiff_tags(path).unwrap_or_default(),
+        _ => Vec::new(),
+    };
+    let turned = is_turned(path, &head);
+    let shapes = stored.into_iter().filter(|shape| !shape.is_square());
+    shapes.map(|shape| if turned { shape.turned() } else { shape }).collect()
+}
+
+fn read(path: &Path) -> Option<Vec<u8>> {
+    let mut head = Vec::new();
+    File::open(path).ok()?.take(HEAD).read_to_end(&mut head).ok()?;
+    Some(head)
+}
+
+/// From samples per unit along rows and columns, of which it is known or not what the unit is: where there are more of them,
+/// they are narrower.
+fn of_density(x: u64, y: u64, has_unit: bool) -> Vec<PixelAspect> {
+    let excess = (u64::BITS - (x | y).leading_zeros()).saturating_sub(u32::BITS);
+    let part = |v: u64| u32::try_from(v >> excess).unwrap_or(u32::MAX);
+    let shape = PixelAspect::new(part(y), part(x));
+    let other = shape.filter(|_| !has_unit).map(PixelAspect::turned);
+    shape.into_iter().chain(other).collect()
+}
+
+/// The segments of a JPEG up to its first scan: marker and content.
+fn segments(jpeg: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    let mut rest = jpeg.get(2..).unwrap_or_default();
+    std::iter::from_fn(move || {
+        // Bytes of 255 may fill up before a marker.
+        let [0xff, after @ ..] = rest else { return None };
+        let after = &after[after.iter().position(|byte| *byte != 0xff)?..];
+        let (marker, after) = after.split_first()?;
+        let length = usize::from(u16::from_be_bytes(after.first_chunk().copied()?));
+        if *marker == 0xda {
+            return None;
+        }
+        let content = after.get(2..length)?;
+        rest = &after[length..];
+        Some((*marker, content))
+    })
+}
+
+/// JFIF's density, for which 1 and 2 are inches and centimetres, and 0 is none.
+fn jfif(jpeg: &[u8]) -> Vec<PixelAspect> {
+    let density = segments(jpeg).find_map(|(marker, content)| match (marker, content) {
+        (0xe0, [b'J', b'F', b'I', b'F', 0, _, _, unit, x0, x1, y0, y1, ..]) => {
+            Some((*unit, u16::from_be_bytes([*x0, *x1]), u16::from_be_bytes([*y0, *y1])))
+        }
+        _ => None,
+    });
+    density.map_or_else(Vec::new, |(unit, x, y)| of_density(x.into(), y.into(), unit != 0))
+}
+
+fn jpeg_exif(jpeg: &[u8]) -> Option<Vec<u8>> {
+    segments(jpeg).find_map(|(marker, content)| {
+        (marker == 0xe1).then_some(content)?.strip_prefix(b"Exif\0\0").map(<[u8]>::to_vec)
+    })
+}
+
+fn png_exif(path: &Path) -> Option<Vec<u8>> {
+    PngDecoder::new(BufReader::new(File::open(path).ok()?)).ok()?.exif_metadata().ok()?
+}
+
+fn webp_exif(path: &Path) -> Option<Vec<u8>> {
+    let exif = WebPDecoder::new(BufReader::new(File::open(path).ok()?)).ok()?.exif_metadata().ok()??;
+    // Some writers put JPEG's prefix before it.
+    Some(exif.strip_prefix(b"Exif\0\0").map_or(exif.clone(), <[u8]>::to_vec))
+}
+
+/// PNG's samples per metre, or per nothing.
+fn physical(png: &[u8]) -> Vec<PixelAspect> {
+    let mut rest = png.get(8..).unwrap_or_default();
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        let length = u32::from_be_bytes(*length) as usize;
+        let (Some(kind), Some(content)) = (after.get(..4), after.get(4..).and_then(|c| c.get(..length)))
+        else {
+            break;
+        };
+        match (kind, content) {
+            (b"pHYs", [x0, x1, x2, x3, y0, y1, y2, y3, unit]) => {
+                let (x, y) =
+                    (u32::from_be_bytes([*x0, *x1, *x2, *x3]), u32::from_be_bytes([*y0, *y1, *y2, *y3]));
+                return of_density(x.into(), y.into(), *unit == 1);
+            }
+            (b"IDAT", _) => break,
+            _ => rest = after.get(8 + length..).unwrap_or_default(),
+        }
+    }
+    Vec::new()
+}
+
+/// The samples per metre of a BMP, which older headers lack.
+fn bitmap(bmp: &[u8]) -> Vec<PixelAspect> {
+    let at = |at: usize| bmp.get(at..)?.first_chunk().copied().map(i32::from_le_bytes);
+    match (at(14), at(38), at(42)) {
+        (Some(header), Some(x), Some(y)) if header >= 40 && x > 0 && y > 0 => {
+            of_density(u64::from(x.unsigned_abs()), u64::from(y.unsigned_abs()), true)
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// XResolution and YResolution of EXIF's first directory, with their unit.
+fn exif(exif: Option<&[u8]>) -> Vec<PixelAspect> {
+    exif.and_then(exif_density).unwrap_or_default()
+}
+
+fn exif_density(exif: &[u8]) -> Option<Vec<PixelAspect>> {
+    let little = match exif.get(..2)? {
+        b"II" => true,
+        b"MM" => false,
+        _ => return None,
+    };
+    let u16_at = |at: usize| {
+        let bytes: [u8; 2] = exif.get(at..)?.first_chunk().copied()?;
+        Some(if little { u16::from_le_bytes(bytes) } else { u16::from_be_bytes(bytes) })
+    };
+    let u32_at = |at: usize| {
+        let bytes: [u8; 4] = exif.get(at..)?.first_chunk().copied()?;
+        Some(if little { u32::from_le_bytes(bytes) } else { u32::from_be_bytes(bytes) })
+    };
+    let directory = u32_at(4)? as usize;
+    let (mut x, mut y, mut unit) = (None, None, 2);
+    for entry in 0..usize::from(u16_at(directory)?) {
+        let entry = directory.checked_add(2 + 12 * entry)?;
+        let rational = || {
+            let at = u32_at(entry + 8)? as usize;
+            Some((u32_at(at)?, u32_at(at.checked_add(4)?)?))
+        };
+        match u16_at(entry)? {
+            0x011a => x = rational(),
+            0x011b => y = rational(),
+            0x0128 => unit = u16_at(entry + 8)?,
+            _ => {}
+        }
+    }
+    Some(of_fractions(x?, y?, unit != 1))
+}
+
+fn tiff_tags(path: &Path) -> Option<Vec<PixelAspect>> {
+    let mut file = tiff::decoder::Decoder::new(BufReader::new(File::open(path).ok()?)).ok()?;
+    let unit = file.get_tag_u32(Tag::ResolutionUnit).unwrap_or(2);
+    let mut fraction = |tag| match file.get_tag_u32_vec(tag).ok()?.as_slice() {
+        [above, below] => Some((*above, *below)),
+        _ => None,
+    };
+    let (x, y) = (fraction(Tag::XResolution)?, fraction(Tag::YResolution)?);
+    Some(of_fractions(x, y, unit != 1))
+}
+
+fn of_fractions((xn, xd): (u32, u32), (yn, yd): (u32, u32), has_unit: bool) -> Vec<PixelAspect> {
+    of_density(u64::from(xn) * u64::from(yd), u64::from(yn) * u64::from(xd), has_unit)
+}
+
+/// Whether rows of the file are columns of the upright picture.
+fn is_turned(path: &Path, head: &[u8]) -> bool {
+    let orientation = || {
+        let file = || File::open(path).map(BufReader::new).ok();
+        match image::guess_format(head).ok()? {
+            ImageFormat::Jpeg => JpegDecoder::new(file()?).ok()?.orientation().ok(),
+            ImageFormat::Png => PngDecoder::new(file()?).ok()?.orientation().ok(),
+            ImageFormat::WebP => WebPDecoder::new(file()?).ok()?.orientation().ok(),
+            ImageFormat::Tiff => image::codecs::tiff::TiffDecoder::new(file()?).ok()?.orientation().ok(),
+            _ => None,
+        }
+    };
+    use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
+    matches!(orientation(), Some(Rotate90 | Rotate90FlipH | Rotate270 | Rotate270FlipH))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(shapes: Vec<PixelAspect>) -> String {
+        shapes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    }
+
+    fn jfif_of(unit: u8, x: u16, y: u16) -> String {
+        let mut jpeg = b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\x02".to_vec();
+        jpeg.push(unit);
+        jpeg.extend(x.to_be_bytes());
+        jpeg.extend(y.to_be_bytes());
+        jpeg.extend([0, 0]);
+        told(jfif(&jpeg))
+    }
+
+    fn exif_of(little: bool, x: (u32, u32), y: (u32, u32), unit: u16) -> Vec<u8> {
+        let two = |v: u16| if little { v.to_le_bytes() } else { v.to_be_bytes() };
+        let four = |v: u32| if little { v.to_le_bytes() } else { v.to_be_bytes() };
+        let mut exif = if little { b"II*\0".to_vec() } else { b"MM\0*".to_vec() };
+        exif.extend(four(8));
+        exif.extend(two(3));
+        for (tag, kind, at) in [(0x11a, 5, 50), (0x11b, 5, 58)] {
+            exif.extend([two(tag), two(kind)].concat());
+            exif.extend([four(1), four(at)].concat());
+        }
+        exif.extend([two(0x128), two(3)].concat());
+        exif.extend(four(1));
+        exif.extend([two(unit), two(0)].concat());
+        exif.extend(four(0));
+        for number in [x.0, x.1, y.0, y.1] {
+            exif.extend(four(number));
+        }
+        exif
+    }
+
+    #[test]
+    fn a_finer_density_makes_narrower_pixels_and_one_without_a_unit_may_be_either() {
+        assert_eq!(jfif_of(1, 72, 36), "1:2");
+        assert_eq!(jfif_of(2, 45, 64), "64:45");
+        assert_eq!(jfif_of(0, 1, 2), "2:1 1:2");
+        assert_eq!(jfif_of(0, 1, 1), "1:1 1:1");
+        assert_eq!(jfif_of(1, 0, 72), "");
+        assert_eq!(jfif_of(1, 1, 9), "", "no picture is so");
+        for little in [true, false] {
+            let density = |x, y, unit| told(exif(Some(&exif_of(little, x, y, unit))));
+            assert_eq!(density((72, 1), (144, 1), 2), "2:1");
+            assert_eq!(density((300, 10), (15, 1), 3), "1:2");
+            assert_eq!(density((1, 2), (1, 1), 1), "2:1 1:2");
+            assert_eq!(density((72, 0), (72, 1), 2), "");
+            assert_eq!(density((u32::MAX, 1), (u32::MAX, 2), 2), "1:2");
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_tells_nothing() {
+        let whole = exif_of(true, (72, 1), (144, 1), 2);
+        for length in 0..whole.len() {
+            assert!(exif(Some(&whole[..length])).is_empty(), "{length}");
+        }
+        let mut wrong = whole;
+        wrong[4..8].fill(255);
+        assert!(exif(Some(&wrong)).is_empty());
+        for rubbish in
+            [&[][..], b"\xff", b"\xff\xd8\xff", b"\xff\xd8\xff\xe0\0\0", b"\x89PNG\r\n\x1a\n\0\0\0\x09pHYs\0"]
+        {
+            let shapes =
+                [jfif(rubbish), physical(rubbish), bitmap(rubbish), exif(jpeg_exif(rubbish).as_deref())];
+            assert!(shapes.concat().is_empty());
+        }
+    }
+}
