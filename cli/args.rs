@@ -1,5 +1,6 @@
 //! The command line: flags, help, and what they mean together.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -81,7 +82,7 @@ impl Command {
 const REDACT_HELP: &str = "\
 Examples:
   milkglass redact visit.mp4 -o visit.redacted.mp4
-  milkglass redact photos/ -o redacted/ --preset careful
+  milkglass redact photos/ -o redacted/
   milkglass redact door.mkv -o out.mkv --persons fill --zone 'window:0.6,0;1,0;1,0.4;0.6,0.4'
   ffmpeg -i in.mp4 -f yuv4mpegpipe - | milkglass redact - -o - | ffplay -
 
@@ -214,6 +215,10 @@ pub struct LiveArgs {
     /// privacy mode from the page.
     #[arg(long, value_name = "FILE", help_heading = "Targets")]
     pub token_file: Option<PathBuf>,
+    /// Address of a proxy in front of the HTTP target; repeatable. Connections are then counted for the address that it adds
+    /// last to X-Forwarded-For or Forwarded, and everything needs the token.
+    #[arg(long, value_name = "ADDRESS", help_heading = "Targets", requires = "token_file")]
+    pub trusted_proxy: Vec<IpAddr>,
     /// Folder of a tamper-evident log of what was done: frames by outcome, states, hashes; no pixels, no places, no people.
     #[arg(long, value_name = "DIR", help_heading = "Evidence")]
     pub evidence: Option<PathBuf>,
@@ -235,7 +240,7 @@ pub struct LiveArgs {
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Hiding")]
 pub struct HidingArgs {
-    /// How carefully to look: fast, balanced or careful [default: balanced].
+    /// How carefully to look: fast, balanced or careful [default: careful at stills, for which there is time; else balanced].
     #[arg(long)]
     pub preset: Option<String>,
     /// How faces are hidden: fill, pixelate, blur or off [default: fill]. `pixelate` and `blur` are cosmetic: they hide

@@ -333,7 +333,7 @@ pub fn redact(
     let (ran, written) = std::thread::scope(|scope| {
         let writer_target = &mut target.writer;
         let writer = scope.spawn(move || write(writer_target, &receiver));
-        let ran = clip.run(&policy, detector, job.hiding.settings.detect_every, &mut |out| {
+        let ran = clip.run(&policy, detector, job.hiding.moving.settings.detect_every, &mut |out| {
             sender.send((out.frame, out.pts)).map_err(|_| {
                 refused = true;
                 Failure::new("the target took no more frames")

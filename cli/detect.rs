@@ -50,15 +50,24 @@ pub fn run(args: &DetectArgs) -> Result<Exit, Failure> {
         log::error!("{failure}");
         exit = exit.max(failure.exit);
     }
-    let (mut detector, _) = hiding.detector(hiding.threads)?;
+    // Each is loaded when it is needed: stills are looked at more carefully.
+    let (mut of_stills, mut of_clips) = (None, None);
     for input in &found.files {
         if progress::cancelled() {
             return Err(Failure::interrupted());
         }
         let drawing = args.draw.as_deref();
+        let (detector, looking) = match input.kind {
+            Kind::Still => (&mut of_stills, &hiding.stills),
+            Kind::Clip => (&mut of_clips, &hiding.moving),
+        };
+        let detector = match detector {
+            Some(detector) => detector,
+            none => none.insert(hiding.detector(looking, hiding.threads)?.0),
+        };
         let done = match input.kind {
-            Kind::Still => still_rows(&hiding, &mut detector, input, drawing, &mut out),
-            Kind::Clip => clip_rows(&hiding, &mut detector, input, drawing, &mut out),
+            Kind::Still => still_rows(&hiding, detector, input, drawing, &mut out),
+            Kind::Clip => clip_rows(&hiding, detector, input, drawing, &mut out),
         };
         if let Err(failure) = done {
             let failure = failure.about(&input.path);
@@ -108,7 +117,7 @@ fn clip_rows(
     let clip = Clip::open(Some(&tools), &input.path, hiding, false)?;
     let policy = hiding.clip_policy(clip.fps())?;
     let size = (clip.info.width, clip.info.height);
-    let every = hiding.settings.detect_every;
+    let every = hiding.moving.settings.detect_every;
     let (totals, _, damage) = clip.run(&policy, detector, every, &mut |frame| {
         let number = frame.frame.meta().sequence;
         let detections = frame.detections.as_deref();

@@ -92,7 +92,6 @@ pub fn run(args: &EvalArgs) -> Result<Exit, Failure> {
     let mut hiding_args = args.hiding.clone();
     hiding_args.color = Some(MARK.into());
     let hiding = Hiding::resolve(&hiding_args, false)?;
-    let (mut detector, backend) = hiding.detector(hiding.threads)?;
     let mut scores: BTreeMap<&'static str, Score> = BTreeMap::new();
     let mut rows = Vec::new();
     for path in &args.labels {
@@ -107,16 +106,22 @@ pub fn run(args: &EvalArgs) -> Result<Exit, Failure> {
     let (clips, stills): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(l, _)| l.video.is_some());
     let bar = progress::bar(Some((clips.len() + stills.len()) as u64), "pictures", "evaluating");
     let policy = hiding.still_policy()?;
+    // Stills that are played are looked at as a camera's pictures.
+    let (plays, looks) =
+        (!clips.is_empty() || args.scene.is_some(), !stills.is_empty() && args.scene.is_none());
+    let mut of_clips = plays.then(|| hiding.detector(&hiding.moving, hiding.threads)).transpose()?;
+    let mut of_stills = looks.then(|| hiding.detector(&hiding.stills, hiding.threads)).transpose()?;
     for (label, path) in &stills {
         check_cancel()?;
-        if let Some(frames) = args.scene {
-            scene(&hiding, &mut detector, (label, path), frames, &mut scores)?;
+        if let (Some(frames), Some((detector, _))) = (args.scene, &mut of_clips) {
+            scene(&hiding, detector, (label, path), frames, &mut scores)?;
             bar.inc(1);
             continue;
         }
+        let Some((detector, _)) = &mut of_stills else { continue };
         let picture = still::read(path)?.pixels;
         let format = hiding.still_format(path, &picture)?;
-        let redacted = still::redact(&picture, format, &policy, &mut detector)?;
+        let redacted = still::redact(&picture, format, &policy, detector)?;
         if let Some(reason) = redacted.detector_error {
             return Err(Failure::new(format!("detection failed: {reason}")).about(path));
         }
@@ -129,11 +134,17 @@ pub fn run(args: &EvalArgs) -> Result<Exit, Failure> {
         by_clip.entry(label.video.clone().unwrap_or_default()).or_default().push((label, path));
     }
     for frames in by_clip.values_mut() {
+        let Some((detector, _)) = &mut of_clips else { continue };
         frames.sort_by_key(|(l, _)| l.frame);
-        clip(&hiding, &mut detector, frames, &mut scores, &mut || bar.inc(1))?;
+        clip(&hiding, detector, frames, &mut scores, &mut || bar.inc(1))?;
     }
     bar.finish_and_clear();
-    print(args, &hiding, backend.name(), &scores)?;
+    let backend = of_stills.as_ref().or(of_clips.as_ref()).map_or("none", |(_, backend)| backend.name());
+    let preset = match (plays, looks, hiding.moving.preset, hiding.stills.preset) {
+        (true, true, clips, stills) if clips != stills => format!("{stills} (stills), {clips} (clips)"),
+        (true, _, preset, _) | (_, _, _, preset) => preset.to_string(),
+    };
+    print(args, &preset, backend, &scores)?;
     Ok(Exit::Done)
 }
 
@@ -169,7 +180,7 @@ fn clip(
     let pool = lockstep::pool(format, &policy);
     let mut source = Pictures { frames, next: 0, pool: pool.clone(), clock: Clock::new((1, 30)) };
     let mut runs = BTreeMap::new();
-    let every = hiding.settings.detect_every;
+    let every = hiding.moving.settings.detect_every;
     let totals = lockstep::run(&mut source, &pool, &policy, detector, every, &mut |out| {
         let at = usize::try_from(out.frame.meta().sequence).unwrap_or(usize::MAX);
         let (label, path) = frames.get(at).ok_or_else(|| Failure::new("a frame too many"))?;
@@ -195,7 +206,7 @@ fn scene(
     scores: &mut BTreeMap<&'static str, Score>,
 ) -> Result<(), Failure> {
     let picture = still::read(path)?.pixels;
-    let policy = hiding.still_policy()?;
+    let policy = hiding.scene_policy()?;
     let pool = FramePool::new(hiding.still_format(path, &picture)?, 8);
     let mut source =
         Scene { picture: &picture, next: 0, frames, pool: pool.clone(), clock: Clock::new((1, 30)) };
@@ -376,7 +387,7 @@ fn add(
 
 fn print(
     args: &EvalArgs,
-    hiding: &Hiding,
+    preset: &str,
     backend: &str,
     scores: &BTreeMap<&'static str, Score>,
 ) -> Result<(), Failure> {
@@ -406,7 +417,7 @@ fn print(
     let mut out = std::io::stdout().lock();
     let written = if args.json {
         let document = serde_json::json!({
-            "milkglass": env!("CARGO_PKG_VERSION"), "preset": hiding.preset.as_str(), "backend": backend, "scores": finished,
+            "milkglass": env!("CARGO_PKG_VERSION"), "preset": preset, "backend": backend, "scores": finished,
         });
         writeln!(out, "{document:#}")
     } else {

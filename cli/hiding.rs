@@ -22,10 +22,10 @@ use crate::pixel_shape;
 pub struct Hiding {
     /// The flags laid over the policy file.
     pub file: PolicyFile,
-    /// How to look.
-    pub preset: Preset,
-    /// What the preset and the flags amount to.
-    pub settings: Settings,
+    /// How to look at clips and live.
+    pub moving: Looking,
+    /// How to look at stills, for which there is time.
+    pub stills: Looking,
     /// Width to height of a pixel, by whoever runs this.
     pub pixel_aspect: Option<PixelAspect>,
     /// The processors of inference.
@@ -39,6 +39,19 @@ pub struct Hiding {
     export_regions: bool,
     /// The owner's, which everything above was held against.
     lock: Option<Lock>,
+}
+
+/// How to look.
+pub struct Looking {
+    pub preset: Preset,
+    /// What the preset and the flags amount to.
+    pub settings: Settings,
+}
+
+impl Looking {
+    fn new(file: &PolicyFile, preset: Preset, classes: &[Class]) -> Looking {
+        Looking { preset, settings: Settings::of(file, preset, classes) }
+    }
 }
 
 impl Hiding {
@@ -95,10 +108,18 @@ impl Hiding {
             let (width, height) = COMPARED;
             lock.admit(&file, &FrameFormat::new(PixelFormat::Nv12, width, height)?)?;
         }
-        let preset = file.preset.unwrap_or_default();
+        let moving = file.preset.unwrap_or_default();
+        let mut stills = file.still_preset();
+        // Where the owner's lock leaves it open, stills are looked at carefully: a flag or file may only ask for more.
+        if let Some(lock) = &lock
+            && stills < lock.policy().still_preset()
+        {
+            stills = lock.policy().still_preset();
+            log::info!("stills are looked at with the preset {stills}, because the lock names no other");
+        }
         let mut hiding = Hiding {
-            preset,
-            settings: preset.settings(&[]),
+            moving: Looking::new(&file, moving, &[]),
+            stills: Looking::new(&file, stills, &[]),
             threads: threads(file.threads.map(|n| n as usize)),
             backend: file.backend.unwrap_or_default(),
             chosen: OnceLock::new(),
@@ -110,13 +131,18 @@ impl Hiding {
             lock,
         };
         let classes: Vec<Class> = hiding.still_policy()?.classes().collect();
-        hiding.settings = Settings::of(&hiding.file, preset, &classes);
+        hiding.moving = Looking::new(&hiding.file, moving, &classes);
+        hiding.stills = Looking::new(&hiding.file, stills, &classes);
         Ok(hiding)
     }
 
     /// The policy for single pictures.
     pub fn still_policy(&self) -> Result<Policy, Failure> {
-        let preset = self.preset.settings(&[]);
+        self.policy(&self.stills)
+    }
+
+    fn policy(&self, looking: &Looking) -> Result<Policy, Failure> {
+        let preset = looking.preset.settings(&[]);
         let defaults = PolicyDefaults {
             face_grow: preset.face_grow,
             person_grow: preset.person_grow,
@@ -128,17 +154,23 @@ impl Hiding {
     /// The policy for a clip with `fps` frames per second: it looks ahead as far as it holds, as long as the frames that
     /// wait meanwhile fit into the pool.
     pub fn clip_policy(&self, fps: f64) -> Result<Policy, Failure> {
-        let still = self.still_policy()?;
-        let frames = (still.hold().as_secs_f64() * fps).ceil().min(MAX_LOOK_AHEAD as f64) as usize;
-        let gap = Duration::from_secs_f64(f64::from(self.settings.detect_every) * 2.0 / fps.max(0.1));
-        let builder = still.to_builder().look_ahead(still.hold());
-        let builder = builder.max_waiting(frames + self.settings.detect_every as usize);
+        let policy = self.scene_policy()?;
+        let frames = (policy.hold().as_secs_f64() * fps).ceil().min(MAX_LOOK_AHEAD as f64) as usize;
+        let every = self.moving.settings.detect_every;
+        let gap = Duration::from_secs_f64(f64::from(every) * 2.0 / fps.max(0.1));
+        let builder = policy.to_builder().look_ahead(policy.hold());
+        let builder = builder.max_waiting(frames + every as usize);
         Ok(builder.max_gap(gap.clamp(Duration::from_millis(500), Duration::from_secs(10))).build()?)
+    }
+
+    /// The policy for a picture that does not move, seen as a camera would.
+    pub fn scene_policy(&self) -> Result<Policy, Failure> {
+        self.policy(&self.moving)
     }
 
     /// The policy for live pictures.
     pub fn live_policy(&self) -> Result<Policy, Failure> {
-        Ok(self.file.live(self.still_policy()?.to_builder()).build()?)
+        Ok(self.file.live(self.scene_policy()?.to_builder()).build()?)
     }
 
     /// A picture's format with the shape of its pixels, of which its file or camera told these.
@@ -152,9 +184,9 @@ impl Hiding {
         Ok(self.shaped(format, &pixel_shape::of_still(path)))
     }
 
-    /// Loads the models; each network uses `threads` threads.
-    pub fn detector(&self, threads: usize) -> Result<(Ensemble, Backend), Failure> {
-        self.load(&self.settings, threads)
+    /// Loads the models of `looking`; each network uses `threads` threads.
+    pub fn detector(&self, looking: &Looking, threads: usize) -> Result<(Ensemble, Backend), Failure> {
+        self.load(&looking.settings, threads)
     }
 
     /// The detectors of the presets that may be used when this one's is too slow, best first.
@@ -196,12 +228,12 @@ impl Hiding {
 
     /// SHA-256 of everything that decides what is hidden: two reports with the same hash hid by the same rules.
     pub fn hash(&self) -> String {
-        hex(&Sha256::digest(self.rules()))
+        hex(&Sha256::digest(format!("{}|{:?}", self.rules(), self.stills.settings)))
     }
 
     fn rules(&self) -> String {
         let own = self.pixel_aspect.map_or_else(String::new, |own| format!("|pixels {own}"));
-        format!("{:?}|{:?}{own}", self.file, self.settings)
+        format!("{:?}|{:?}{own}", self.file, self.moving.settings)
     }
 }
 

@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use milkglass::{
-    Class, Color, KEYS, OnDeadline, PolicyDefaults, PolicyError, PolicyFile, Preset, RegionShape, SCHEMA,
-    Style, Zone,
+    Class, Color, KEYS, OnDeadline, PolicyDefaults, PolicyError, PolicyFile, RegionShape, SCHEMA, Style, Zone,
 };
 
 use crate::outcome::{Exit, Failure};
@@ -120,18 +119,31 @@ fn xml(path: &Path) -> Result<String, Failure> {
     Ok(text)
 }
 
+/// How carefully clips and cameras are looked at, and stills where that differs.
+fn preset_words(file: &PolicyFile) -> String {
+    let preset = file.preset.unwrap_or_default();
+    match file.still_preset() {
+        same if same == preset => preset.to_string(),
+        stills => format!("{preset}; {stills} on stills"),
+    }
+}
+
 /// A table of key, value and meaning.
 fn explain(file: &PolicyFile) -> Result<String, PolicyError> {
     let usual = PolicyFile::default();
+    let effective = |file: &PolicyFile, key: &str| match key {
+        "preset" => Some(preset_words(file)),
+        _ => file.effective(key),
+    };
     let rows: Vec<(&str, String, &str)> = KEYS
         .iter()
         .filter(|key| !key.in_zone())
         .map(|key| {
             let value = match key.name {
                 "zone" => format!("{} zones", file.zones.len()),
-                name => file.effective(name).unwrap_or_default(),
+                name => effective(file, name).unwrap_or_default(),
             };
-            let own = usual.effective(key.name).filter(|own| *own != value);
+            let own = effective(&usual, key.name).filter(|own| *own != value);
             let value = own.map(|own| format!("{value} (default {own})")).unwrap_or(value);
             (key.name, value, key.meaning)
         })
@@ -173,7 +185,7 @@ fn describe(path: &Path) -> Result<String, PolicyError> {
     let policy = file.builder(&PolicyDefaults::default()).map_err(named)?.build().map_err(named)?;
     let live = file.live(file.builder(&PolicyDefaults::default()).map_err(named)?).build().map_err(named)?;
 
-    let mut lines = vec![format!("preset: {}", file.preset.unwrap_or(Preset::Balanced))];
+    let mut lines = vec![format!("preset: {}", preset_words(&file))];
     for class in Class::ALL {
         let grown = match file.grow {
             Some(factor) => format!("boxes grown to {factor} times their size"),
@@ -309,7 +321,7 @@ mod tests {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/policy.toml");
         let text = answer(&PolicyCommand::Check { file }).expect("accepted");
         for line in [
-            "preset: balanced\n",
+            "preset: balanced; careful on stills\n",
             "faces: filled with #1e1e1e; boxes grown as the preset says\n",
             "persons: left visible\n",
             "zone \"neighbour's window\": inside its 4 corners filled with #1e1e1e\n",
@@ -334,7 +346,7 @@ mod tests {
     fn zones_alone_say_nothing_about_detection() {
         let text =
             check("faces = \"off\"\n[[zone]]\nname = \"a\"\narea = [[0,0],[1,0],[0,1]]\ninverted = true\n");
-        let lines = "preset: balanced\nfaces: left visible\npersons: left visible\n\
+        let lines = "preset: balanced; careful on stills\nfaces: left visible\npersons: left visible\n\
                      zone \"a\": outside its 3 corners filled with black\n";
         assert_eq!(text.expect("accepted"), lines);
     }

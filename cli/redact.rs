@@ -8,17 +8,16 @@ use image::ImageFormat;
 use indicatif::ProgressBar;
 use milkglass::Outcome;
 use milkglass::detect::Ensemble;
-use milkglass::detect::backend::Backend;
 
 use crate::args::RedactArgs;
 use crate::clip::{Container, EncodeOptions};
 use crate::clips::{self, ClipJob};
-use crate::hiding::Hiding;
+use crate::hiding::{Hiding, Looking};
 use crate::inputs::{self, Input, Inputs, Kind};
 use crate::outcome::{Exit, Failure};
 use crate::partial;
 use crate::progress;
-use crate::report::{FileReport, ModelReport, Report, file_hash};
+use crate::report::{FileReport, Looked, Report, file_hash};
 use crate::still;
 
 /// Runs the command.
@@ -33,7 +32,7 @@ pub fn run(args: &RedactArgs) -> Result<Exit, Failure> {
     let streams = args.inputs.iter().any(|p| inputs::is_dash(p)) || inputs::is_dash(&args.output);
     // A wrong name is told before models are loaded.
     let found = if streams { Inputs::default() } else { inputs::find(&args.inputs, Some(&args.output))? };
-    let (mut detector, backend) = hiding.detector(hiding.threads)?;
+    let mut looked = Looked::default();
     let mut files = Vec::new();
     let mut exit = Exit::Done;
     if streams {
@@ -41,8 +40,10 @@ pub fn run(args: &RedactArgs) -> Result<Exit, Failure> {
             return Err(Failure::new("`-` goes with one input and one output"));
         };
         let job = clip_job(args, &hiding);
-        let (file, failure) =
+        let mut detector = load(&hiding, &hiding.moving, hiding.threads, &mut looked)?;
+        let (mut file, failure) =
             settle(clips::redact(&job, input, &args.output, &mut detector), input, &args.output);
+        file.preset = hiding.moving.preset.as_str();
         note(&mut exit, &file, failure, args.strict);
         files.push(file);
     } else {
@@ -60,14 +61,24 @@ pub fn run(args: &RedactArgs) -> Result<Exit, Failure> {
             }
             partial::refuse_existing(target, args.overwrite)?;
         }
-        stills(args, &hiding, format, &found, &targets, &mut files, &mut exit)?;
+        // Whatever is missing for the clips is told before the stills are begun. Stills have time: theirs is another one.
+        let mut detector = match found.files.iter().any(|f| f.kind == Kind::Clip) {
+            true => Some(load(&hiding, &hiding.moving, hiding.threads, &mut looked)?),
+            false => None,
+        };
+        for (file, failure) in stills(args, &hiding, format, &found, &targets, &mut looked)? {
+            note(&mut exit, &file, failure, args.strict);
+            files.push(file);
+        }
         for (input, target) in found.files.iter().zip(&targets).filter(|(f, _)| f.kind == Kind::Clip) {
+            let Some(detector) = &mut detector else { break };
             if progress::cancelled() {
                 return Err(Failure::interrupted());
             }
             let job = clip_job(args, &hiding);
-            let (file, failure) =
-                settle(clips::redact(&job, &input.path, target, &mut detector), &input.path, target);
+            let (mut file, failure) =
+                settle(clips::redact(&job, &input.path, target, detector), &input.path, target);
+            file.preset = hiding.moving.preset.as_str();
             note(&mut exit, &file, failure, args.strict);
             files.push(file);
         }
@@ -78,9 +89,21 @@ pub fn run(args: &RedactArgs) -> Result<Exit, Failure> {
             file.input_sha256 = file_hash(input);
             file.output_sha256 = file.output.as_ref().and_then(|_| file_hash(output));
         }
-        report(&hiding, &backend, &detector, files).write(path)?;
+        Report::new(&hiding, looked, files).write(path)?;
     }
     Ok(exit)
+}
+
+/// Loads the models, and remembers them for the report.
+fn load(
+    hiding: &Hiding,
+    looking: &Looking,
+    threads: usize,
+    looked: &mut Looked,
+) -> Result<Ensemble, Failure> {
+    let (detector, backend) = hiding.detector(looking, threads)?;
+    looked.note(&detector, &backend);
+    Ok(detector)
 }
 
 fn clip_job<'a>(args: &'a RedactArgs, hiding: &'a Hiding) -> ClipJob<'a> {
@@ -131,13 +154,12 @@ fn stills(
     format: Option<ImageFormat>,
     found: &Inputs,
     targets: &[PathBuf],
-    files: &mut Vec<FileReport>,
-    exit: &mut Exit,
-) -> Result<(), Failure> {
+    looked: &mut Looked,
+) -> Result<Vec<(FileReport, Option<Failure>)>, Failure> {
     let jobs: Vec<(&Input, &PathBuf)> =
         found.files.iter().zip(targets).filter(|(f, _)| f.kind == Kind::Still).collect();
     if jobs.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let bar = if jobs.len() > 1 {
         progress::bar(Some(jobs.len() as u64), "pictures", "redacting")
@@ -149,9 +171,13 @@ fn stills(
     let pool = pool.map_err(|e| Failure::new(format!("threads cannot be started: {e}")))?;
     let next = AtomicUsize::new(0);
     let done: Mutex<Vec<(usize, FileReport, Option<Failure>)>> = Mutex::new(Vec::new());
+    let looked = Mutex::new(looked);
     let failed: Vec<Result<(), Failure>> = pool.broadcast(|_| {
         let policy = hiding.still_policy()?;
-        let (mut detector, _) = hiding.detector((hiding.threads / workers).max(1))?;
+        let (mut detector, backend) = hiding.detector(&hiding.stills, (hiding.threads / workers).max(1))?;
+        if let Ok(mut looked) = looked.lock() {
+            looked.note(&detector, &backend);
+        }
         while let Some((at, (input, target))) = claim(&next, &jobs) {
             if progress::cancelled() {
                 return Err(Failure::interrupted());
@@ -184,7 +210,8 @@ fn stills(
                     };
                     (counts, None)
                 });
-            let (file, failure) = settle(result, &input.path, target);
+            let (mut file, failure) = settle(result, &input.path, target);
+            file.preset = hiding.stills.preset.as_str();
             bar.inc(1);
             if let Ok(mut done) = done.lock() {
                 done.push((at, file, failure));
@@ -196,11 +223,7 @@ fn stills(
     failed.into_iter().collect::<Result<Vec<()>, Failure>>()?;
     let mut done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     done.sort_by_key(|(at, ..)| *at);
-    for (_, file, failure) in done {
-        note(exit, &file, failure, args.strict);
-        files.push(file);
-    }
-    Ok(())
+    Ok(done.into_iter().map(|(_, file, failure)| (file, failure)).collect())
 }
 
 fn claim<'a, T>(next: &AtomicUsize, jobs: &'a [T]) -> Option<(usize, &'a T)> {
@@ -255,20 +278,4 @@ fn note(exit: &mut Exit, file: &FileReport, failure: Option<Failure>, strict: bo
         );
     }
     *exit = (*exit).max(own);
-}
-
-fn report(hiding: &Hiding, backend: &Backend, detector: &Ensemble, files: Vec<FileReport>) -> Report {
-    Report {
-        milkglass: env!("CARGO_PKG_VERSION"),
-        preset: hiding.preset.as_str().into(),
-        policy_sha256: hiding.hash(),
-        backend: backend.name(),
-        runtime_sha256: backend.library().map(|(_, hash)| hash),
-        untested: detector.loaded().filter(|m| m.untested).map(|m| m.name).collect(),
-        models: detector
-            .loaded()
-            .map(|m| ModelReport { name: m.name, sha256: m.sha256, manifest_sha256: m.manifest_sha256 })
-            .collect(),
-        files,
-    }
 }

@@ -3,10 +3,12 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use milkglass::detect::Ensemble;
+use milkglass::detect::backend::Backend;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::hiding::hex;
+use crate::hiding::{Hiding, hex};
 use crate::inputs::is_dash;
 use crate::outcome::Failure;
 
@@ -15,8 +17,8 @@ use crate::outcome::Failure;
 pub struct Report {
     /// Version of this program.
     pub milkglass: &'static str,
-    /// `fast`, `balanced` or `careful`.
-    pub preset: String,
+    /// `fast`, `balanced` or `careful`; of the clips, if there are any, else of the stills. Each file tells its own.
+    pub preset: &'static str,
     /// SHA-256 of all settings.
     pub policy_sha256: String,
     /// `ort` or `rten`.
@@ -33,8 +35,30 @@ pub struct Report {
     pub files: Vec<FileReport>,
 }
 
+/// What looked at the files.
+#[derive(Default)]
+pub struct Looked {
+    backend: &'static str,
+    runtime: Option<String>,
+    models: Vec<ModelReport>,
+}
+
+impl Looked {
+    /// Adds a detector that was loaded.
+    pub fn note(&mut self, detector: &Ensemble, backend: &Backend) {
+        self.backend = backend.name();
+        self.runtime = backend.library().map(|(_, hash)| hash);
+        for model in detector.models() {
+            let model = ModelReport { name: model.name.clone(), sha256: model.sha256.clone() };
+            if !self.models.contains(&model) {
+                self.models.push(model);
+            }
+        }
+    }
+}
+
 /// A model in use.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct ModelReport {
     /// Its name.
     pub name: String,
@@ -52,6 +76,8 @@ pub struct FileReport {
     /// Where the result is; absent when there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<String>,
+    /// How carefully this file was looked at.
+    pub preset: &'static str,
     /// SHA-256 of the input.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input_sha256: Option<String>,
@@ -85,6 +111,20 @@ pub struct FileReport {
 }
 
 impl Report {
+    /// Of a run with these settings.
+    pub fn new(hiding: &Hiding, looked: Looked, files: Vec<FileReport>) -> Report {
+        let clip = files.iter().find(|f| f.preset == hiding.moving.preset.as_str());
+        Report {
+            milkglass: env!("CARGO_PKG_VERSION"),
+            preset: clip.map_or(hiding.stills.preset, |_| hiding.moving.preset).as_str(),
+            policy_sha256: hiding.hash(),
+            backend: looked.backend,
+            runtime_sha256: looked.runtime,
+            models: looked.models,
+            files,
+        }
+    }
+
     /// Writes it as one JSON document.
     pub fn write(&self, path: &Path) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(self).map_err(|e| Failure::new(e.to_string()))?;

@@ -222,8 +222,8 @@ fn detectors(hiding: &Hiding) -> Result<(Vec<Box<dyn Detector>>, Identity), Fail
     if hiding.live_policy()?.classes().next().is_none() {
         return Ok((Vec::new(), identity));
     }
-    let (detector, backend) = hiding.detector(hiding.threads)?;
-    log::info!("preset {}, inference by {}", hiding.preset, backend.name());
+    let (detector, backend) = hiding.detector(&hiding.moving, hiding.threads)?;
+    log::info!("preset {}, inference by {}", hiding.moving.preset, backend.name());
     identity.runtime = backend.library().map_or_else(|| backend.name().to_owned(), |(_, sha256)| sha256);
     let mut all: Vec<Box<dyn Detector>> = Vec::new();
     for detector in std::iter::once(detector).chain(hiding.ladder(hiding.threads)?) {

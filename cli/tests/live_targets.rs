@@ -501,6 +501,9 @@ fn after_privacy_mode_begins_nothing_older_is_shown() {
 /// The RTSP server of the feature `rtsp-server`, read by ffmpeg and GStreamer.
 #[cfg(feature = "rtsp-server")]
 mod rtsp_server {
+    use std::io::Write as _;
+    use std::net::TcpStream;
+
     use super::*;
 
     /// ffprobe's exit and words about an address.
@@ -628,6 +631,35 @@ mod rtsp_server {
             until("pictures", || clients.iter_mut().all(|c| !is_blank(&c.pictures(1)[0])).then_some(()));
         }
         assert_eq!(live.child("__rtsp-server", None), server);
+        live.end();
+    }
+
+    #[test]
+    fn connections_that_ask_for_nothing_make_room_for_recorders() {
+        let port = free_port();
+        let address = format!("rtsp://127.0.0.1:{port}/cam");
+        let to = format!("rtsp-server://127.0.0.1:{port}/cam");
+        let live = Live::zone("320:180", TempDir::new().unwrap(), &["--to", &to]);
+        served(&address);
+        let mut recorder = client(&address);
+        redacted(&recorder.pictures(5), 5);
+        let silent: Vec<TcpStream> = (0..200)
+            .map(|n| {
+                let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+                stream.set_nonblocking(true).unwrap();
+                let _ = stream.write(if n % 2 == 0 { b"OPTIONS rtsp:" } else { b"" });
+                stream
+            })
+            .collect();
+        let ended = |mut stream: &TcpStream| match stream.read(&mut [0]) {
+            Ok(n) => n == 0,
+            Err(e) => e.kind() != std::io::ErrorKind::WouldBlock,
+        };
+        let count = || silent.iter().filter(|s| ended(s)).count();
+        until("those that are too many are ended", || (count() >= 136).then_some(()));
+        redacted(&client(&address).pictures(5), 5);
+        until("the others are ended as well", || (count() == 200).then_some(()));
+        redacted(&recorder.pictures(5), 5);
         live.end();
     }
 

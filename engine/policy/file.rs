@@ -358,6 +358,11 @@ impl PolicyFile {
         Ok(())
     }
 
+    /// How carefully to look at stills: the file's word, else `careful`, since nobody waits for a still.
+    pub fn still_preset(&self) -> Preset {
+        self.preset.unwrap_or(Preset::Careful)
+    }
+
     /// How a class is to be hidden: the file's word, else `fill` for faces and `off` for persons.
     pub fn style(&self, class: Class) -> StyleName {
         match class {

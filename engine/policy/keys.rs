@@ -99,7 +99,7 @@ pub const KEYS: &[Key] = &[
     key(
         "preset",
         "\"fast\", \"balanced\" or \"careful\"",
-        "\"balanced\"",
+        "\"careful\" on stills, else \"balanced\"",
         Direction::Ordered(&["fast", "balanced", "careful"]),
         "how hard to look: models, input sizes, thresholds",
     ),

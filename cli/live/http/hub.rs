@@ -23,6 +23,8 @@ const EXPIRES: Duration = Duration::from_secs(2);
 const PIECE: usize = 16 << 10;
 /// Streams at a time; the other connections are for the page, stills and figures.
 pub const MOST_STREAMS: usize = 16;
+/// Streams beyond those, for whoever has the token.
+const KEPT_STREAMS: usize = 4;
 
 /// What separates the pictures of a stream.
 pub const STREAM_TYPE: &str = "multipart/x-mixed-replace; boundary=milkglass";
@@ -54,6 +56,7 @@ pub struct Hub {
     forgot: watch::Sender<Option<Instant>>,
     ended: watch::Sender<bool>,
     streams: Arc<Semaphore>,
+    kept: Arc<Semaphore>,
     /// Whether privacy mode is on.
     privacy: Box<dyn Fn() -> bool + Send + Sync>,
 }
@@ -67,6 +70,7 @@ impl Hub {
             forgot: watch::Sender::default(),
             ended: watch::Sender::default(),
             streams: Arc::new(Semaphore::new(MOST_STREAMS)),
+            kept: Arc::new(Semaphore::new(KEPT_STREAMS)),
             privacy: Box::new(privacy),
         }
     }
@@ -113,7 +117,7 @@ impl Hub {
 
     /// Streams that are open.
     pub fn streams(&self) -> usize {
-        MOST_STREAMS - self.streams.available_permits()
+        MOST_STREAMS + KEPT_STREAMS - self.streams.available_permits() - self.kept.available_permits()
     }
 
     /// In privacy mode only what is covered whole may be shown, even if an older picture has not been forgotten yet.
@@ -139,10 +143,13 @@ impl Hub {
         Some((length, unfold(waiting, async |mut waiting| Some((Ok(waiting.next()?), waiting)))))
     }
 
-    /// All pictures from now on, for one client. `None` when there are too many.
-    pub fn stream(self: &Arc<Self>) -> Option<impl Stream<Item = Result<Bytes>> + use<>> {
+    /// All pictures from now on, for one client, who has the token or not. `None` when there are too many.
+    pub fn stream(self: &Arc<Self>, known: bool) -> Option<impl Stream<Item = Result<Bytes>> + use<>> {
+        let permit = Arc::clone(&self.streams).try_acquire_owned();
+        let permit =
+            permit.or_else(|e| if known { Arc::clone(&self.kept).try_acquire_owned() } else { Err(e) });
         let viewer = Viewer {
-            _permit: Arc::clone(&self.streams).try_acquire_owned().ok()?,
+            _permit: permit.ok()?,
             newest: self.newest.subscribe(),
             waiting: Waiting {
                 hub: Arc::clone(self),
@@ -256,7 +263,7 @@ mod tests {
     fn a_picture_that_is_forgotten_half_way_ends_in_zeros_and_the_stream_goes_on() {
         run(async {
             let (hub, _) = shown(Outcome::Covered);
-            let mut stream = pin!(hub.stream().unwrap());
+            let mut stream = pin!(hub.stream(false).unwrap());
             assert_eq!(stream.next().await.unwrap().unwrap(), FIRST);
             show(&hub, Outcome::Covered);
             let head = stream.next().await.unwrap().unwrap();
@@ -299,8 +306,10 @@ mod tests {
     fn streams_end_with_the_hub_and_give_back_their_place() {
         run(async {
             let (hub, _) = shown(Outcome::Covered);
-            let streams: Vec<_> = (0..MOST_STREAMS).filter_map(|_| hub.stream()).collect();
-            assert!(streams.len() == MOST_STREAMS && hub.stream().is_none());
+            let mut streams: Vec<_> = (0..MOST_STREAMS).filter_map(|_| hub.stream(false)).collect();
+            assert!(streams.len() == MOST_STREAMS && hub.stream(false).is_none());
+            streams.extend((0..KEPT_STREAMS).filter_map(|_| hub.stream(true)));
+            assert!(hub.streams() == MOST_STREAMS + KEPT_STREAMS && hub.stream(true).is_none());
             hub.end();
             for stream in streams {
                 assert_eq!(pin!(stream).collect::<Vec<_>>().await.len(), 1);

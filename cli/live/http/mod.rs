@@ -12,6 +12,7 @@ mod figures;
 mod hub;
 mod jpeg;
 mod page;
+mod places;
 mod routes;
 mod server;
 mod socket;
@@ -47,10 +48,13 @@ impl HttpSink {
         let about = |why: String| Failure::new(format!("--to http://{at}: {why}"));
         let token = args.token_file.as_deref().map(Token::read).transpose()?;
         let (host, addresses) = resolve(at).map_err(about)?;
-        let public = !addresses.iter().all(|a| a.ip().is_loopback());
+        // A proxy brings others here, wherever it listens itself.
+        let public = !addresses.iter().all(|a| a.ip().is_loopback()) || !args.trusted_proxy.is_empty();
         if public && token.is_none() {
             return Err(about(
-                "this would listen beyond this machine: add --token-file FILE, or use 127.0.0.1".into(),
+                "this would listen beyond this machine: add --token-file FILE, or use 127.0.0.1 and no \
+                 --trusted-proxy"
+                    .into(),
             ));
         }
         let hub = Arc::new(Hub::new({
@@ -63,6 +67,7 @@ impl HttpSink {
             names: Names { written: host },
             token,
             public,
+            proxies: args.trusted_proxy.clone(),
         };
         let (bound, listens) = channel();
         let server = std::thread::Builder::new().name("http".into());

@@ -1,6 +1,6 @@
 //! What can be asked of the server, and who may ask.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,18 +12,19 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use serde::Deserialize;
-use tokio::task::spawn_blocking;
+use tokio::task::{spawn_blocking, yield_now};
 use tokio::time::{sleep, timeout};
 
 use super::auth::{Names, Refusal, Token};
 use super::hub::{Hub, MOST_STREAMS, STREAM_TYPE};
+use super::places::Visit;
 use super::{figures, page};
 use crate::live::control::Control;
 
 /// Bytes of a request's body.
 const LONGEST_BODY: usize = 1024;
 /// Time for a request's body.
-const BODY: Duration = Duration::from_secs(5);
+const BODY: Duration = Duration::from_secs(2);
 /// A wrong token is answered so late.
 const WRONG_TOKEN: Duration = Duration::from_millis(500);
 
@@ -33,11 +34,16 @@ pub struct Site {
     pub control: Arc<Control>,
     pub names: Names,
     pub token: Option<Token>,
-    /// Listens beyond loopback: everything needs the token.
+    /// Listens beyond loopback, or a proxy brings others: everything needs the token.
     pub public: bool,
+    /// Proxies whose word on where a request comes from counts.
+    pub proxies: Vec<IpAddr>,
 }
 
 type Shared = Arc<Site>;
+/// The request carries the token or its session.
+#[derive(Clone, Copy)]
+struct Known(bool);
 
 /// All routes, behind the checks that every request has to pass.
 pub fn router(site: Site) -> Router {
@@ -60,15 +66,22 @@ pub fn router(site: Site) -> Router {
 /// Lets a request pass that names this server and, beyond loopback, carries the token or its session.
 async fn admit(
     State(site): State<Shared>,
-    Extension(local): Extension<SocketAddr>,
-    request: Request,
+    Extension(visit): Extension<Arc<Visit>>,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    if let Err(refusal) = site.names.check(request.uri(), request.headers(), local) {
+    let (local, headers) = (visit.local, request.headers());
+    let known = site.token.as_ref().is_some_and(|t| t.admits(headers, local.port()));
+    visit.asks(headers, known);
+    if !known {
+        // One request a turn, however many somebody has sent at once: the owner's is not behind them.
+        yield_now().await;
+    }
+    if let Err(refusal) = site.names.check(request.uri(), headers, local) {
         return refused(refusal);
     }
-    let admitted =
-        !site.public || site.token.as_ref().is_some_and(|t| t.admits(request.headers(), local.port()));
+    let admitted = !site.public || known;
+    request.extensions_mut().insert(Known(known));
     match request.uri().path() {
         _ if admitted => next.run(request).await,
         // Checks the token itself.
@@ -112,9 +125,14 @@ async fn show_page() -> Response {
     page::response().into_response()
 }
 
-async fn stream(State(site): State<Shared>) -> Response {
-    match site.hub.stream() {
+async fn stream(
+    State(site): State<Shared>,
+    Extension(visit): Extension<Arc<Visit>>,
+    Extension(Known(known)): Extension<Known>,
+) -> Response {
+    match site.hub.stream(known) {
         Some(pictures) => {
+            visit.looks();
             ([(header::CONTENT_TYPE, STREAM_TYPE)], Body::from_stream(pictures)).into_response()
         }
         None => {
@@ -154,11 +172,11 @@ async fn health(State(site): State<Shared>) -> Response {
 /// The token for a cookie: an `<img>` cannot send headers.
 async fn login(
     State(site): State<Shared>,
-    Extension(local): Extension<SocketAddr>,
+    Extension(visit): Extension<Arc<Visit>>,
     request: Request,
 ) -> Result<Response, Response> {
     let token = bearer(&site, request.headers()).await?;
-    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, token.cookie(local.port()))]).into_response())
+    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, token.cookie(visit.local.port()))]).into_response())
 }
 
 #[derive(Deserialize)]

@@ -12,17 +12,18 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::{interval, sleep, timeout};
 
 use super::hub::Hub;
+use super::places::{Places, Visit};
 use super::routes::{self, Site};
 use super::socket::{Blocked, Socket};
 
-/// Connections at a time.
-const MOST_CONNECTIONS: u32 = 64;
+/// Connections that wait to be accepted: a burst of them must not fill it, or the owner's is not heard.
+const BACKLOG: u32 = 1024;
 /// Time for the lines that head a request, and for keeping an idle connection.
-const HEAD: Duration = Duration::from_secs(5);
+const HEAD: Duration = Duration::from_secs(2);
 /// Bytes of a request's head, and of what waits for a client in here.
 const BUFFER: usize = 16 << 10;
 /// Bytes that the system may keep for a client: what lies there cannot be forgotten.
@@ -71,7 +72,7 @@ fn listen(addresses: &[SocketAddr]) -> io::Result<TcpListener> {
             // Accepted connections inherit it.
             socket.set_send_buffer_size(SYSTEM_BUFFER)?;
             socket.bind(*address)?;
-            socket.listen(MOST_CONNECTIONS)
+            socket.listen(BACKLOG)
         };
         match listen() {
             Ok(listener) => return Ok(listener),
@@ -83,41 +84,42 @@ fn listen(addresses: &[SocketAddr]) -> io::Result<TcpListener> {
 
 async fn serve(site: Site, listener: &TcpListener) {
     let hub = Arc::clone(&site.hub);
+    let places = Arc::new(Places::new(&site.proxies));
     let router = routes::router(site);
-    let connections = Arc::new(Semaphore::new(MOST_CONNECTIONS as usize));
+    let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
             () = hub.ended() => break,
         };
-        match (accepted, Arc::clone(&connections).try_acquire_owned()) {
-            (Ok((stream, _)), Ok(permit)) => {
-                tokio::spawn(connection(stream, router.clone(), Arc::clone(&hub), permit));
-            }
-            (Ok((stream, _)), Err(_)) => {
-                // Whoever has one of the 64 can go on; this one hears why, if it is quick.
-                let _ = stream.try_write(
-                    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
-                );
+        match accepted {
+            Ok((stream, peer)) => {
+                if let Ok(local) = stream.local_addr() {
+                    let visit = places.enter(peer, local);
+                    connections.spawn(connection(stream, router.clone(), Arc::clone(&hub), visit));
+                }
+                // However many wait to be accepted: what this one has sent already is read first.
+                yield_now().await;
             }
             // Out of descriptors, most likely: some will be free again.
-            (Err(e), _) => {
+            Err(e) => {
                 log::debug!("a connection was not accepted: {e}");
                 sleep(Duration::from_millis(100)).await;
             }
         }
     }
     // Everybody hears of the end; who does not take it in is cut off.
-    let _ = timeout(GRACE, connections.acquire_many(MOST_CONNECTIONS)).await;
+    let _ = timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await;
 }
 
-async fn connection(stream: TcpStream, router: Router, hub: Arc<Hub>, _permit: OwnedSemaphorePermit) {
-    let Ok(local) = stream.local_addr() else { return };
+async fn connection(stream: TcpStream, router: Router, hub: Arc<Hub>, visit: Visit) {
+    let visit = Arc::new(visit);
     // A picture's last bytes must not wait for an acknowledgement of its first ones.
     let _ = stream.set_nodelay(true);
     let blocked = Blocked::default();
     let socket = TokioIo::new(Socket::new(stream, blocked.clone()));
-    let service = TowerToHyperService::new(router.layer(Extension(local)));
+    let service = TowerToHyperService::new(router.layer(Extension(Arc::clone(&visit))));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
@@ -131,6 +133,7 @@ async fn connection(stream: TcpStream, router: Router, hub: Arc<Hub>, _permit: O
         tokio::select! {
             // Rubbish, a client that left, an end that came too early: none of it is our trouble.
             _ = connection.as_mut() => return,
+            () = visit.sent_away() => return,
             () = &mut ended, if !ending => {
                 ending = true;
                 connection.as_mut().graceful_shutdown();

@@ -4,7 +4,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gstreamer as gst;
 use gstreamer::glib;
@@ -27,6 +27,10 @@ const USER: &str = "milkglass";
 const PLUGINS: [&str; 6] = ["coreelements", "app", "x264", "rtp", "rtpmanager", "udp"];
 /// Clients at the same time.
 const CLIENTS: u32 = 16;
+/// Connections without a session; of more, the oldest makes room. A recorder sets up its session at once.
+const UNDECIDED: usize = 64;
+/// Time to set it up.
+const SET_UP: Duration = Duration::from_secs(10);
 /// Ports for UDP: those that nobody has a claim to.
 const PORTS: (u16, u16) = (49_152, 65_535);
 /// A frame that would be shown more than this off the pipeline's clock: the camera's clock has jumped.
@@ -141,12 +145,19 @@ fn listen(args: &RtspServerArgs, password: &str, source: &Source) -> Result<rtsp
     mounts.add_factory(&args.path, factory);
     let sessions = server.session_pool().ok_or("the server has no sessions")?;
     sessions.set_max_sessions(CLIENTS);
-    glib::timeout_add_seconds(2, move || {
-        sessions.cleanup();
-        glib::ControlFlow::Continue
+    let crowd = Arc::<Mutex<Crowd>>::default();
+    glib::timeout_add_seconds(2, {
+        let crowd = Arc::clone(&crowd);
+        move || {
+            sessions.cleanup();
+            Crowd::make_room(&crowd);
+            glib::ControlFlow::Continue
+        }
     });
     let source = Arc::clone(source);
     server.connect_client_connected(move |_, client| {
+        lock(&crowd).0.push((Instant::now(), client.downgrade()));
+        Crowd::make_room(&crowd);
         let source = Arc::clone(&source);
         client.connect_play_request(move |_, _| {
             // The lock is not held while GStreamer works.
@@ -158,6 +169,31 @@ fn listen(args: &RtspServerArgs, password: &str, source: &Source) -> Result<rtsp
     });
     server.attach(None).map_err(|_| format!("cannot listen at {}", args.address))?;
     Ok(server)
+}
+
+/// All connections, and when they came.
+#[derive(Default)]
+struct Crowd(Vec<(Instant, glib::WeakRef<rtsp::RTSPClient>)>);
+
+impl Crowd {
+    /// Ends connections that have no session: those that are too many, and those that had time enough. Whoever holds many of
+    /// them open would keep recorders out otherwise: this program may open only so many.
+    fn make_room(crowd: &Mutex<Crowd>) {
+        let mut undecided = Vec::new();
+        lock(crowd).0.retain(|(since, client)| {
+            let Some(client) = client.upgrade() else { return false };
+            if client.session_filter(None).is_empty() {
+                undecided.push((*since, client));
+            }
+            true
+        });
+        let too_many = undecided.len().saturating_sub(UNDECIDED);
+        for (at, (since, client)) in undecided.iter().enumerate() {
+            if at < too_many || since.elapsed() > SET_UP {
+                client.close();
+            }
+        }
+    }
 }
 
 /// A client that has just come can show nothing before one.

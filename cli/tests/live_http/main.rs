@@ -8,6 +8,7 @@ mod camera;
 mod client;
 #[path = "../common/mod.rs"]
 mod common;
+mod flood;
 mod page;
 mod picture;
 mod prometheus;
