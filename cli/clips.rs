@@ -261,6 +261,7 @@ pub fn redact(
         return Err(Failure::new("--keep-audio: Y4M carries no sound; use files on both sides"));
     }
     let clip = Clip::open(tools.as_ref(), input)?;
+    job.hiding.admit(&clip.format)?;
     let policy = job.hiding.clip_policy(clip.fps())?;
     let mut warnings = clip.info.warnings.clone();
     let mut target = Target::open(job, tools.as_ref(), input, output, &clip, &mut warnings)?;

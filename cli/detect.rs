@@ -78,6 +78,7 @@ fn still_rows(
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let picture = still::read(&input.path)?;
+    hiding.admit_still(picture.dimensions())?;
     let redacted = still::redact(&picture, &hiding.still_policy()?, detector)?;
     if let Some(reason) = &redacted.detector_error {
         return Err(Failure::new(format!("detection failed: {reason}")));

@@ -2,14 +2,12 @@
 
 use std::path::Path;
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use milkglass::detect::backend::{Backend, Processors};
 use milkglass::detect::{Ensemble, ModelStore, Settings};
 use milkglass::evidence::Identity;
 use milkglass::{
-    BackendChoice, Class, FrameFormat, Lock, OwnerKey, PixelFormat, Policy, PolicyDefaults, PolicyFile,
-    Preset, ZoneEntry,
+    BackendChoice, Derived, FrameFormat, Lock, OwnerKey, PixelFormat, Policy, PolicyFile, Preset, ZoneEntry,
 };
 use sha2::{Digest, Sha256};
 
@@ -24,6 +22,7 @@ pub struct Hiding {
     pub preset: Preset,
     /// What the preset and the flags amount to.
     pub settings: Settings,
+    derived: Derived,
     /// The processors of inference.
     pub pin: Option<Processors>,
     /// The bound on all threads.
@@ -85,10 +84,12 @@ impl Hiding {
             let (width, height) = COMPARED;
             lock.admit(&file, &FrameFormat::new(PixelFormat::Nv12, width, height)?)?;
         }
-        let preset = file.preset.unwrap_or_default();
-        let mut hiding = Hiding {
-            preset,
-            settings: preset.settings(&[]),
+        let derived = file.derive()?;
+        derived.still().build()?;
+        Ok(Hiding {
+            preset: file.preset.unwrap_or_default(),
+            settings: derived.settings().clone(),
+            derived,
             threads: threads(file.threads.map(|n| n as usize)),
             backend: file.backend.unwrap_or_default(),
             chosen: OnceLock::new(),
@@ -97,37 +98,36 @@ impl Hiding {
             export_regions,
             file,
             lock,
-        };
-        let classes: Vec<Class> = hiding.still_policy()?.classes().collect();
-        hiding.settings = Settings::of(&hiding.file, preset, &classes);
-        Ok(hiding)
+        })
     }
 
     /// The policy for single pictures.
     pub fn still_policy(&self) -> Result<Policy, Failure> {
-        let preset = self.preset.settings(&[]);
-        let defaults = PolicyDefaults {
-            face_grow: preset.face_grow,
-            person_grow: preset.person_grow,
-            ..PolicyDefaults::default()
-        };
-        Ok(self.file.builder(&defaults)?.export_regions(self.export_regions).build()?)
+        Ok(self.derived.still().export_regions(self.export_regions).build()?)
     }
 
     /// The policy for a clip with `fps` frames per second: it looks ahead as far as it holds, as long as the frames that
     /// wait meanwhile fit into the pool.
     pub fn clip_policy(&self, fps: f64) -> Result<Policy, Failure> {
-        let still = self.still_policy()?;
-        let frames = (still.hold().as_secs_f64() * fps).ceil().min(MAX_LOOK_AHEAD as f64) as usize;
-        let gap = Duration::from_secs_f64(f64::from(self.settings.detect_every) * 2.0 / fps.max(0.1));
-        let builder = still.to_builder().look_ahead(still.hold());
-        let builder = builder.max_waiting(frames + self.settings.detect_every as usize);
-        Ok(builder.max_gap(gap.clamp(Duration::from_millis(500), Duration::from_secs(10))).build()?)
+        Ok(self.derived.clip(fps).export_regions(self.export_regions).build()?)
     }
 
     /// The policy for live pictures.
     pub fn live_policy(&self) -> Result<Policy, Failure> {
-        Ok(self.file.live(self.still_policy()?.to_builder()).build()?)
+        Ok(self.derived.live().export_regions(self.export_regions).build()?)
+    }
+
+    /// The same for a still picture of this size.
+    pub fn admit_still(&self, (width, height): (u32, u32)) -> Result<(), Failure> {
+        self.admit(&FrameFormat::new(PixelFormat::Rgb24, width, height)?)
+    }
+
+    /// Whether the owner's lock lets the policy pass in pictures of this format, now that it is known.
+    pub fn admit(&self, format: &FrameFormat) -> Result<(), Failure> {
+        match &self.lock {
+            Some(lock) => Ok(lock.admit(&self.file, format)?),
+            None => Ok(()),
+        }
     }
 
     /// Loads the models; each network uses `threads` threads.
@@ -137,9 +137,8 @@ impl Hiding {
 
     /// The detectors of the presets that may be used when this one's is too slow, best first.
     pub fn ladder(&self, threads: usize) -> Result<Vec<Ensemble>, Failure> {
-        let classes: Vec<Class> = self.still_policy()?.classes().collect();
-        let rungs = self.file.ladder.iter().flatten();
-        rungs.map(|preset| Ok(self.load(&Settings::of(&self.file, *preset, &classes), threads)?.0)).collect()
+        let rungs = self.derived.rungs().iter();
+        rungs.map(|(_, settings)| Ok(self.load(settings, threads)?.0)).collect()
     }
 
     fn load(&self, settings: &Settings, threads: usize) -> Result<(Ensemble, Backend), Failure> {
@@ -198,9 +197,6 @@ pub fn owner_key(path: &Path) -> Result<OwnerKey, Failure> {
         .map_err(|e| Failure::new(format!("{}: the owner's key cannot be read: {e}", path.display())))?;
     Ok(OwnerKey::parse(&text)?)
 }
-
-/// Frames of a clip that may wait for the look-ahead: above it the pool alone would take hundreds of megabytes.
-const MAX_LOOK_AHEAD: usize = 64;
 
 /// The bound on threads: what was asked for, else every core.
 pub fn threads(asked: Option<usize>) -> usize {

@@ -157,6 +157,7 @@ fn stills(
             }
             let target_format = format.or_else(|| still::format_of(target)).unwrap_or(ImageFormat::Png);
             let result = still::read(&input.path)
+                .and_then(|picture| hiding.admit_still(picture.dimensions()).map(|()| picture))
                 .and_then(|picture| still::redact(&picture, &policy, &mut detector))
                 .and_then(|redacted| {
                     let picture = still::to_image(&redacted.frame)?;
