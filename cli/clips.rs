@@ -323,6 +323,7 @@ pub fn redact(
         return Err(Failure::new("--keep-audio: Y4M carries no sound; use files on both sides"));
     }
     let clip = Clip::open(tools.as_ref(), input, job.hiding, !is_dash(output))?;
+    job.hiding.admit(&clip.format)?;
     let policy = job.hiding.clip_policy(clip.fps())?;
     let mut warnings = clip.info.warnings.clone();
     let transparent = clip.info.transparent;

@@ -92,6 +92,7 @@ fn still_rows(
     }
     let picture = read.pixels;
     let format = hiding.still_format(&input.path, &picture)?;
+    hiding.admit(&format)?;
     let redacted = still::redact(&picture, format, &hiding.still_policy()?, detector)?;
     if let Some(reason) = &redacted.detector_error {
         return Err(Failure::new(format!("detection failed: {reason}")));

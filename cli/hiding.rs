@@ -2,15 +2,14 @@
 
 use std::path::Path;
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use image::RgbImage;
 use milkglass::detect::backend::{Backend, Processors};
 use milkglass::detect::{Ensemble, LoadedModel, ModelStore, Settings};
 use milkglass::evidence::Identity;
 use milkglass::{
-    BackendChoice, Class, FrameFormat, Lock, OwnerKey, PixelAspect, PixelFormat, Policy, PolicyDefaults,
-    PolicyFile, Preset, ZoneEntry,
+    BackendChoice, Derived, FrameFormat, Lock, OwnerKey, PixelAspect, PixelFormat, Policy, PolicyFile, Preset,
+    ZoneEntry,
 };
 use sha2::{Digest, Sha256};
 
@@ -46,11 +45,14 @@ pub struct Looking {
     pub preset: Preset,
     /// What the preset and the flags amount to.
     pub settings: Settings,
+    derived: Derived,
 }
 
 impl Looking {
-    fn new(file: &PolicyFile, preset: Preset, classes: &[Class]) -> Looking {
-        Looking { preset, settings: Settings::of(file, preset, classes) }
+    fn new(file: &PolicyFile, preset: Preset) -> Result<Looking, Failure> {
+        let derived = PolicyFile { preset: Some(preset), ..file.clone() }.derive()?;
+        derived.still().build()?;
+        Ok(Looking { preset, settings: derived.settings().clone(), derived })
     }
 }
 
@@ -117,9 +119,9 @@ impl Hiding {
             stills = lock.policy().still_preset();
             log::info!("stills are looked at with the preset {stills}, because the lock names no other");
         }
-        let mut hiding = Hiding {
-            moving: Looking::new(&file, moving, &[]),
-            stills: Looking::new(&file, stills, &[]),
+        Ok(Hiding {
+            moving: Looking::new(&file, moving)?,
+            stills: Looking::new(&file, stills)?,
             threads: threads(file.threads.map(|n| n as usize)),
             backend: file.backend.unwrap_or_default(),
             chosen: OnceLock::new(),
@@ -129,48 +131,36 @@ impl Hiding {
             export_regions,
             file,
             lock,
-        };
-        let classes: Vec<Class> = hiding.still_policy()?.classes().collect();
-        hiding.moving = Looking::new(&hiding.file, moving, &classes);
-        hiding.stills = Looking::new(&hiding.file, stills, &classes);
-        Ok(hiding)
+        })
     }
 
     /// The policy for single pictures.
     pub fn still_policy(&self) -> Result<Policy, Failure> {
-        self.policy(&self.stills)
-    }
-
-    fn policy(&self, looking: &Looking) -> Result<Policy, Failure> {
-        let preset = looking.preset.settings(&[]);
-        let defaults = PolicyDefaults {
-            face_grow: preset.face_grow,
-            person_grow: preset.person_grow,
-            ..PolicyDefaults::default()
-        };
-        Ok(self.file.builder(&defaults)?.export_regions(self.export_regions).build()?)
+        Ok(self.stills.derived.still().export_regions(self.export_regions).build()?)
     }
 
     /// The policy for a clip with `fps` frames per second: it looks ahead as far as it holds, as long as the frames that
     /// wait meanwhile fit into the pool.
     pub fn clip_policy(&self, fps: f64) -> Result<Policy, Failure> {
-        let policy = self.scene_policy()?;
-        let frames = (policy.hold().as_secs_f64() * fps).ceil().min(MAX_LOOK_AHEAD as f64) as usize;
-        let every = self.moving.settings.detect_every;
-        let gap = Duration::from_secs_f64(f64::from(every) * 2.0 / fps.max(0.1));
-        let builder = policy.to_builder().look_ahead(policy.hold());
-        let builder = builder.max_waiting(frames + every as usize);
-        Ok(builder.max_gap(gap.clamp(Duration::from_millis(500), Duration::from_secs(10))).build()?)
+        Ok(self.moving.derived.clip(fps).export_regions(self.export_regions).build()?)
     }
 
     /// The policy for a picture that does not move, seen as a camera would.
     pub fn scene_policy(&self) -> Result<Policy, Failure> {
-        self.policy(&self.moving)
+        Ok(self.moving.derived.still().export_regions(self.export_regions).build()?)
     }
 
     /// The policy for live pictures.
     pub fn live_policy(&self) -> Result<Policy, Failure> {
-        Ok(self.file.live(self.scene_policy()?.to_builder()).build()?)
+        Ok(self.moving.derived.live().export_regions(self.export_regions).build()?)
+    }
+
+    /// Whether the owner's lock lets the policy pass in pictures of this format, now that it is known.
+    pub fn admit(&self, format: &FrameFormat) -> Result<(), Failure> {
+        match &self.lock {
+            Some(lock) => Ok(lock.admit(&self.file, format)?),
+            None => Ok(()),
+        }
     }
 
     /// A picture's format with the shape of its pixels, of which its file or camera told these.
@@ -191,9 +181,8 @@ impl Hiding {
 
     /// The detectors of the presets that may be used when this one's is too slow, best first.
     pub fn ladder(&self, threads: usize) -> Result<Vec<Ensemble>, Failure> {
-        let classes: Vec<Class> = self.still_policy()?.classes().collect();
-        let rungs = self.file.ladder.iter().flatten();
-        rungs.map(|preset| Ok(self.load(&Settings::of(&self.file, *preset, &classes), threads)?.0)).collect()
+        let rungs = self.moving.derived.rungs().iter();
+        rungs.map(|(_, settings)| Ok(self.load(settings, threads)?.0)).collect()
     }
 
     fn load(&self, settings: &Settings, threads: usize) -> Result<(Ensemble, Backend), Failure> {
@@ -262,9 +251,6 @@ pub fn owner_key(path: &Path) -> Result<OwnerKey, Failure> {
         .map_err(|e| Failure::new(format!("{}: the owner's key cannot be read: {e}", path.display())))?;
     Ok(OwnerKey::parse(&text)?)
 }
-
-/// Frames of a clip that may wait for the look-ahead: above it the pool alone would take hundreds of megabytes.
-const MAX_LOOK_AHEAD: usize = 64;
 
 /// The bound on threads: what was asked for, else every core.
 pub fn threads(asked: Option<usize>) -> usize {

@@ -75,18 +75,6 @@ impl Partial {
     }
 }
 
-/// A file that never gets a name: where `beside` lies, or in memory where its file system cannot do that.
-pub fn scratch(beside: &Path) -> io::Result<(Arc<File>, PathBuf)> {
-    let file = match nameless(folder(beside), OFlags::EXCL, 0o600) {
-        Some(file) => file,
-        None => File::from(memfd_create("milkglass", MemfdFlags::CLOEXEC)?),
-    };
-    cage::lend(&file);
-    let file = Arc::new(file);
-    let path = cage::hand_over(&file);
-    Ok((file, path))
-}
-
 /// `None` where the file system cannot do it, or where there is no `/proc` to open or name it by.
 fn nameless(dir: &Path, more: OFlags, mode: u32) -> Option<File> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC | more;
@@ -256,15 +244,5 @@ mod tests {
         };
         partial.keep().unwrap();
         assert_eq!(names(dir.path()), ["out.png"]);
-    }
-
-    #[test]
-    fn scratch_files_never_have_a_name() {
-        let dir = tempfile::tempdir().unwrap();
-        let (_file, path) = scratch(&dir.path().join("out.mp4")).unwrap();
-        std::fs::write(&path, "sound").unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "sound");
-        assert!(names(dir.path()).is_empty());
-        assert!(linkat(CWD, &path, CWD, dir.path().join("x"), AtFlags::SYMLINK_FOLLOW).is_err());
     }
 }

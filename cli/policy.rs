@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use milkglass::{
-    Class, Color, KEYS, OnDeadline, PolicyDefaults, PolicyError, PolicyFile, RegionShape, SCHEMA, Style, Zone,
+    Class, Color, KEYS, OnDeadline, PolicyError, PolicyFile, RegionShape, SCHEMA, Style, Zone,
 };
 
 use crate::outcome::{Exit, Failure};
@@ -51,9 +51,9 @@ pub enum PolicyCommand {
         base: PathBuf,
         /// The policy that is to take its place
         new: PathBuf,
-        /// Size of the picture in which zones are compared
-        #[arg(long, value_name = "WxH", default_value = "3840x2160")]
-        size: String,
+        /// Size of the picture in which zones are compared [default: large ones, wide, less wide and upright]
+        #[arg(long, value_name = "WxH")]
+        size: Option<String>,
     },
     /// Make zones of the privacy masks of an ONVIF camera, the XML of its answer to GetMasks (Media2); prints a policy file
     FromOnvif {
@@ -82,7 +82,7 @@ pub fn run(command: &PolicyCommand, out: &mut impl Write) -> Result<Exit, Failur
         PolicyCommand::Lock(args) => locking::lock(args)?,
         PolicyCommand::Verify { file, owner_key } => locking::verify(file, owner_key.as_deref())?,
         PolicyCommand::Compare { base, new, size } => {
-            let (text, as_strong) = locking::compare(base, new, size)?;
+            let (text, as_strong) = locking::compare(base, new, size.as_deref())?;
             if !as_strong {
                 exit = Exit::Failed;
             }
@@ -182,8 +182,9 @@ fn describe(path: &Path) -> Result<String, PolicyError> {
     let place: String =
         path.display().to_string().chars().map(|c| if c.is_control() { '?' } else { c }).collect();
     let named = |error| PolicyError::At { place: place.clone(), error: Box::new(error) };
-    let policy = file.builder(&PolicyDefaults::default()).map_err(named)?.build().map_err(named)?;
-    let live = file.live(file.builder(&PolicyDefaults::default()).map_err(named)?).build().map_err(named)?;
+    let derived = file.derive().map_err(named)?;
+    let policy = derived.still().build().map_err(named)?;
+    let live = derived.live().build().map_err(named)?;
 
     let mut lines = vec![format!("preset: {}", preset_words(&file))];
     for class in Class::ALL {
@@ -223,15 +224,14 @@ fn describe(path: &Path) -> Result<String, PolicyError> {
                 "what changed since a detector last looked is covered until it has been examined".into(),
             );
         }
-        if file.tiles == Some(true) {
+        if derived.settings().passes.iter().any(|pass| pass.tile.is_some()) {
             lines.push(
                 "faces are looked for in one part of each picture at a time, at full resolution".into(),
             );
         }
-        lines.push(match file.detect_every {
-            Some(1) => "clips: the detector looks at every frame".into(),
-            Some(n) => format!("clips: the detector looks at one frame in {n}"),
-            None => "clips: the detector looks as often as the preset says".into(),
+        lines.push(match derived.detect_every() {
+            1 => "clips: the detector looks at every frame".into(),
+            n => format!("clips: the detector looks at one frame in {n}"),
         });
         lines.extend(live_words(&file, &live));
     }
@@ -290,8 +290,8 @@ fn words(style: Style) -> String {
     match style {
         Style::Fill(Color::BLACK) => "filled with black".into(),
         Style::Fill(color) => format!("filled with {color}"),
-        Style::Pixelate { cells } => format!("pixelated to {cells} cells along the longer side"),
-        Style::Blur { cells } => format!("blurred from {cells} cells along the longer side"),
+        Style::Pixelate { cells } => format!("pixelated to at most {cells} cells along the longer side"),
+        Style::Blur { cells } => format!("blurred from at most {cells} cells along the longer side"),
         _ => "hidden".into(),
     }
 }
@@ -325,7 +325,7 @@ mod tests {
             "faces: filled with #1e1e1e; boxes grown as the preset says\n",
             "persons: left visible\n",
             "zone \"neighbour's window\": inside its 4 corners filled with #1e1e1e\n",
-            "zone \"street\": inside its 4 corners pixelated to 3 cells along the longer side\n",
+            "zone \"street\": inside its 4 corners pixelated to at most 3 cells along the longer side\n",
             "zone \"only the desk\": disabled, hides nothing\n",
             "live: worst-case exposure 300ms\n",
             "live: a frame that is not covered after 600ms is obscured\n",
@@ -369,6 +369,47 @@ mod tests {
         let missing =
             answer(&PolicyCommand::Check { file: "no/such/policy.toml".into() }).expect_err("missing");
         assert!(missing.starts_with("no/such/policy.toml: the policy file cannot be read: "), "{missing}");
+    }
+
+    #[test]
+    fn compare_tells_what_is_drawn_and_what_follows() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let compared = |base: &str, new: &str| {
+            let [base, new] = [("base.toml", base), ("new.toml", new)].map(|(name, text)| {
+                let file = folder.path().join(name);
+                fs::write(&file, text).expect("written");
+                file
+            });
+            answer(&PolicyCommand::Compare { base, new, size: None }).expect("compared")
+        };
+        let weaker = "weaker: detect_every: 3 instead of 1 (stronger is smaller)\n";
+        assert_eq!(compared("tiles = true", "tiles = true\ndetect_every = 3"), weaker);
+        let zone = |name: &str, x: f64, side: f64| {
+            let (left, right) = (x, x + side);
+            format!(
+                "[[zone]]\nname = \"{name}\"\nstyle = \"blur\"\ncells = 4\n\
+                 area = [[{left}, 0], [{right}, 0], [{right}, {side}], [{left}, {side}]]\n"
+            )
+        };
+        let large = zone("a", 0.0, 1.0);
+        let parts = zone("a", 0.0, 0.5) + &zone("b", 0.5, 0.5);
+        assert!(compared(&large, &parts).starts_with("weaker: zone.area: \"a\": "));
+        assert_eq!(
+            compared(&large, &(large.clone() + &parts.replace("\"a\"", "\"c\""))),
+            "it protects at least as much\n"
+        );
+    }
+
+    #[test]
+    fn explain_and_check_tell_what_follows_from_other_keys() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("p.toml");
+        fs::write(&file, "tiles = true").expect("written");
+        let text = answer(&PolicyCommand::Explain { file: file.clone() }).expect("explained");
+        let line = text.lines().find(|l| l.starts_with("detect_every ")).expect("a line");
+        assert!(line.contains(" 1 (default 3) "), "{line}");
+        let text = answer(&PolicyCommand::Check { file }).expect("accepted");
+        assert!(text.contains("clips: the detector looks at every frame\n"), "{text}");
     }
 
     #[test]

@@ -187,6 +187,7 @@ fn stills(
                 .and_then(|picture| {
                     // The original, and with it the share of memory, is kept until the result is written.
                     let shaped = hiding.still_format(&input.path, &picture.pixels)?;
+                    hiding.admit(&shaped)?;
                     let redacted = still::redact(&picture.pixels, shaped, &policy, &mut detector)?;
                     let result = still::to_image(&redacted.frame)?;
                     still::write(&result, target, target_format, args.overwrite)?;

@@ -3,8 +3,8 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use milkglass::detect::Ensemble;
 use milkglass::detect::backend::Backend;
+use milkglass::detect::{Ensemble, LoadedModel};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -41,6 +41,7 @@ pub struct Looked {
     backend: &'static str,
     runtime: Option<String>,
     models: Vec<ModelReport>,
+    untested: Vec<String>,
 }
 
 impl Looked {
@@ -48,8 +49,12 @@ impl Looked {
     pub fn note(&mut self, detector: &Ensemble, backend: &Backend) {
         self.backend = backend.name();
         self.runtime = backend.library().map(|(_, hash)| hash);
-        for model in detector.models() {
-            let model = ModelReport { name: model.name.clone(), sha256: model.sha256.clone() };
+        for model in detector.loaded() {
+            if model.untested && !self.untested.contains(&model.name) {
+                self.untested.push(model.name.clone());
+            }
+            let LoadedModel { name, sha256, manifest_sha256, .. } = model;
+            let model = ModelReport { name, sha256, manifest_sha256 };
             if !self.models.contains(&model) {
                 self.models.push(model);
             }
@@ -121,6 +126,7 @@ impl Report {
             backend: looked.backend,
             runtime_sha256: looked.runtime,
             models: looked.models,
+            untested: looked.untested,
             files,
         }
     }

@@ -26,7 +26,6 @@ pub struct Engine {
     rules: Arc<Rules>,
     /// What a new frame lives under: `rules` alone.
     fresh: RuleSet,
-    policies: u64,
     tracker: Tracker,
     /// What changed since it was looked at; from the first policy on that covers motion.
     motion: Option<Motion>,
@@ -75,14 +74,13 @@ impl Engine {
         let too_small = Error::PoolTooSmall { count: pool.count(), needed: 2 };
         let spare = if pool.count() < 2 { None } else { pool.spare() };
         let spare = Some(spare.ok_or(too_small)?);
-        let rules = Arc::new(Rules::new(policy, pool.format(), 0));
+        let rules = Arc::new(Rules::new(policy, pool.format()));
         Ok(Engine {
             line: VecDeque::with_capacity(pool.count()),
             pool,
             offers: offers.to_vec(),
             fresh: Arc::from([Arc::clone(&rules)]),
             rules,
-            policies: 1,
             tracker: Tracker::default(),
             motion: None,
             mosaics: Mosaics::default(),
@@ -269,9 +267,8 @@ impl Engine {
         // Without motion cover, an observation of a part of the picture is none.
         let uncovered = self.rules.policy.motion_cover() && !policy.motion_cover();
         let anew = uncovered || !policy.classes().eq(self.rules.policy.classes());
-        self.rules = Arc::new(Rules::new(policy, self.pool.format(), self.policies));
+        self.rules = Arc::new(Rules::new(policy, self.pool.format()));
         self.fresh = Arc::from([Arc::clone(&self.rules)]);
-        self.policies += 1;
         self.mosaics.clear();
         for waiting in &mut self.line {
             waiting.obscure |= anew || waiting.rules.len() >= MOST_POLICIES;

@@ -54,6 +54,8 @@ pub use frame::{
 pub use geometry::{Orientation, PixelRect, Rect};
 pub use lockstep::LockStep;
 pub use pipeline::{Outlet, Pipeline, Setup, State, Status, Taken};
+#[cfg(feature = "models")]
+pub use policy::Derived;
 #[cfg(feature = "lock")]
 pub use policy::{Anchor, Bound, Lock, OwnerKey, OwnerSecret, Weakening};
 #[cfg(feature = "config")]

@@ -22,18 +22,16 @@ use padding::Padding;
 pub(crate) struct Rules {
     pub policy: Policy,
     masks: Vec<Mask>,
-    /// Running number of the policy, so that the mosaics of two policies' zones are told apart.
-    number: u64,
     /// Square pixels per pixel along rows and columns, for each shape that pixels may have, the likeliest first.
     squares: Vec<(f32, f32)>,
 }
 
 impl Rules {
-    pub fn new(policy: Policy, format: &FrameFormat, number: u64) -> Rules {
+    pub fn new(policy: Policy, format: &FrameFormat) -> Rules {
         let masks = rasterise(policy.zones(), format);
         let squares = format.pixel_aspects().iter().map(|aspect| aspect.squares());
         let squares = squares.map(|(x, y)| (x as f32, y as f32)).collect();
-        Rules { policy, masks, number, squares }
+        Rules { policy, masks, squares }
     }
 
     /// The same with the likeliest shape.
@@ -79,11 +77,8 @@ impl Cover {
         &self.motion
     }
     /// The zones of every policy that the frame lived under (I3).
-    pub fn masks(&self) -> impl Iterator<Item = (&Mask, MosaicKey)> {
-        self.rules
-            .iter()
-            .flat_map(|rules| rules.iter())
-            .flat_map(|r| r.masks.iter().enumerate().map(|(i, m)| (m, MosaicKey::Zone(r.number, i))))
+    pub fn masks(&self) -> impl Iterator<Item = &Mask> {
+        self.rules.iter().flat_map(|rules| rules.iter()).flat_map(|r| &r.masks)
     }
     /// The hidden rectangles, if the owner asked for them by name (I7).
     pub fn exported_regions(&self) -> Option<Vec<PixelRect>> {

@@ -2,13 +2,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use milkglass::detect::backend::Backend;
-use milkglass::detect::{Ensemble, LoadedModel, ModelStore, Settings};
+use milkglass::detect::{Ensemble, LoadedModel, ModelStore};
 use milkglass::{
-    Anchor, BackendChoice, Class, Detector, FrameFormat, Lock, OwnerKey, PixelAspect, PixelFormat, Policy,
-    PolicyDefaults, PolicyError, PolicyFile, Preset, Proof, Result,
+    Anchor, BackendChoice, Derived, Detector, FrameFormat, Lock, OwnerKey, PixelAspect, PixelFormat, Policy,
+    PolicyError, PolicyFile, Preset, Proof, Result,
 };
 
 /// Makes an integrator's own detectors: the best one first, then weaker ones for when it is too slow.
@@ -35,18 +34,17 @@ pub(crate) struct Asked {
 pub(crate) struct Hiding {
     asked: Asked,
     file: PolicyFile,
+    /// What the file comes to.
+    derived: Derived,
     /// No policy was named, or one without a key.
     says_nothing: bool,
     /// The owner's, and where the device remembers the newest one.
     lock: Option<(Lock, Anchor)>,
-    still: Policy,
     pixel_aspect: Option<PixelAspect>,
 }
 
 /// The picture in which zones are compared with the owner's.
 const COMPARED: (u32, u32) = (3840, 2160);
-/// Frames of a file that may wait for the look-ahead.
-const MAX_LOOK_AHEAD: f64 = 64.0;
 
 impl Hiding {
     pub fn read(asked: &Asked) -> Result<Hiding> {
@@ -80,38 +78,26 @@ impl Hiding {
                 return Err(PolicyError::File(why.into()).into());
             }
         }
-        let preset = file.preset.unwrap_or_default().settings(&[]);
-        let defaults = PolicyDefaults {
-            face_grow: preset.face_grow,
-            person_grow: preset.person_grow,
-            ..PolicyDefaults::default()
-        };
-        let still = file.builder(&defaults)?.build()?;
+        let derived = file.derive()?;
+        derived.still().build()?;
         Ok(Hiding {
             asked: asked.clone(),
             file,
+            derived,
             says_nothing: says_nothing || !named,
             lock,
-            still,
             pixel_aspect,
         })
     }
 
     /// The policy for a live source.
     pub fn live(&self) -> Result<Policy, PolicyError> {
-        self.file.live(self.still.to_builder()).build()
+        self.derived.live().build()
     }
 
     /// The policy for a source that waits: it looks ahead as far as it holds, as long as that fits into the pool.
     pub fn clip(&self, fps: f64) -> Result<Policy, PolicyError> {
-        let frames = (self.still.hold().as_secs_f64() * fps).ceil().min(MAX_LOOK_AHEAD) as usize;
-        let every = self.detect_every();
-        let gap = Duration::from_secs_f64(f64::from(every) * 2.0 / fps.max(0.1));
-        let builder = self.still.to_builder().look_ahead(self.still.hold());
-        builder
-            .max_waiting(frames + every as usize)
-            .max_gap(gap.clamp(Duration::from_millis(500), Duration::from_secs(10)))
-            .build()
+        self.derived.clip(fps).build()
     }
 
     /// Whether the owner allows it in pictures of this format.
@@ -128,8 +114,7 @@ impl Hiding {
 
     /// Frames from one detection to the next in a file.
     pub fn detect_every(&self) -> u32 {
-        let preset = self.file.preset.unwrap_or_default();
-        self.file.detect_every.unwrap_or(preset.settings(&[]).detect_every)
+        self.derived.detect_every()
     }
 
     /// A picture's format with the shape of its pixels, of which the caps told these.
@@ -161,7 +146,7 @@ impl Hiding {
             ));
         }
         // A file is looked at with its own rhythm from the start on.
-        let rhythm = (before.file.detect_every != self.file.detect_every).then_some("detect_every");
+        let rhythm = (before.detect_every() != self.detect_every()).then_some("detect_every");
         match before.file.needs_loading(&self.file).or(rhythm) {
             Some(key) => Err(PolicyError::File(format!(
                 "{key} is read at the start alone: set the element to READY first"
@@ -181,8 +166,7 @@ impl Hiding {
             }
             return Ok(detectors);
         }
-        let classes: Vec<Class> = self.still.classes().collect();
-        if classes.is_empty() {
+        if self.derived.classes().is_empty() {
             return Ok(Vec::new());
         }
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
@@ -194,11 +178,10 @@ impl Hiding {
         )?;
         let store =
             self.asked.models.as_ref().map_or_else(ModelStore::locate, |dir| Ok(ModelStore::new(dir)))?;
-        let first = self.file.preset.unwrap_or_default();
-        let rungs = [first].into_iter().chain(self.file.ladder.iter().flatten().copied());
+        let rungs = self.derived.rungs().iter().map(|(_, settings)| settings);
         let mut detectors: Vec<Box<dyn Detector>> = Vec::new();
-        for preset in rungs {
-            let detector = Ensemble::load(&store, &backend, &self.looking(preset, &classes))?;
+        for settings in std::iter::once(self.derived.settings()).chain(rungs) {
+            let detector = Ensemble::load(&store, &backend, settings)?;
             if let Some((lock, _)) = &self.lock {
                 let models: Vec<LoadedModel> = detector.loaded().collect();
                 lock.admit_detector(&models, backend.library().map(|(_, hash)| hash).as_deref())?;
@@ -206,17 +189,6 @@ impl Hiding {
             detectors.push(Box::new(detector));
         }
         Ok(detectors)
-    }
-
-    fn looking(&self, preset: Preset, classes: &[Class]) -> Settings {
-        let mut settings = preset.settings(classes);
-        if self.file.tiles == Some(true) {
-            settings = settings.in_tiles();
-        }
-        if let Some(score) = self.file.min_score {
-            settings.passes.iter_mut().filter(|p| p.class == Class::Face).for_each(|p| p.score = score);
-        }
-        settings
     }
 }
 
@@ -249,4 +221,38 @@ fn read_lock(asked: &Asked) -> Result<Option<(Lock, Anchor)>> {
     let lock = Lock::read(Path::new(path), owner.as_ref())?;
     Lock::admit_environment()?;
     Ok(Some((lock, anchor)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(policy: &str) -> Hiding {
+        let asked = Asked { policy: Some(policy.into()), ..Asked::default() };
+        Hiding::read(&asked).expect("an accepted policy")
+    }
+
+    #[test]
+    fn a_file_is_looked_at_as_often_as_its_policy_comes_to() {
+        assert_eq!(read("").detect_every(), 3);
+        assert_eq!(read("tiles = true").detect_every(), 1);
+        assert_eq!(read("tiles = true\ndetect_every = 3").detect_every(), 3);
+        let gap = |policy: &str| read(policy).clip(5.0).expect("a policy").max_gap();
+        assert_eq!(gap("").as_millis(), 1200);
+        assert_eq!(gap("tiles = true").as_millis(), 500);
+    }
+
+    #[test]
+    fn a_policy_that_comes_to_another_rhythm_needs_a_new_start() {
+        let tiled = read("tiles = true");
+        assert!(read("tiles = true\ndetect_every = 1").follows(&tiled).is_ok());
+        let refused = read("tiles = true\ndetect_every = 2").follows(&tiled).expect_err("another rhythm");
+        assert!(refused.to_string().starts_with("detect_every is read at the start alone"), "{refused}");
+        // What is written out is no change.
+        assert!(
+            read("tiles = true\npreset = \"balanced\"\nbackend = \"auto\"\nladder = []")
+                .follows(&tiled)
+                .is_ok()
+        );
+    }
 }

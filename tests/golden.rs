@@ -20,19 +20,19 @@ const STYLES: [(&str, Style); 4] = [
 const GOLDENS: [(PixelFormat, [u64; 4]); 4] = [
     (
         PixelFormat::Nv12,
-        [0x295a_8692_808e_96a9, 0x7922_c40b_0e79_d02f, 0xc67a_b114_81a5_6ff7, 0x146e_1008_8fe8_30f9],
+        [0x295a_8692_808e_96a9, 0x6dc4_9dbb_fdf4_9a9f, 0x5c36_3fec_5fb0_34d7, 0xa3e6_25e2_a538_6f5b],
     ),
     (
         PixelFormat::I420,
-        [0x8522_c09f_a159_de4f, 0xfacd_06c5_2f11_668d, 0x9ad9_1a65_6ec2_7fad, 0xb6ef_2fa1_0d72_6277],
+        [0x8522_c09f_a159_de4f, 0x5a51_2d4a_5235_33ed, 0xde23_4b9a_34ca_f765, 0x0600_905b_acfe_95ae],
     ),
     (
         PixelFormat::Yuyv,
-        [0x34c4_fc3f_3374_5d31, 0x8a01_6de7_192a_ac81, 0x0e74_b068_9771_8809, 0x9c76_53a9_6fa7_da07],
+        [0x34c4_fc3f_3374_5d31, 0xed78_fe80_50d8_fe79, 0xe32a_260b_c89a_c671, 0x1cca_1956_98cb_5f93],
     ),
     (
         PixelFormat::Rgb24,
-        [0xcaa2_3b07_f0bb_8f65, 0x26f0_5fae_a3ef_dced, 0x30e6_6719_264f_f645, 0x97b1_0156_ba60_0f9b],
+        [0xcaa2_3b07_f0bb_8f65, 0x08f6_87ac_17af_1be5, 0x9abb_2d5c_6ea9_1b6d, 0xc4c6_2f5d_3b46_1131],
     ),
 ];
 

@@ -154,17 +154,24 @@ fn describe(lock: &Lock) -> String {
     text
 }
 
+/// Pictures in which zones are compared when nobody says in which: how large a cell is depends on their shape.
+const COMPARED: [(u32, u32); 3] = [(3840, 2160), (2880, 2160), (2160, 3840)];
+
 /// Tells what `new` would weaken of `base`, each a policy or a lock file; whether it weakens nothing.
-pub fn compare(base: &Path, new: &Path, size: &str) -> Result<(String, bool), Failure> {
-    let sides = size.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
-    let (width, height) = sides
-        .ok_or_else(|| Failure::new(format!("--size {size}: write a width and a height, as 1920x1080")))?;
-    let format = FrameFormat::new(PixelFormat::Nv12, width, height)?;
-    let weaker = either(new)?.weakenings(&either(base)?, &format)?;
-    if weaker.is_empty() {
-        return Ok(("it protects at least as much\n".into(), true));
+pub fn compare(base: &Path, new: &Path, size: Option<&str>) -> Result<(String, bool), Failure> {
+    let sides = |size: &str| {
+        let sides = size.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
+        sides.ok_or_else(|| Failure::new(format!("--size {size}: write a width and a height, as 1920x1080")))
+    };
+    let sizes = size.map_or_else(|| Ok(COMPARED.to_vec()), |size| Ok::<_, Failure>(vec![sides(size)?]))?;
+    let (base, new) = (either(base)?, either(new)?);
+    for (width, height) in sizes {
+        let weaker = new.weakenings(&base, &FrameFormat::new(PixelFormat::Nv12, width, height)?)?;
+        if !weaker.is_empty() {
+            return Ok((weaker.iter().map(|w| format!("weaker: {w}\n")).collect(), false));
+        }
     }
-    Ok((weaker.iter().map(|w| format!("weaker: {w}\n")).collect(), false))
+    Ok(("it protects at least as much\n".into(), true))
 }
 
 /// A policy, from a policy or a lock file.

@@ -80,12 +80,14 @@ impl PolicyFile {
     /// The first key that is read when the detectors are loaded and that `later` changes: such a policy cannot follow this
     /// one while a camera runs. One list for the command, C and GStreamer.
     pub fn needs_loading(&self, later: &PolicyFile) -> Option<&'static str> {
+        // What a key that is left out stands for is no change.
+        let rungs = |file: &PolicyFile| file.ladder.clone().unwrap_or_default();
         let keys = [
-            ("preset", self.preset != later.preset),
-            ("tiles", self.tiles != later.tiles),
+            ("preset", self.preset.unwrap_or_default() != later.preset.unwrap_or_default()),
+            ("tiles", self.tiles.unwrap_or(false) != later.tiles.unwrap_or(false)),
             ("min_score", self.min_score != later.min_score),
-            ("ladder", self.ladder != later.ladder),
-            ("backend", self.backend != later.backend),
+            ("ladder", rungs(self) != rungs(later)),
+            ("backend", self.backend.unwrap_or_default() != later.backend.unwrap_or_default()),
             ("threads", self.threads != later.threads),
         ];
         keys.into_iter().find_map(|(key, differs)| differs.then_some(key))

@@ -138,7 +138,7 @@ pub const KEYS: &[Key] = &[
         CELLS,
         "4",
         Direction::StrongerWhenSmaller,
-        "samples that pixelate and blur leave along the longer side",
+        "the most cells that pixelate and blur leave along the longer side",
     ),
     key(
         "min_score",
@@ -269,7 +269,13 @@ pub const KEYS: &[Key] = &[
         "how the zone is hidden; pixelate and blur are cosmetic and hide nothing from a program",
     ),
     key("zone.color", COLOR, "the file's color", Direction::Frozen, "the colour of fill in this zone"),
-    key("zone.cells", CELLS, "the file's cells", Direction::StrongerWhenSmaller, "as cells, for this zone"),
+    key(
+        "zone.cells",
+        CELLS,
+        "the file's cells",
+        Direction::StrongerWhenSmaller,
+        "as cells, for this zone and those that touch it; no cell is smaller than 1/16 of the picture's longer side",
+    ),
     key("zone.inverted", SWITCH, "false", Direction::Cover, "hide everything outside the area instead"),
     key("zone.enabled", SWITCH, "true", Direction::StrongerWhenTrue, "false: the zone hides nothing for now"),
 ];

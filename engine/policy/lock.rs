@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::{PolicyError, PolicyFile};
 use crate::detect::{LoadedModel, manifest_hex as hex};
-use crate::frame::FrameFormat;
+use crate::frame::{FrameFormat, PixelFormat};
 
 /// What the signature is over begins with this, so that it can never be taken for one of something else.
 const PURPOSE: &str = "milkglass policy lock, version ";
@@ -241,7 +241,7 @@ impl Lock {
         &self.hash
     }
 
-    /// Lets a policy pass that protects at least as much, in pictures of `format`.
+    /// Lets a policy pass that protects at least as much, in pictures of `format` and in large ones.
     ///
     /// # Errors
     /// [`PolicyError::Locked`] that names everything it would weaken.
@@ -458,8 +458,17 @@ fn message(version: u32, policy: &str, bound: &Bound) -> Result<Vec<u8>, PolicyE
     Ok(text.into_bytes())
 }
 
+/// The picture in which zones are compared besides the one at hand, so that what passes in a small one passes in no larger one
+/// alone: the same policy is let pass wherever the lock is.
+const COMPARED: (u32, u32) = (3840, 2160);
+
 fn at_least(policy: &PolicyFile, base: &PolicyFile, format: &FrameFormat) -> Result<(), PolicyError> {
-    let weaker = policy.weakenings(base, format)?;
+    let mut weaker = policy.weakenings(base, format)?;
+    if weaker.is_empty() && format.size() != COMPARED {
+        let large = FrameFormat::new(PixelFormat::Nv12, COMPARED.0, COMPARED.1)
+            .map_err(|e| locked(format!("zones cannot be compared: {e}")))?;
+        weaker = policy.weakenings(base, &large.with_orientation(format.orientation()))?;
+    }
     if weaker.is_empty() {
         return Ok(());
     }

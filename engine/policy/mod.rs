@@ -1,5 +1,7 @@
 //! What to hide, how, and for how long: checked once, before the first frame.
 
+#[cfg(feature = "models")]
+mod derived;
 #[cfg(feature = "lock")]
 mod environment;
 #[cfg(feature = "config")]
@@ -21,6 +23,8 @@ mod zone_entry;
 use std::fmt;
 use std::time::Duration;
 
+#[cfg(feature = "models")]
+pub use derived::Derived;
 #[cfg(feature = "config")]
 pub use file::{PolicyDefaults, PolicyFile};
 #[cfg(feature = "config")]
@@ -83,12 +87,13 @@ pub enum Style {
     Fill(Color),
     /// Cosmetic: a mosaic of `cells` (2 to 6) squares along the longer side. Hides nothing from a program.
     Pixelate {
-        /// Samples left along the longer side of the hidden region.
+        /// The most cells along the longer side of the hidden region. Zones that touch count as one, and their cells are
+        /// those of a lattice of the whole picture: its longer side halved up to four times, so never less than 1/16 of it.
         cells: u8,
     },
     /// Cosmetic: a smooth picture drawn from the cells that `Pixelate` would show. Hides nothing from a program.
     Blur {
-        /// Samples left along the longer side of the hidden region.
+        /// The most cells along the longer side of the hidden region; as for `Pixelate`.
         cells: u8,
     },
 }
@@ -105,11 +110,17 @@ impl Style {
     /// The most cells that a mosaic may have (see [`Style`]).
     pub const MAX_CELLS: u8 = 6;
 
-    /// How much is left to see: 0 for nothing. Where regions overlap, the smaller number wins.
+    /// How much is left to see in a region of a given size: 0 for nothing, else the cells along its longer side. Where
+    /// regions of different sizes overlap, the larger cells win.
     pub fn weakness(&self) -> u8 {
+        self.cells().unwrap_or(0)
+    }
+
+    /// Cells along the longer side, of a style that keeps some.
+    pub(crate) fn cells(&self) -> Option<u8> {
         match *self {
-            Style::Fill(_) => 0,
-            Style::Pixelate { cells } | Style::Blur { cells } => cells,
+            Style::Fill(_) => None,
+            Style::Pixelate { cells } | Style::Blur { cells } => Some(cells),
         }
     }
 

@@ -1,10 +1,13 @@
-//! Whether one policy protects at least as much as another, key by key: anybody may strengthen a locked policy.
+//! Whether one policy protects at least as much as another: anybody may strengthen a locked policy.
+//!
+//! Keys are compared by what they come to ([`Derived`]), and zones by what is drawn over each sample: nothing, a mosaic with
+//! cells of some size, or one colour, whichever zones that comes from.
 
 use std::time::Duration;
 
 use super::keys::find;
-use super::{Color, Direction, KEYS, Key, OnDeadline, Policy, PolicyError, PolicyFile, RegionShape, Zone};
-use crate::detect::Class;
+use super::{Color, Derived, Direction, KEYS, Key, OnDeadline, PolicyError, PolicyFile, RegionShape, Zone};
+use crate::detect::{Class, Settings};
 use crate::frame::FrameFormat;
 use crate::redact::{Mask, rasterise};
 
@@ -59,18 +62,22 @@ enum Side {
 
 impl PolicyFile {
     /// Everything in which `self` protects less than `base`; empty when it is at least as strong. Zones are compared by what
-    /// they hide in a picture of `format`, sample by sample.
+    /// is drawn in a picture of `format`, sample by sample: a larger cell is stronger, and one colour is strongest.
     ///
     /// # Errors
     /// One of the two is no acceptable policy.
     pub fn weakenings(&self, base: &PolicyFile, format: &FrameFormat) -> Result<Vec<Weakening>, PolicyError> {
         let mut all = Vec::new();
+        let (was_all, is_all) = (base.derive()?, self.derive()?);
         let plain = KEYS.iter().filter(|k| !k.in_zone() && k.direction != Direction::AddOnly);
         for key in plain {
-            // Left to the preset by both: the order of presets decides.
-            let both_open = presets_own(self, key.name) && presets_own(base, key.name);
-            let (was, is) = (value(base, key.name, Side::Base), value(self, key.name, Side::New));
-            if !both_open && !at_least(key.direction, was.as_ref(), is.as_ref()) {
+            let (was, is) = (value(&was_all, key.name, Side::Base), value(&is_all, key.name, Side::New));
+            let as_strong = match key.name {
+                "min_score" => scores_as_low(&was_all, &is_all),
+                "grow" => grown_as_much(&was_all, &is_all),
+                _ => at_least(key.direction, was.as_ref(), is.as_ref()),
+            };
+            if !as_strong {
                 all.push(weakened(key, was.as_ref(), is.as_ref()));
             }
         }
@@ -78,22 +85,46 @@ impl PolicyFile {
         Ok(all)
     }
 
-    /// What a key outside of zones comes to, defaults filled in, for people to read; `None` for an unknown key.
+    /// What a key outside of zones comes to, defaults filled in and keys that imply it worked out, for people to read; `None`
+    /// for an unknown key, and for a policy that cannot be accepted.
     pub fn effective(&self, key: &str) -> Option<String> {
-        match presets_own(self, key) {
+        let own = match key {
+            "min_score" => self.min_score.is_none(),
+            "grow" => self.grow.is_none(),
+            _ => false,
+        };
+        match own {
             true => Some("the preset's own".into()),
-            false => value(self, key, Side::Base).map(|v| v.to_string()),
+            false => value(&self.derive().ok()?, key, Side::Base).map(|v| v.to_string()),
         }
     }
 }
 
-/// Whether a key has several values at once, those of its preset.
-fn presets_own(file: &PolicyFile, key: &str) -> bool {
-    match key {
-        "min_score" => file.min_score.is_none(),
-        "grow" => file.grow.is_none(),
-        _ => false,
+/// Whether no pass for faces asks for a higher score, with the policy's own preset and on each rung of its ladder that both
+/// may fall back to. Scores that are left to the presets by both are judged with the presets, which have an order.
+fn scores_as_low(was: &Derived, is: &Derived) -> bool {
+    if was.file.min_score.is_none() && is.file.min_score.is_none() {
+        return true;
     }
+    let rungs =
+        is.file.ladder.iter().flatten().filter(|rung| was.file.ladder.iter().flatten().any(|r| r == *rung));
+    let own = |of: &Derived| of.file.preset.unwrap_or_default();
+    rungs.map(|rung| (*rung, *rung)).chain([(own(was), own(is))]).all(|(before, after)| {
+        let (least, most) = (scores(was, before).0, scores(is, after).1);
+        most <= least
+    })
+}
+
+/// The least and the greatest score that passes for faces ask for with a preset.
+fn scores(of: &Derived, preset: super::Preset) -> (f32, f32) {
+    let settings = Settings::of(&of.file, preset, &[Class::Face]);
+    settings.passes.iter().fold((f32::INFINITY, 0.0), |(a, b), pass| (pass.score.min(a), pass.score.max(b)))
+}
+
+/// Whether every class that was hidden is grown as much.
+fn grown_as_much(was: &Derived, is: &Derived) -> bool {
+    let grow = |of: &Derived, class| of.still.policy.rule(class).map(|rule| rule.grow);
+    was.classes().iter().all(|class| grow(was, *class) <= grow(is, *class) || grow(is, *class).is_none())
 }
 
 fn weakened(key: &'static Key, was: Option<&Value>, is: Option<&Value>) -> Weakening {
@@ -143,61 +174,54 @@ fn at_least(direction: Direction, was: Option<&Value>, is: Option<&Value>) -> bo
 }
 
 /// What a key comes to. Every key outside of zones has a line here; one that is forgotten counts as weakened.
-fn value(file: &PolicyFile, key: &str, side: Side) -> Option<Value> {
+fn value(of: &Derived, key: &str, side: Side) -> Option<Value> {
+    let file = &of.file;
     let preset = file.preset.unwrap_or_default();
-    let settings = preset.settings(&[Class::Face]);
-    let usual = Policy::builder().policy;
+    let live = &of.live.policy;
     let time = |t: Duration| Value::Time(Some(t));
     Some(match key {
         "preset" => Value::Word(preset.as_str()),
         "faces" => Value::Word(file.style(Class::Face).as_str()),
         "persons" => Value::Word(file.style(Class::Person).as_str()),
-        "reversible" => Value::Switch(file.reversible.unwrap_or(usual.reversible)),
-        "shape" => Value::Word(match file.shape.unwrap_or(usual.shape) {
+        "reversible" => Value::Switch(live.reversible),
+        "shape" => Value::Word(match live.shape {
             RegionShape::Box => "box",
             RegionShape::Padded => "padded",
         }),
-        "color" => Value::Color(file.color.unwrap_or(Color::BLACK)),
+        "color" => Value::Color(live.obscure_color),
         "cells" => Value::Number(f64::from(file.cells.unwrap_or(super::zone_entry::DEFAULT_CELLS))),
         "min_score" => {
-            let scores = settings.passes.iter().map(|p| p.score);
-            let own = match side {
-                Side::Base => scores.reduce(f32::min),
-                Side::New => scores.reduce(f32::max),
-            };
-            Value::Number(f64::from(file.min_score.or(own)?))
+            let (least, most) = scores(of, preset);
+            Value::Number(f64::from(if side == Side::Base { least } else { most }))
         }
         "grow" => {
-            let own = match side {
-                Side::Base => settings.face_grow.max(settings.person_grow),
-                Side::New => settings.face_grow.min(settings.person_grow),
-            };
+            let (face, person) = (of.settings().face_grow, of.settings().person_grow);
+            let own = if side == Side::Base { face.max(person) } else { face.min(person) };
             Value::Number(f64::from(file.grow.unwrap_or(own)))
         }
-        "hold" => time(file.hold.unwrap_or(usual.hold)),
-        "speed" => Value::Number(f64::from(file.speed.unwrap_or(usual.speed))),
-        "motion_cover" => Value::Switch(file.covers_motion()),
+        "hold" => time(live.hold),
+        "speed" => Value::Number(f64::from(live.speed)),
+        "motion_cover" => Value::Switch(live.motion_cover),
         "tiles" => Value::Switch(file.tiles.unwrap_or(false)),
-        "detect_every" => Value::Number(f64::from(file.detect_every.unwrap_or(settings.detect_every))),
+        "detect_every" => Value::Number(f64::from(of.detect_every())),
         "backend" => Value::Word(file.backend.unwrap_or_default().as_str()),
         "threads" => file.threads.map_or(Value::Word("all"), |n| Value::Number(f64::from(n))),
-        "look_ahead" => time(file.look_ahead.unwrap_or(usual.look_ahead)),
-        "deadline" => Value::Time(file.deadline),
-        "on_deadline" => Value::Word(match file.on_deadline.unwrap_or_default() {
+        "look_ahead" => time(live.look_ahead),
+        "deadline" => Value::Time(live.deadline),
+        "on_deadline" => Value::Word(match live.on_deadline {
             OnDeadline::Obscure => "obscure",
             OnDeadline::Drop => "drop",
         }),
-        "max_gap" => {
-            time(file.max_gap.unwrap_or(usual.max_gap).min(file.max_exposure.unwrap_or(Duration::MAX)))
-        }
+        "max_gap" => time(live.max_gap),
         "max_exposure" => Value::Time(file.max_exposure),
-        "ladder" => Value::Words(file.ladder.iter().flatten().map(|p| p.as_str()).collect()),
-        "self_test" => Value::Time(file.self_test_every()),
+        "ladder" => Value::Words(of.rungs().iter().map(|(rung, _)| rung.as_str()).collect()),
+        "self_test" => Value::Time(live.self_test),
         _ => return None,
     })
 }
 
-/// How much is left to see of each luma sample that no detector decides about: [`NOTHING_HIDDEN`] where no zone lies.
+/// How much is left to see of each luma sample that no detector decides about: 0 where it is filled, [`NOTHING_HIDDEN`] where
+/// no zone lies, else the cells along the picture's longer side.
 fn weakness(masks: &[Mask], format: &FrameFormat) -> Vec<u8> {
     let plane = &format.planes()[0];
     let width = plane.width as usize;
@@ -206,7 +230,7 @@ fn weakness(masks: &[Mask], format: &FrameFormat) -> Vec<u8> {
         for (y, row) in (0..).zip(map.chunks_exact_mut(width)) {
             for &(from, to) in mask.runs(plane, y) {
                 let samples = &mut row[from as usize..to as usize];
-                samples.iter_mut().for_each(|v| *v = (*v).min(mask.style.weakness()));
+                samples.iter_mut().for_each(|v| *v = (*v).min(mask.weakness()));
             }
         }
     }
@@ -263,10 +287,12 @@ fn zones(
     }
     for (name, zones) in parts {
         let of_part = weakness(&rasterise(&zones, format), format);
-        let lost = of_part.iter().zip(&after).filter(|(before, after)| after > before).count();
+        let places = before.iter().zip(&after).zip(&of_part);
+        let lost = places.filter(|((b, a), part)| **part < NOTHING_HIDDEN && a > b).count();
         if lost > 0 {
             let what = format!(
-                "{name}: {lost} samples would be hidden less (it may be enlarged or hidden more strongly)"
+                "{name}: {lost} samples would be hidden less: not at all, or by smaller cells (it may be enlarged \
+                 or hidden more strongly)"
             );
             add(all, "zone.area", what);
         }
@@ -275,6 +301,7 @@ fn zones(
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -282,7 +309,7 @@ mod tests {
     fn every_key_can_be_compared() {
         for key in KEYS.iter().filter(|k| !k.in_zone() && k.direction != Direction::AddOnly) {
             for side in [Side::Base, Side::New] {
-                let default = value(&PolicyFile::default(), key.name, side);
+                let default = value(&PolicyFile::default().derive().unwrap(), key.name, side);
                 assert!(default.is_some(), "{} would count as weakened whatever it is", key.name);
                 assert!(at_least(key.direction, default.as_ref(), default.as_ref()), "{}", key.name);
             }

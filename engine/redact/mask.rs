@@ -4,6 +4,7 @@
 //! touches is either crossed by an edge, or lies wholly inside; so the cover of a row of pixels is the extent of every
 //! edge within the row, joined with the inside of the polygon along the row's middle.
 
+use super::lattice::{Level, Touched, settle};
 use crate::frame::{FrameFormat, PlaneLayout};
 use crate::geometry::PixelRect;
 use crate::policy::{Polygon, Style, Zone};
@@ -24,12 +25,21 @@ struct PlaneMask {
 #[derive(Debug)]
 pub(crate) struct Mask {
     pub(crate) style: Style,
-    /// The hidden part lies in here (luma pixels): the frame of its mosaic.
+    /// The cells of its mosaic.
+    pub(crate) level: Level,
+    /// The hidden part lies in here (luma pixels).
     pub(crate) bounds: PixelRect,
+    pub(super) touched: Touched,
     planes: Vec<PlaneMask>,
 }
 
 impl Mask {
+    /// How much is left to see under it: 0 for nothing, else the cells along the picture's longer side.
+    #[cfg(feature = "lock")]
+    pub(crate) fn weakness(&self) -> u8 {
+        self.style.cells().map_or(0, |_| self.level.along() as u8)
+    }
+
     /// The hidden runs of samples in a row of a plane.
     pub(crate) fn runs(&self, plane: &PlaneLayout, y: u32) -> &[(u32, u32)] {
         match self.planes.iter().find(|p| p.shift == plane.shift) {
@@ -54,7 +64,8 @@ impl Mask {
                 bounds.y1 = y + 1;
             }
         }
-        Mask { style, bounds, planes }
+        let touched = Touched::new(luma, format.size());
+        Mask { style, level: Level::default(), bounds, touched, planes }
     }
 }
 
@@ -112,6 +123,7 @@ pub(crate) fn rasterise(zones: &[Zone], format: &FrameFormat) -> Vec<Mask> {
         let hidden: Vec<Runs> = visible.iter().map(|row| difference(&[(0, width)], row)).collect();
         masks.push(Mask::new(outside, &hidden, format));
     }
+    settle(&mut masks, (width, height));
     masks
 }
 

@@ -1,6 +1,7 @@
 //! Hides shapes in a frame. Every style walks every plane, so "only luma was blurred" cannot be written.
 
 mod kernels;
+mod lattice;
 mod mask;
 mod mosaic;
 
@@ -21,7 +22,7 @@ pub(crate) enum Shape<'a> {
 }
 
 impl Shape<'_> {
-    /// What the mosaic's grid is stretched over.
+    /// Everything hidden lies in here.
     pub(crate) fn bounds(&self) -> PixelRect {
         match self {
             Shape::Rect(r) => *r,
@@ -42,7 +43,40 @@ impl Shape<'_> {
     }
 }
 
-/// Applies a cover to a frame: the weakest styles first, so that the strongest one wins where they overlap.
+/// One thing to hide: a region or a mask.
+struct Piece<'a> {
+    shape: Shape<'a>,
+    style: Style,
+    key: MosaicKey,
+}
+
+impl<'a> Piece<'a> {
+    fn of_mask(mask: &'a Mask) -> Piece<'a> {
+        Piece { shape: Shape::Mask(mask), style: mask.style, key: MosaicKey::Zones(mask.level) }
+    }
+
+    /// All that a cover hides, but for what moved.
+    fn all(cover: &Cover) -> impl Iterator<Item = Piece<'_>> {
+        let regions = cover.regions().iter();
+        let regions = regions.map(|r| Piece { shape: Shape::Rect(r.area), style: r.style, key: r.key });
+        regions.chain(cover.masks().map(Piece::of_mask))
+    }
+
+    /// Larger keeps less: nothing, or larger cells.
+    fn strength(&self, size: (u32, u32)) -> u32 {
+        self.style.cells().map_or(u32::MAX, |cells| mosaic::cell_size(&self.shape, cells, size))
+    }
+
+    /// Where its cells are shown; all zones of one cell size share theirs.
+    fn shown(&self, cover: &Cover) -> PixelRect {
+        let MosaicKey::Zones(level) = self.key else { return self.shape.bounds() };
+        let same = cover.masks().filter(|mask| mask.level == level && mask.style.cells().is_some());
+        same.fold(PixelRect::whole(0, 0), |all, mask| lattice::hull(all, mask.bounds))
+    }
+}
+
+/// Applies a cover to a frame. Where shapes overlap, what keeps least is seen; and no cell of a mosaic is sampled from what
+/// something stronger hides.
 pub(crate) fn hide(view: &mut ViewMut<'_>, cover: &Cover, mosaics: &mut Mosaics, now: Timestamp) {
     if cover.outcome() != Outcome::Covered {
         paint_whole(view, cover.obscure_color());
@@ -50,18 +84,54 @@ pub(crate) fn hide(view: &mut ViewMut<'_>, cover: &Cover, mosaics: &mut Mosaics,
     }
     mosaics.forget_unused(now);
     let k = kernels();
-    for weakness in (0..=Style::MAX_CELLS).rev() {
-        for region in cover.regions().iter().filter(|r| r.style.weakness() == weakness) {
-            hide_shape(k, view, &Shape::Rect(region.area), region.style, region.key, mosaics, now);
+    if Piece::all(cover).all(|piece| piece.style.cells().is_none()) {
+        for piece in Piece::all(cover) {
+            hide_shape(k, view, &piece.shape, piece.style, piece.key, mosaics, now);
         }
-        for (mask, key) in cover.masks().filter(|(m, _)| m.style.weakness() == weakness) {
-            hide_shape(k, view, &Shape::Mask(mask), mask.style, key, mosaics, now);
+    } else {
+        hide_mosaics(k, view, cover, mosaics, now);
+    }
+    hide_motion(k, view, cover);
+}
+
+fn hide_mosaics(k: &Kernels, view: &mut ViewMut<'_>, cover: &Cover, mosaics: &mut Mosaics, now: Timestamp) {
+    let size = view.format().size();
+    let mut order = std::mem::take(&mut mosaics.order);
+    order.clear();
+    order.extend((0..).zip(Piece::all(cover)).map(|(i, piece)| (piece.strength(size), i)));
+    order.sort_unstable();
+    let piece = |&(_, i): &(u32, u32)| Piece::all(cover).nth(i as usize);
+    let is_due = |piece: Piece<'_>| {
+        let cells = piece.style.cells().filter(|_| !piece.shape.bounds().is_empty());
+        cells.is_some_and(|cells| mosaics.is_due(piece.key, piece.shown(cover), along(piece.key, cells), now))
+    };
+    if let Some(weakest) = order.iter().position(|at| piece(at).is_some_and(is_due)) {
+        // Sampled from the strongest to the weakest, each from a picture in which the stronger ones are drawn.
+        hide_motion(k, view, cover);
+        for piece in order[weakest..].iter().rev().filter_map(piece) {
+            let Piece { shape, style, key } = &piece;
+            if let Some(cells) = style.cells().filter(|_| !shape.bounds().is_empty()) {
+                mosaics.held(k, *key, view.as_view(), piece.shown(cover), along(*key, cells), now);
+            }
+            hide_shape(k, view, shape, *style, *key, mosaics, now);
         }
     }
-    // Nobody knows what is there, so nothing of it is kept, whatever the styles are.
+    for piece in order.iter().filter_map(piece) {
+        hide_shape(k, view, &piece.shape, piece.style, piece.key, mosaics, now);
+    }
+    mosaics.order = order;
+}
+
+/// Nobody knows what is there, so nothing of it is kept, whatever the styles are.
+fn hide_motion(k: &Kernels, view: &mut ViewMut<'_>, cover: &Cover) {
     for area in cover.motion() {
         fill(k, view, &Shape::Rect(*area), cover.obscure_color());
     }
+}
+
+/// Cells along the longer side of a track's region. Those of zones are told by their key.
+fn along(key: MosaicKey, cells: u8) -> u8 {
+    if matches!(key, MosaicKey::Track(_)) { cells } else { 0 }
 }
 
 pub(crate) fn hide_shape(
@@ -79,11 +149,11 @@ pub(crate) fn hide_shape(
     match style {
         Style::Fill(color) => fill(k, view, shape, color),
         Style::Pixelate { cells } => {
-            let (held, lines) = mosaics.held(k, key, view.as_view(), shape.bounds(), cells, now);
+            let (held, lines) = mosaics.held(k, key, view.as_view(), shape.bounds(), along(key, cells), now);
             mosaic::pixelate(k, view, shape, held, lines);
         }
         Style::Blur { cells } => {
-            let (held, lines) = mosaics.held(k, key, view.as_view(), shape.bounds(), cells, now);
+            let (held, lines) = mosaics.held(k, key, view.as_view(), shape.bounds(), along(key, cells), now);
             mosaic::blur(k, view, shape, held, lines);
         }
     }

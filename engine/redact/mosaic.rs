@@ -1,4 +1,4 @@
-//! Mosaics: a few quantised cells on a grid that is locked to the track, sampled once for each track.
+//! Mosaics: a few quantised cells on a grid that is locked to the track, sampled once for each, or to the picture for zones.
 //!
 //! Several frames of a moving mosaic tell more than one (arXiv 2009.13856): each is another sample of the same face. So the
 //! cells of a track are those of its first frame, stretched over its region for as long as it is there. A zone does not move
@@ -8,33 +8,34 @@ use std::time::Duration;
 
 use super::Shape;
 use super::kernels::{Block, Kernels, WHOLE};
-use crate::frame::{FrameFormat, PixelFormat, View, ViewMut};
+use super::lattice::{Edges, Level, MOST, in_plane};
+use crate::frame::{FrameFormat, PixelFormat, PlaneLayout, View, ViewMut};
 use crate::geometry::PixelRect;
-use crate::policy::Style;
 use crate::time::Timestamp;
 
 /// How long the cells of a zone are shown before they are sampled again.
 const HOLD: Duration = Duration::from_millis(500);
 /// A cell is never finer than this many luma pixels: a tiny region must not keep its pixels as "cells".
-const MIN_CELL: u32 = 4;
-/// Cells of all planes: at most 6 x 6, with 4 bytes (YUYV), 3 x 1 (I420), 1 + 2 (NV12) or 3 (RGB).
-const MAX_BYTES: usize = MAX_CELLS * MAX_CELLS * 4;
-const MAX_CELLS: usize = Style::MAX_CELLS as usize;
+pub(super) const MIN_CELL: u32 = 4;
+/// Cells of all planes: at most 16 x 16, with 4 bytes (YUYV), 3 x 1 (I420), 1 + 2 (NV12) or 3 (RGB).
+const MAX_BYTES: usize = MOST * MOST * 4;
 
 /// Whose cells they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MosaicKey {
     /// A track, by its number.
     Track(u64),
-    /// A zone, by the policy's number and its own.
-    Zone(u64, usize),
+    /// All zones whose cells are of this size.
+    Zones(Level),
 }
 
-/// The cells now shown, one set for each track and zone.
+/// The cells now shown, one set for each track and each size of the cells of zones.
 #[derive(Default)]
 pub(crate) struct Mosaics {
     held: Vec<Held>,
     lines: Lines,
+    /// Memory for the order in which shapes are drawn: how strong each is, and which it is.
+    pub(super) order: Vec<(u32, u32)>,
 }
 
 /// Two rows of samples, each as wide as a region: what is drawn once and then copied or mixed, row by row.
@@ -48,6 +49,8 @@ pub(super) struct Held {
     cols: u32,
     rows: u32,
     cells: [u8; MAX_BYTES],
+    /// Where they were sampled (luma pixels).
+    area: PixelRect,
     sampled: Timestamp,
     used: Timestamp,
 }
@@ -68,7 +71,14 @@ impl Mosaics {
         self.held.clear();
     }
 
-    /// The cells to show for `key`: the held ones, or new ones for a new track and for a zone whose time is over.
+    /// Whether there are no cells to show, or their time is over.
+    pub(super) fn is_due(&self, key: MosaicKey, area: PixelRect, cells: u8, now: Timestamp) -> bool {
+        let held = self.held.iter().find(|h| h.key == key && h.along == cells);
+        held.is_none_or(|held| held.is_over(area, now))
+    }
+
+    /// The cells to show for `key`: the held ones, or new ones for a new track and for a zone whose time is over. `area` is where
+    /// they are to be shown.
     pub(super) fn held(
         &mut self,
         k: &Kernels,
@@ -78,28 +88,27 @@ impl Mosaics {
         cells: u8,
         now: Timestamp,
     ) -> (&Held, &mut Lines) {
-        let at = self.held.iter().position(|h| h.key == key && h.along == cells).unwrap_or_else(|| {
-            let (cols, rows) = grid(view.format(), area, cells);
+        let known = self.held.iter().position(|h| h.key == key && h.along == cells);
+        let (at, new) = known.map_or((self.held.len(), true), |at| (at, self.held[at].is_over(area, now)));
+        if known.is_none() {
+            let (cols, rows) = (0, 0);
+            let cell = [0; MAX_BYTES];
             self.held.push(Held {
                 key,
                 along: cells,
                 cols,
                 rows,
-                cells: [0; MAX_BYTES],
+                cells: cell,
+                area,
                 sampled: now,
                 used: now,
             });
-            let last = self.held.len() - 1;
-            self.held[last].sample(k, view, area);
-            last
-        });
+        }
         let held = &mut self.held[at];
         held.used = now;
-        let ends = matches!(key, MosaicKey::Zone(..));
-        if ends && (now.since(held.sampled) >= HOLD || now < held.sampled) {
-            (held.cols, held.rows) = grid(view.format(), area, cells);
-            held.sampled = now;
-            held.sample(k, view, area);
+        if new {
+            (held.sampled, held.area) = (now, area);
+            held.sample(k, view);
         }
         (held, &mut self.lines)
     }
@@ -119,14 +128,15 @@ fn grid(format: &FrameFormat, area: PixelRect, cells: u8) -> (u32, u32) {
     (cols.clamp(1, (w / MIN_CELL).max(1)), rows.clamp(1, (h / MIN_CELL).max(1)))
 }
 
-/// Where each of `n` cells between `start` and `end` begins, and where the last one ends.
-fn edges(start: u32, end: u32, n: u32) -> [u32; MAX_CELLS + 1] {
-    let mut edges = [end; MAX_CELLS + 1];
-    for (i, edge) in (0..n).zip(&mut edges) {
-        // Sides are below 2^14, so this stays within 32 bits.
-        *edge = start + (end - start) * i / n;
+/// How large a cell is that a region or a mask shows, in 1/60 of a luma pixel. Larger keeps less.
+pub(super) fn cell_size(shape: &Shape<'_>, cells: u8, format: &FrameFormat) -> u32 {
+    match shape {
+        Shape::Rect(area) => {
+            let (cols, rows) = grid(format, *area, cells);
+            (area.width() * 60 / cols).max(area.height() * 60 / rows)
+        }
+        Shape::Mask(mask) => format.width().max(format.height()) * 60 / mask.level.along(),
     }
-    edges
 }
 
 impl Lines {
@@ -142,6 +152,14 @@ impl Lines {
 }
 
 impl Held {
+    /// A track's cells are those of its first frame for as long as it lives, stretched; those of zones must have been sampled
+    /// where they are shown, not long ago.
+    fn is_over(&self, area: PixelRect, now: Timestamp) -> bool {
+        let elsewhere = !self.area.contains(&area);
+        matches!(self.key, MosaicKey::Zones(_))
+            && (now.since(self.sampled) >= HOLD || now < self.sampled || elsewhere)
+    }
+
     /// Byte offset of the cells of plane `i`.
     fn offset(&self, format: &FrameFormat, i: usize) -> usize {
         let before: usize = format.planes()[..i].iter().map(|p| p.channels).sum();
@@ -152,25 +170,48 @@ impl Held {
         &self.cells[offset + (row * self.cols + col) as usize * n..][..n]
     }
 
-    fn sample(&mut self, k: &Kernels, view: View<'_>, area: PixelRect) {
-        let format = view.format();
+    /// Where the cells begin in a plane, and end: stretched over `area`, or on the picture's lattice.
+    fn edges(&self, format: &FrameFormat, plane: &PlaneLayout, area: PixelRect) -> (Edges, Edges) {
+        match self.key {
+            MosaicKey::Zones(level) => in_plane(level, format.size(), plane),
+            MosaicKey::Track(_) => {
+                let r = area.in_plane(plane.shift, plane.width, plane.height);
+                (Edges::equal(r.x0, r.x1, self.cols), Edges::equal(r.y0, r.y1, self.rows))
+            }
+        }
+    }
+
+    fn sample(&mut self, k: &Kernels, view: View<'_>) {
+        let (format, area) = (view.format(), self.area);
+        let (cols, rows) = match self.key {
+            MosaicKey::Track(_) => {
+                (self.cols, self.rows) = grid(format, area, self.along);
+                (0..self.cols, 0..self.rows)
+            }
+            MosaicKey::Zones(level) => {
+                let (xs, ys) = level.edges(format.size());
+                (self.cols, self.rows) = (xs.count(), ys.count());
+                // Those next to them are mixed into a blur.
+                (xs.around(area.x0, area.x1), ys.around(area.y0, area.y1))
+            }
+        };
         for (i, plane) in format.planes().iter().enumerate() {
-            let (n, mut at) = (plane.channels, self.offset(format, i));
-            let r = area.in_plane(plane.shift, plane.width, plane.height);
-            let (xs, ys) = (edges(r.x0, r.x1, self.cols), edges(r.y0, r.y1, self.rows));
+            let (n, offset) = (plane.channels, self.offset(format, i));
+            let (xs, ys) = self.edges(format, plane, area);
             let samples = view.plane(i);
-            for row in ys[..=self.rows as usize].windows(2) {
-                for col in xs[..=self.cols as usize].windows(2) {
-                    let (width, height) = ((col[1] - col[0]) as usize, (row[1] - row[0]) as usize);
+            for row in rows.clone() {
+                for col in cols.clone() {
+                    let ((x0, x1), (y0, y1)) = (xs.cell(col), ys.cell(row));
+                    let (width, height) = ((x1 - x0) as usize, (y1 - y0) as usize);
                     let mut totals = [0; 4];
                     if width > 0 && height > 0 {
-                        let first = row[0] as usize * plane.stride + col[0] as usize * n;
+                        let first = y0 as usize * plane.stride + x0 as usize * n;
                         let block = Block::new(&samples[first..], plane.stride, width * n, height);
                         k.sum[n - 1](block, &mut totals[..n]);
                     }
                     let mean = mean(totals, (width * height) as u64, format.pixel());
+                    let at = offset + (row * self.cols + col) as usize * n;
                     self.cells[at..at + n].copy_from_slice(&mean[..n]);
-                    at += n;
                 }
             }
         }
@@ -199,23 +240,24 @@ pub(super) fn pixelate(
     let format = *view.format();
     for (i, plane) in format.planes().iter().enumerate() {
         let (n, offset) = (plane.channels, held.offset(&format, i));
-        let r = shape.bounds().in_plane(plane.shift, plane.width, plane.height);
-        let (xs, ys) = (edges(0, r.width(), held.cols), edges(r.y0, r.y1, held.rows));
-        let [line, _] = lines.of(r.width() as usize * n);
+        let (xs, ys) = held.edges(&format, plane, shape.bounds());
+        let left = xs.first();
+        let [line, _] = lines.of((xs.last() - left) as usize * n);
         let (mut row, mut drawn) = (0, u32::MAX);
         shape.runs(plane, |y, x0, x1| {
-            while row + 1 < held.rows && ys[row as usize + 1] <= y {
+            while row + 1 < held.rows && ys.cell(row).1 <= y {
                 row += 1;
             }
             if drawn != row {
                 drawn = row;
-                for (col, ends) in (0..held.cols).zip(xs.windows(2)) {
-                    let samples = &mut line[ends[0] as usize * n..ends[1] as usize * n];
+                for col in 0..held.cols {
+                    let (from, to) = xs.cell(col);
+                    let samples = &mut line[(from - left) as usize * n..(to - left) as usize * n];
                     (k.fill)(samples, held.cell(offset, n, col, row));
                 }
             }
             view.row_mut(i, y)[x0 as usize * n..x1 as usize * n]
-                .copy_from_slice(&line[(x0 - r.x0) as usize * n..(x1 - r.x0) as usize * n]);
+                .copy_from_slice(&line[(x0 - left) as usize * n..(x1 - left) as usize * n]);
         });
     }
 }
@@ -226,20 +268,24 @@ pub(super) fn blur(k: &Kernels, view: &mut ViewMut<'_>, shape: &Shape<'_>, held:
     let format = *view.format();
     for (i, plane) in format.planes().iter().enumerate() {
         let (n, offset) = (plane.channels, held.offset(&format, i));
-        let r = shape.bounds().in_plane(plane.shift, plane.width, plane.height);
-        let mut lines = lines.of(r.width() as usize * n);
+        let (xs, ys) = held.edges(&format, plane, shape.bounds());
+        let left = xs.first();
+        let mut lines = lines.of((xs.last() - left) as usize * n);
         let mut drawn = [u32::MAX; 2];
         shape.runs(plane, |y, x0, x1| {
-            let (upper, t) = above(y - r.y0, r.height(), held.rows);
+            let (upper, t) = match held.key {
+                MosaicKey::Track(_) => above(y - ys.first(), ys.last() - ys.first(), held.rows),
+                MosaicKey::Zones(_) => above_uneven(y, &ys),
+            };
             let lower = (upper + 1).min(held.rows - 1);
             for row in [upper, lower] {
                 let slot = row as usize % 2;
                 if drawn[slot] != row {
                     drawn[slot] = row;
-                    draw_ramps(lines[slot], n, held.cols, |col| held.cell(offset, n, col, row));
+                    draw_ramps(lines[slot], n, &xs, |col| held.cell(offset, n, col, row));
                 }
             }
-            let part = (x0 - r.x0) as usize * n..(x1 - r.x0) as usize * n;
+            let part = (x0 - left) as usize * n..(x1 - left) as usize * n;
             let to = &mut view.row_mut(i, y)[x0 as usize * n..x1 as usize * n];
             let [upper, lower] = [upper, lower].map(|row| &lines[row as usize % 2][part.clone()]);
             (k.blend)(to, upper, lower, t);
@@ -254,10 +300,25 @@ fn above(y: u32, height: u32, rows: u32) -> (u32, u8) {
     (at / whole, ((at % whole * u32::from(WHOLE) + height) / whole) as u8)
 }
 
+/// The same for rows of cells that are not all of one height.
+fn above_uneven(y: u32, ys: &Edges) -> (u32, u8) {
+    // Twice the height of each centre, and of the middle of `y`.
+    let center = |row: u32| ys.cell(row).0 + ys.cell(row).1;
+    let (at, last) = (2 * y + 1, ys.count() - 1);
+    match (0..ys.count()).rfind(|row| center(*row) <= at) {
+        None => (0, 0),
+        Some(row) if row == last => (row, 0),
+        Some(row) => {
+            let (gone, whole) = (at - center(row), center(row + 1) - center(row));
+            (row, ((gone * u32::from(WHOLE) + whole / 2) / whole) as u8)
+        }
+    }
+}
+
 /// One ramp from the centre of each cell to the next, and a flat piece at either end.
-fn draw_ramps<'a>(line: &mut [u8], n: usize, cols: u32, cell: impl Fn(u32) -> &'a [u8]) {
-    let edges = edges(0, (line.len() / n) as u32, cols);
-    let center = |i: u32| ((edges[i as usize] + edges[i as usize + 1]) / 2) as usize * n;
+fn draw_ramps<'a>(line: &mut [u8], n: usize, xs: &Edges, cell: impl Fn(u32) -> &'a [u8]) {
+    let cols = xs.count();
+    let center = |i: u32| ((xs.cell(i).0 + xs.cell(i).1) / 2 - xs.first()) as usize * n;
     for piece in 0..=cols {
         let (left, right) = (piece.saturating_sub(1), piece.min(cols - 1));
         let from = if piece == 0 { 0 } else { center(left) };

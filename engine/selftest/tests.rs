@@ -210,6 +210,8 @@ fn one_that_could_not_find_her_is_shown_nothing() {
         Policy::builder().hide(Class::Person, Style::default()).self_test(Some(Duration::from_secs(7)));
     given_up.follow(&policy.build().unwrap());
     assert!(!given_up.is_on() && given_up.wait().is_none());
+}
+
 /// The person looks as through such a camera: as wide for her height as she is when it is shown.
 #[test]
 fn she_is_drawn_and_found_through_pixels_of_any_shape() {
