@@ -4,10 +4,8 @@
 //! decoder -> [reader] -raw frames-> lockstep (this thread) -redacted frames-> [writer] -> encoder -> partial file
 //! ```
 
-use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -25,7 +23,7 @@ use crate::inputs::is_dash;
 use crate::lockstep::{self, Clock, FrameIn, FrameOut, Totals};
 use crate::memory;
 use crate::outcome::Failure;
-use crate::partial::{self, Partial};
+use crate::partial::Partial;
 use crate::progress;
 use crate::report::FileReport;
 

@@ -8,8 +8,8 @@ use milkglass::detect::backend::{Backend, Processors};
 use milkglass::detect::{Ensemble, LoadedModel, ModelStore, Settings};
 use milkglass::evidence::Identity;
 use milkglass::{
-    BackendChoice, Derived, FrameFormat, Lock, OwnerKey, PixelAspect, PixelFormat, Policy, PolicyFile, Preset,
-    ZoneEntry,
+    BackendChoice, Derived, FrameFormat, Lock, OwnerKey, PixelAspect, PixelFormat, Policy, PolicyFile,
+    Preset, ZoneEntry,
 };
 use sha2::{Digest, Sha256};
 
@@ -50,7 +50,9 @@ pub struct Looking {
 
 impl Looking {
     fn new(file: &PolicyFile, preset: Preset) -> Result<Looking, Failure> {
-        let derived = PolicyFile { preset: Some(preset), ..file.clone() }.derive()?;
+        let mut file = file.clone();
+        file.preset = Some(preset);
+        let derived = file.derive()?;
         derived.still().build()?;
         Ok(Looking { preset, settings: derived.settings().clone(), derived })
     }

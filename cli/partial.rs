@@ -9,9 +9,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{
-    AtFlags, CWD, FlockOperation, MemfdFlags, Mode, OFlags, flock, linkat, memfd_create, openat,
-};
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, linkat, openat};
 use tempfile::{NamedTempFile, TempPath};
 
 use crate::cage;

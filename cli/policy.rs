@@ -7,9 +7,7 @@ use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use milkglass::{
-    Class, Color, KEYS, OnDeadline, PolicyError, PolicyFile, RegionShape, SCHEMA, Style, Zone,
-};
+use milkglass::{Class, Color, KEYS, OnDeadline, PolicyError, PolicyFile, RegionShape, SCHEMA, Style, Zone};
 
 use crate::outcome::{Exit, Failure};
 

@@ -10,8 +10,7 @@ use image::codecs::jpeg::JpegEncoder;
 use image::{ImageFormat, RgbImage};
 use milkglass::detect::Ensemble;
 use milkglass::{
-    Detection, Detector, Engine, FrameFormat, FrameMeta, FramePool, PixelFormat, Policy, RedactedFrame,
-    Timestamp,
+    Detection, Detector, Engine, FrameFormat, FrameMeta, FramePool, Policy, RedactedFrame, Timestamp,
 };
 
 use crate::outcome::Failure;

@@ -463,14 +463,7 @@ fn distance(a: &Rect, b: &Rect, squares: (f32, f32)) -> Option<f32> {
 
 impl Track {
     /// Adds the regions that hide this track at `t`.
-    fn cover(
-        &mut self,
-        t: Timestamp,
-        gap: Gap,
-        rules: &Rules,
-        size: (u32, u32),
-        regions: &mut Vec<Region>,
-    ) {
+    fn cover(&mut self, t: Timestamp, gap: Gap, rules: &Rules, size: (u32, u32), regions: &mut Vec<Region>) {
         let first = regions.len();
         self.cover_boxes(t, gap, rules, size, regions);
         if rules.policy.shape() == RegionShape::Padded

@@ -124,8 +124,11 @@ impl Picture {
         self.now += later;
         let Picture { format, bytes, start, mosaics, now } = self;
         let mut view = ViewMut::new(format, &mut bytes[*start..*start + format.buffer_len()]);
-        // A zone's cells, which are sampled anew; a track's are drawn alone after its first frame.
-        let key = MosaicKey::Zone(0, 0);
+        // A track's cells are sampled once: time that passes stands for another track.
+        if later > 0 {
+            mosaics.clear();
+        }
+        let key = MosaicKey::Track(1);
         hide_shape(k, &mut view, shape, style, key, mosaics, Timestamp::from_nanos(*now));
     }
 }

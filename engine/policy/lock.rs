@@ -269,7 +269,11 @@ impl Lock {
                 )));
             }
             if self.bound.models.is_empty() {
-                super::environment::admit_model(name, sha256, std::env::var_os("MILKGLASS_MODELS").as_deref())?;
+                super::environment::admit_model(
+                    name,
+                    sha256,
+                    std::env::var_os("MILKGLASS_MODELS").as_deref(),
+                )?;
             }
             if !allows(&self.bound.manifests, manifest_sha256) {
                 return Err(locked(format!(

@@ -63,8 +63,8 @@ impl<'a> Piece<'a> {
     }
 
     /// Larger keeps less: nothing, or larger cells.
-    fn strength(&self, size: (u32, u32)) -> u32 {
-        self.style.cells().map_or(u32::MAX, |cells| mosaic::cell_size(&self.shape, cells, size))
+    fn strength(&self, format: &FrameFormat) -> u32 {
+        self.style.cells().map_or(u32::MAX, |cells| mosaic::cell_size(&self.shape, cells, format))
     }
 
     /// Where its cells are shown; all zones of one cell size share theirs.
@@ -95,10 +95,10 @@ pub(crate) fn hide(view: &mut ViewMut<'_>, cover: &Cover, mosaics: &mut Mosaics,
 }
 
 fn hide_mosaics(k: &Kernels, view: &mut ViewMut<'_>, cover: &Cover, mosaics: &mut Mosaics, now: Timestamp) {
-    let size = view.format().size();
+    let format = *view.format();
     let mut order = std::mem::take(&mut mosaics.order);
     order.clear();
-    order.extend((0..).zip(Piece::all(cover)).map(|(i, piece)| (piece.strength(size), i)));
+    order.extend((0..).zip(Piece::all(cover)).map(|(i, piece)| (piece.strength(&format), i)));
     order.sort_unstable();
     let piece = |&(_, i): &(u32, u32)| Piece::all(cover).nth(i as usize);
     let is_due = |piece: Piece<'_>| {
