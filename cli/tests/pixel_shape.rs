@@ -6,7 +6,7 @@ mod common;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use common::*;
 
@@ -275,7 +275,7 @@ fn y4m_tells_the_shape_on_both_sides() {
         "live --from {} --to - --preset fast --self-test off --deadline 8s --max-gap 4s --state-dir {}",
         &[&dir.join("wide.y4m"), &state],
     );
-    let ended = Command::from(milkglass()).args(args).stdout(out).stderr(Stdio::null()).status().unwrap();
+    let ended = milkglass().args(args).stdout(out).stderr(Stdio::null()).status().unwrap();
     assert!(ended.success());
     let live = fs::read(dir.join("live.y4m")).unwrap();
     assert!(

@@ -14,7 +14,7 @@ const SAID: &str = "what is transparent in it is filled with black";
 
 /// A pattern that nobody takes for black, dark nowhere.
 fn pattern(x: u32, y: u32) -> [u8; 3] {
-    let checks = if (x / 6 + y / 6) % 2 == 0 { 90 } else { 250 };
+    let checks = if (x / 6 + y / 6).is_multiple_of(2) { 90 } else { 250 };
     [checks, 255 - (x / 2) as u8, checks]
 }
 
@@ -34,7 +34,7 @@ fn shows_only_the_opaque_third(picture: &RgbImage, gray: bool, tolerance: u8, wh
     let mut seen = 0;
     for (x, y, &Rgb(found)) in picture.enumerate_pixels() {
         // Coding and coarser colours blur the edges.
-        if (x % 80) < 4 || x % 80 >= 76 || y < 4 || y >= 116 {
+        if !(4..76).contains(&(x % 80)) || !(4..116).contains(&y) {
             continue;
         }
         let mut wanted = if alpha(x) == 255 { pattern(x, y) } else { [0; 3] };
