@@ -1,10 +1,9 @@
 //! How much memory a run may take, its children included, and what that leaves for frames. Checked before anything large is
 //! asked for: a file of a few kilobytes can stand for pictures of gigabytes.
 
-use std::path::Path;
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 
-use milkglass::FrameFormat;
+use milkglass::{FrameFormat, available_memory};
 
 use crate::outcome::Failure;
 
@@ -31,7 +30,7 @@ pub fn set_bound(asked: Option<&str>) -> Result<(), Failure> {
         Some(text) => parse(text).ok_or_else(|| {
             Failure::new(format!("--max-memory {text}: write a size such as 800M or 2G, at least 256M"))
         })?,
-        None => available().map_or(u64::MAX, |bytes| bytes / 2),
+        None => available_memory().map_or(u64::MAX, |bytes| bytes / 2),
     };
     let bound = *BOUND.get_or_init(|| bound);
     log::debug!("at most {} MiB of memory", bound / MIB);
@@ -39,7 +38,7 @@ pub fn set_bound(asked: Option<&str>) -> Result<(), Failure> {
 }
 
 fn bound() -> u64 {
-    *BOUND.get_or_init(|| available().map_or(u64::MAX, |bytes| bytes / 2))
+    *BOUND.get_or_init(|| available_memory().map_or(u64::MAX, |bytes| bytes / 2))
 }
 
 /// `800M`, `2G`, `2.5GiB`, or a number of bytes.
@@ -57,37 +56,6 @@ fn parse(text: &str) -> Option<u64> {
     };
     let bytes = number.parse::<f64>().ok()? * unit;
     (bytes >= (256 * MIB) as f64 && bytes.is_finite()).then_some(bytes as u64)
-}
-
-/// What the machine has left, and what the group of this process may still take.
-fn available() -> Option<u64> {
-    let read = |path: &Path| std::fs::read_to_string(path).ok();
-    let machine = read(Path::new("/proc/meminfo")).and_then(|text| {
-        let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-        Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
-    });
-    let groups = read(Path::new("/proc/self/cgroup")).unwrap_or_default();
-    let groups = groups.lines().filter_map(|line| group_leaves(line, &read));
-    machine.into_iter().chain(groups).min()
-}
-
-/// One line of `/proc/self/cgroup`, of either version; the limits of the groups above count too.
-fn group_leaves(line: &str, read: &dyn Fn(&Path) -> Option<String>) -> Option<u64> {
-    let mut fields = line.splitn(3, ':').skip(1);
-    let (controllers, path) = (fields.next()?, fields.next()?);
-    let (root, limit, used) = match controllers {
-        "" => ("/sys/fs/cgroup", "memory.max", "memory.current"),
-        _ if controllers.split(',').any(|c| c == "memory") => {
-            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes")
-        }
-        _ => return None,
-    };
-    let number = |path: &Path| read(path)?.trim().parse::<u64>().ok();
-    let own = Path::new(root).join(path.trim_start_matches('/'));
-    let groups = own.ancestors().take_while(|group| group.starts_with(root));
-    groups
-        .filter_map(|group| Some(number(&group.join(limit))?.saturating_sub(number(&group.join(used))?)))
-        .min()
 }
 
 /// What a clip may take.
@@ -232,23 +200,5 @@ mod tests {
             }
         }
         assert!(refused > 5 && shorter > 0, "{refused} {shorter}");
-    }
-
-    #[test]
-    fn the_groups_limits_count_all_the_way_up() {
-        let files = |path: &Path| {
-            let text = match path.to_str()? {
-                "/sys/fs/cgroup/a/memory.max" => "1000",
-                "/sys/fs/cgroup/a/memory.current" => "400",
-                "/sys/fs/cgroup/a/b/memory.max" => "max",
-                "/sys/fs/cgroup/memory/x/memory.limit_in_bytes" => "500",
-                "/sys/fs/cgroup/memory/x/memory.usage_in_bytes" => "100",
-                _ => return None,
-            };
-            Some(text.to_owned())
-        };
-        assert_eq!(group_leaves("0::/a/b", &files), Some(600));
-        assert_eq!(group_leaves("4:cpu,memory:/x", &files), Some(400));
-        assert_eq!(group_leaves("5:cpu:/x", &files), None);
     }
 }

@@ -319,7 +319,7 @@ mod tests {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/policy.toml");
         let text = answer(&PolicyCommand::Check { file }).expect("accepted");
         for line in [
-            "preset: balanced; careful on stills\n",
+            "preset: balanced\n",
             "faces: filled with #1e1e1e; boxes grown as the preset says\n",
             "persons: left visible\n",
             "zone \"neighbour's window\": inside its 4 corners filled with #1e1e1e\n",

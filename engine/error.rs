@@ -45,6 +45,23 @@ pub enum Error {
         /// Buffers needed at the least.
         needed: usize,
     },
+    /// Half of the available memory does not hold as many frames as are needed at the least.
+    #[error(
+        "frames of {width}x{height} need {} MiB of memory at the least, and half of what is available is {} MiB: close other \
+         programs, or choose smaller pictures",
+        .needed.div_ceil(1 << 20),
+        .room >> 20
+    )]
+    Memory {
+        /// Width of a frame in luma pixels.
+        width: u32,
+        /// Height of a frame in luma pixels.
+        height: u32,
+        /// Bytes that are needed.
+        needed: u64,
+        /// Bytes that may be taken.
+        room: u64,
+    },
     /// The policy cannot be carried out with what is there.
     #[error(transparent)]
     Policy(#[from] crate::policy::PolicyError),

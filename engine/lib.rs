@@ -50,6 +50,7 @@ pub use error::{Error, Result};
 pub use frame::{
     ColorMatrix, ColorRange, DetectJob, FrameFormat, FrameMeta, FramePool, MAX_PIXELS, MAX_SIDE, Outcome,
     PixelAspect, PixelFormat, PlaneLayout, ROW_ALIGNMENT, RawFrame, RedactedFrame, View, ViewMut,
+    available_memory,
 };
 pub use geometry::{Orientation, PixelRect, Rect};
 pub use lockstep::LockStep;

@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use self::budget::{budget, burst, check_parts, needed, with_budget};
+use self::budget::{LEAST_BUFFERS, budget, burst, check_parts, needed, with_budget};
 use self::detect::{Ladder, first_test, measure, run_detect};
 use self::redact::{Redact, SourceClock};
 use crate::detect::{Class, Detection, Detector, Proof};
@@ -253,7 +253,11 @@ impl Pipeline {
         let budget = Arc::new(AtomicU64::new(budget(&policy, fps)));
         let burst = burst(detection, fps);
         let ends = sinks.len() + usize::from(with_outlet);
-        let pool = pool(format, buffers.unwrap_or_else(|| needed(&policy, fps, burst, ends)))?;
+        let buffers = match buffers {
+            Some(buffers) => buffers,
+            None => FramePool::affordable(&format, LEAST_BUFFERS, needed(&policy, fps, burst, ends))?,
+        };
+        let pool = pool(format, buffers)?;
         let buffers = pool.count();
         let mut engine = Engine::new(policy, pool.clone(), &offers)?;
         engine.set_privacy(privacy);

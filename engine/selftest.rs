@@ -265,7 +265,9 @@ fn large_enough(format: FrameFormat) -> FrameFormat {
     // Of a strip a part is enough: enlarged, a network would see her shrunk again.
     let side = |n: u32| n.saturating_mul(times).min(5 * LEAST_SIDE);
     FrameFormat::new(format.pixel(), side(width), side(height)).map_or(format, |f| {
-        f.with_color(format.range(), format.matrix()).with_orientation(format.orientation())
+        f.with_color(format.range(), format.matrix())
+            .with_orientation(format.orientation())
+            .with_possible_aspects(format.pixel_aspects())
     })
 }
 

@@ -47,7 +47,15 @@ impl Clip {
         privacy: bool,
         line: &Arc<Line>,
     ) -> Result<Clip> {
-        let pool = FramePool::new(stream.format, policy.max_waiting().min(256) + IN_FLIGHT);
+        let waiting = policy.max_waiting().min(256);
+        let least = every as usize + 1 + IN_FLIGHT;
+        let pool =
+            FramePool::new(stream.format, FramePool::affordable(&stream.format, least, waiting + IN_FLIGHT)?);
+        // With less memory it looks less far ahead.
+        let policy = match pool.count() < waiting + IN_FLIGHT {
+            true => policy.to_builder().max_waiting(pool.count() - IN_FLIGHT).build()?,
+            false => policy,
+        };
         let untested = admit(&mut detectors, &policy, &stream.format)?;
         let first = detectors.first().map(AsRef::as_ref);
         let mut lock = LockStep::new(policy, pool.clone(), first, every)?;

@@ -624,6 +624,7 @@ fn is_stronger(direction: Direction, was: &str, is: &str) -> bool {
         Direction::StrongerWhenLarger => numbers.is_some_and(|(was, is)| is > was),
         Direction::StrongerWhenSmaller => numbers.is_some_and(|(was, is)| is < was),
         Direction::StrongerWhenTrue => (was, is) == ("false", "true"),
+        Direction::StrongerWhenFalse => (was, is) == ("true", "false"),
         Direction::StrongerWhenShorter => is == "[]" && was != "[]",
         Direction::Ordered(words) => {
             let rank = |text: &str| words.iter().position(|w| format!("\"{w}\"") == text);

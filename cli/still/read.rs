@@ -88,7 +88,14 @@ pub fn read(path: &Path) -> Result<Picture, Failure> {
         let bare = exif.strip_prefix(b"Exif\0\0").unwrap_or(exif);
         orientation = Orientation::from_exif_chunk(bare).unwrap_or(orientation);
     }
-    let picture = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
+    if format == Some(ImageFormat::Bmp)
+        && let Some(alpha) = reserved_alpha(file()?, (width, height)).map_err(unreadable)?
+    {
+        let mut both = picture.into_rgba8();
+        both.pixels_mut().zip(alpha).for_each(|(pixel, alpha)| pixel.0[3] = alpha);
+        picture = DynamicImage::ImageRgba8(both);
+    }
     let (mut pixels, transparent) = opaque(picture, multiplied);
     if format == Some(ImageFormat::Jpeg) {
         jpeg::check(file()?, &pixels, memory::of_a_decoded_still()).map_err(wrong)?;
@@ -160,6 +167,31 @@ fn check_tiff(file: impl Read + Seek) -> Result<bool, String> {
              or RGBA"
         )),
     }
+}
+
+/// The fourth byte of each pixel of a BMP without masks, from the upper left corner on. It is reserved, and the decoder passes
+/// over it; some writers put alpha there, and viewers take it for that, unless it is zero in all of the picture.
+fn reserved_alpha(
+    mut file: impl Read + Seek,
+    (width, height): (u32, u32),
+) -> std::io::Result<Option<Vec<u8>>> {
+    let mut head = [0; 34];
+    file.read_exact(&mut head)?;
+    let number = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+    let (bits, compression, upside_down) = (head[28], number(30), number(22) < 1 << 31);
+    if (bits, head[29], compression) != (32, 0, 0) || number(14) < 40 {
+        return Ok(None);
+    }
+    file.seek(SeekFrom::Start(number(10).into()))?;
+    let mut rows = vec![0; 4 * width as usize * height as usize];
+    file.read_exact(&mut rows)?;
+    let alpha = |row: &[u8]| row.as_chunks::<4>().0.iter().map(|pixel| pixel[3]).collect::<Vec<u8>>();
+    let rows = rows.chunks_exact(4 * width as usize);
+    let all: Vec<u8> = match upside_down {
+        true => rows.rev().flat_map(alpha).collect(),
+        false => rows.flat_map(alpha).collect(),
+    };
+    Ok(all.iter().any(|alpha| *alpha != 0).then_some(all))
 }
 
 /// The EXIF chunk of a PNG that comes after its pixels, where the decoder does not look.

@@ -509,7 +509,9 @@ fn a_manifest_that_blinds_lets_no_picture_out() {
             scene.refuses(1, input, output, &["--models", "models"], &words);
         }
         // Another network that sees does not stand for it.
-        scene.refuses(1, "a.png", "o.png", &["--models", "models", "--preset", "careful"], &words);
+        let careful = ["redact", "a.png", "-o", "o.png", "--models", "models", "--preset", "careful"];
+        scene.run(&careful).failed(1, &words);
+        assert!(!scene.path("o.png").exists());
         let doctor = scene.run(&["doctor", "--models", "models"]).ended(1);
         assert!(doctor.text().contains("MISSING model"), "{}", doctor.text());
     }
@@ -641,52 +643,33 @@ fn person_model(scene: &Scene, bytes: &[u8]) {
     scene.write("models/yolox-nano.toml", manifest.replacen(known, &own, 1));
 }
 
+/// Whatever a network answers, it must find the known persons first: one that answers nonsense, or nobody, never gets to see a
+/// picture of ours. What becomes of nonsense later on, in the middle of a clip, is tested in the engine.
 #[test]
-fn nonsense_from_a_network_covers_nothing_so_nothing_is_shown() {
+fn a_network_that_answers_nonsense_is_shown_no_picture() {
     let scene = Scene::new();
     own_models(&scene);
-    // Square and of the network's own size: 52 * 52 + 26 * 26 + 13 * 13 anchors.
-    let mut args = words("-i {} -an -frames:v 6 -c:v libx264 -preset ultrafast -vf", &[&small()]);
-    args.push("crop=360:360,scale=416:416".into());
-    args.push(scene.path("a.mp4").into());
-    ffmpeg(args);
-    ffmpeg(words("-i {} -frames:v 1 -update 1 {}", &[&scene.path("a.mp4"), &scene.path("a.png")]));
-    let flags = ["--models", "models", "--faces", "off", "--persons", "fill", "--overwrite"];
+    scene.clip("a.mp4");
+    scene.still("a.png");
+    let flags = ["--models", "models", "--faces", "off", "--persons", "fill"];
+    let refused = "the model yolox-nano was not admitted, so nothing was looked at";
     for backend in ["auto", "rten"] {
         let flags = [&flags[..], &["--backend", backend]].concat();
         for (shape, value, why) in [
             (&[1, 3549, 85][..], f32::NAN, "not a number"),
             (&[1, 3549, 85], f32::INFINITY, "not a number"),
+            (&[1, 3549, 85], 0.0, "known person"),
             (&[1, 0, 85], 0.0, "shape"),
             (&[1, 7, 85], 0.0, "shape"),
             (&[1, 3549, 4], 0.0, "too few"),
             (&[3549, 85], 0.0, ""),
         ] {
-            let what = format!("{backend} {shape:?} {value}");
             person_model(&scene, &onnx(shape, value));
-            let ran = scene.redact("a.png", "o.png", &flags).ended(4).warned(&["a.png", why]);
-            assert!(!ran.err.contains("error:"), "{what}: {}", ran.err);
-            let picture = image::open(scene.path("o.png")).unwrap().into_rgb8();
-            let first = *picture.get_pixel(0, 0);
-            assert!(picture.pixels().all(|p| *p == first), "{what}: something of the picture is left");
+            scene.refuses(1, "a.png", "o.png", &flags, &[refused, why]);
         }
-        // A network that finds nobody, so that the six above are no accident of the harness.
-        person_model(&scene, &onnx(&[1, 3549, 85], 0.0));
-        scene.redact("a.png", "o.png", &flags).done();
-        let picture = image::open(scene.path("o.png")).unwrap().into_rgb8();
-        assert!(picture.pixels().any(|p| p != picture.get_pixel(0, 0)));
+        scene.refuses(1, "a.mp4", "o.mkv", &flags, &[refused]);
     }
-    person_model(&scene, &onnx(&[1, 3549, 85], f32::NAN));
-    let ran = scene.redact("a.mp4", "o.mkv", &[&flags[..], &["--lossless"]].concat()).ended(4);
-    ran.warned(&["6 of 6 frames", "obscured"]).warned(&["detection failed", "6 times"]);
-    let frames = decode(&scene.path("o.mkv"));
-    assert_eq!(frames.data.len(), 6);
-    for n in 0..6 {
-        let first = (frames.luma(n, 0, 0), frames.chroma(n, 0, 0));
-        let whole = [0.0, 0.0, 416.0, 416.0];
-        assert!(frames.share(whole, |x, y| (frames.luma(n, x, y), frames.chroma(n, x, y)) == first) >= 1.0);
-    }
-    scene.run(&[&["detect", "a.png"], &flags[..6]].concat()).failed(1, &["a.png", "detection failed"]);
+    scene.run(&[&["detect", "a.png"], &flags[..]].concat()).failed(1, &[refused]);
     person_model(&scene, b"this is no network");
     let before = scene.snapshot();
     scene.redact("a.png", "o.png", &flags).failed(1, &["yolox-nano.onnx", "cannot be loaded"]);

@@ -89,13 +89,16 @@ fn stills_of_every_kind() {
     let gray = GrayAlphaImage::from_fn(SIZE.0, SIZE.1, |x, y| LumaA([pattern(x, y)[0], alpha(x)]));
     gray.save(at("gray.png")).unwrap();
     ffmpeg(words("-i {} -c:v libwebp -quality 95 {}", &[&at("a.png"), &at("lossy.webp")]));
+    // Into the byte that is reserved.
+    ffmpeg(words("-i {} -pix_fmt bgra {}", &[&at("a.png"), &at("a.bmp")]));
     // Colours as they are, and multiplied with alpha before they were stored.
     for (name, kind) in [("a.tiff", 2), ("multiplied.tiff", 1)] {
         let tags: [(u16, &[u16]); 5] =
             [(258, &[8; 4]), (259, &[1]), (262, &[2]), (277, &[4]), (338, &[kind])];
         fs::write(at(name), tiff(SIZE, &tags, rgba().as_raw())).unwrap();
     }
-    for name in ["a.png", "a.webp", "a.tiff", "deep.png", "gray.png", "lossy.webp", "multiplied.tiff"] {
+    let all = ["a.bmp", "a.png", "a.webp", "a.tiff", "deep.png", "gray.png", "lossy.webp", "multiplied.tiff"];
+    for name in all {
         redact(dir.path(), name, "o.png", &["--overwrite", "--report", "r.json"])
             .done()
             .warned(&[name, SAID]);

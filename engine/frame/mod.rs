@@ -8,6 +8,7 @@ mod format;
 mod free_list;
 mod memory;
 mod pool;
+mod room;
 mod view;
 
 use std::fmt;
@@ -19,6 +20,7 @@ pub use format::{
 };
 pub use pool::FramePool;
 pub(crate) use pool::Spare;
+pub use room::available_memory;
 pub use view::{View, ViewMut};
 
 use crate::geometry::PixelRect;

@@ -6,6 +6,8 @@ use crate::policy::{Policy, PolicyError};
 
 /// The most buffers that are taken without being asked for; a longer line skips pictures.
 const MOST_BUFFERS: usize = 64;
+/// With fewer, hardly a frame gets through; where there is no memory for these, nothing starts.
+pub(super) const LEAST_BUFFERS: usize = 10;
 /// The most frames of one detection that an outbox has room for.
 const MOST_BURST: usize = 16;
 

@@ -63,9 +63,12 @@ static void config_is_checked(void) {
     (bad = good, bad.owner_key = "00", CHECK(milkglass_open(&bad, &stream) < 0 && stream == 0));
     WRONG(lock, "\xff", MILKGLASS_STATUS_ARGUMENT);
     WRONG(evidence, "\xff", MILKGLASS_STATUS_ARGUMENT);
-    // A program that was built with the first version.
+    // A program that was built with the first version. Its detector is one of those that have to find the known persons: it
+    // could not say that it cannot.
     bad = good;
     bad.size = offsetof(milkglass_config, lock);
+    REFUSED(milkglass_open(&bad, &stream), MILKGLASS_STATUS_DETECTOR);
+    bad.policy = "faces = 'off'\n[[zone]]\nname = 'all'\narea = [[0, 0], [1, 0], [1, 1]]\n";
     CHECK(milkglass_open(&bad, &stream) == MILKGLASS_STATUS_OK && milkglass_close(stream) == MILKGLASS_STATUS_OK);
     WRONG(camera, "/nonexistent", MILKGLASS_STATUS_CAMERA);
     WRONG(camera, "/dev/null", MILKGLASS_STATUS_CAMERA);

@@ -2,18 +2,40 @@
 // the callback has too, and is not called again. Arguments: lock file, owner's key, state folder.
 #include "check.h"
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-// Large enough for self-tests, which fail: nobody is ever found. They are tried again a second later, by the stream's thread.
-enum { WIDE = 192, HIGH = 128 };
+// Large enough for the known persons. They are shown again a second later, by the stream's thread.
+enum { WIDE = 320, HIGH = 240 };
 
 static pthread_t opener;
 static char memory[4096];
 static int calls, inside;
 
+// Where the known person stands, who is the only thing in the picture that is not smooth: a face in the middle of her upper
+// half, whichever way she looks.
+static void find_known(const milkglass_picture *picture, milkglass_detection *found, size_t *count) {
+    long left = WIDE, top = HIGH, right = 0, bottom = 0;
+    for (long y = 0; y < HIGH; y++) {
+        const uint8_t *row = picture->data[0] + (size_t)y * picture->stride[0];
+        for (long x = 1; x < WIDE; x++) {
+            if (abs(row[x] - row[x - 1]) < 6) continue;
+            if (x < left) left = x;
+            if (x > right) right = x;
+            if (y < top) top = y;
+            if (y > bottom) bottom = y;
+        }
+    }
+    if (right < left + 8 || bottom < top + 8) return;
+    float wide = (float)(right - left), high = (float)(bottom - top);
+    milkglass_detection face = {MILKGLASS_FACES, 0, (float)left + 0.3f * wide, (float)top + 0.2f * high, 0.4f * wide, 0.3f * high, 0.9f, 2};
+    found[(*count)++] = face;
+}
+
 static int detect(void *context, const milkglass_picture *picture, milkglass_detection *found, size_t capacity, size_t *count) {
-    (void)context, (void)picture, (void)found, (void)capacity, (void)count;
+    (void)context;
+    if (capacity > 0) find_known(picture, found, count);
     __atomic_add_fetch(&calls, 1, __ATOMIC_SEQ_CST);
     if (pthread_equal(pthread_self(), opener)) {
         // What the device remembers has been read once. The second time, when it is to be written, reading takes until
@@ -50,7 +72,6 @@ int main(int argc, char **argv) {
     config.state_dir = argv[3];
     config.detect = detect;
     config.detects = MILKGLASS_FACES;
-    config.untested = 1;
     milkglass_stream stream = 77;
     milkglass_status status = milkglass_open(&config, &stream);
     CHECK(!__atomic_load_n(&inside, __ATOMIC_SEQ_CST));
