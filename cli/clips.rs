@@ -194,7 +194,9 @@ fn shaped(format: FrameFormat, info: &mut ClipInfo, hiding: &Hiding) -> FrameFor
     if let Some(own) = hiding.pixel_aspect {
         info.sample_aspect_ratio = (own.width(), own.height());
     }
-    hiding.shaped(format, told.as_slice())
+    let frames = PixelAspect::new(info.frames_aspect.0, info.frames_aspect.1);
+    let told: Vec<PixelAspect> = told.into_iter().chain(frames).collect();
+    hiding.shaped(format, &told)
 }
 
 /// What the reader thread hands over; a failure ends the clip.
@@ -322,6 +324,12 @@ pub fn redact(
     }
     let clip = Clip::open(tools.as_ref(), input, job.hiding, !is_dash(output))?;
     job.hiding.admit(&clip.format)?;
+    if is_dash(output) && !is_dash(input) && !clip::can_be_fitted(&clip.info) {
+        // Whether something changes midway is known at the end alone, when the frames have left.
+        return Err(Failure::new(
+            "a clip of odd width or height cannot be handed on frame by frame: name a file as the output",
+        ));
+    }
     let policy = job.hiding.clip_policy(clip.fps())?;
     let mut warnings = clip.info.warnings.clone();
     let transparent = clip.info.transparent;

@@ -90,8 +90,8 @@ fn still_rows(
     for warning in &read.warnings {
         log::warn!("{}: {warning}", input.path.display());
     }
+    let format = hiding.still_format(&read)?;
     let picture = read.pixels;
-    let format = hiding.still_format(&input.path, &picture)?;
     hiding.admit(&format)?;
     let redacted = still::redact(&picture, format, &hiding.still_policy()?, detector)?;
     if let Some(reason) = &redacted.detector_error {

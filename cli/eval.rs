@@ -119,8 +119,9 @@ pub fn run(args: &EvalArgs) -> Result<Exit, Failure> {
             continue;
         }
         let Some((detector, _)) = &mut of_stills else { continue };
-        let picture = still::read(path)?.pixels;
-        let format = hiding.still_format(path, &picture)?;
+        let picture = still::read(path)?;
+        let format = hiding.still_format(&picture)?;
+        let picture = picture.pixels;
         let redacted = still::redact(&picture, format, &policy, detector)?;
         if let Some(reason) = redacted.detector_error {
             return Err(Failure::new(format!("detection failed: {reason}")).about(path));
@@ -175,7 +176,7 @@ fn clip(
     step: &mut dyn FnMut(),
 ) -> Result<(), Failure> {
     let Some((_, first)) = frames.first() else { return Ok(()) };
-    let format = hiding.still_format(first, &still::read(first)?.pixels)?;
+    let format = hiding.still_format(&still::read(first)?)?;
     let policy = hiding.clip_policy(1.0 / PICTURE_PERIOD.as_secs_f64())?;
     let pool = lockstep::pool(format, &policy);
     let mut source = Pictures { frames, next: 0, pool: pool.clone(), clock: Clock::new((1, 30)) };
@@ -205,9 +206,10 @@ fn scene(
     frames: u32,
     scores: &mut BTreeMap<&'static str, Score>,
 ) -> Result<(), Failure> {
-    let picture = still::read(path)?.pixels;
+    let picture = still::read(path)?;
     let policy = hiding.scene_policy()?;
-    let pool = FramePool::new(hiding.still_format(path, &picture)?, 8);
+    let pool = FramePool::new(hiding.still_format(&picture)?, 8);
+    let picture = picture.pixels;
     let mut source =
         Scene { picture: &picture, next: 0, frames, pool: pool.clone(), clock: Clock::new((1, 30)) };
     let totals = lockstep::run(&mut source, &pool, &policy, detector, 1, &mut |out| {

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
-use image::RgbImage;
 use milkglass::detect::backend::{Backend, Processors};
 use milkglass::detect::{Ensemble, LoadedModel, ModelStore, Settings};
 use milkglass::evidence::Identity;
@@ -15,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::args::{HidingArgs, RuntimeArgs};
 use crate::outcome::Failure;
-use crate::pixel_shape;
+use crate::still::Picture;
 
 /// Everything that was asked for, checked.
 pub struct Hiding {
@@ -170,10 +169,10 @@ impl Hiding {
         format.with_own_aspect(self.pixel_aspect, told, self.lock.is_some())
     }
 
-    /// The format of a still that was read from this file, which may tell the shape of its pixels.
-    pub fn still_format(&self, path: &Path, picture: &RgbImage) -> Result<FrameFormat, Failure> {
-        let format = FrameFormat::new(PixelFormat::Rgb24, picture.width(), picture.height())?;
-        Ok(self.shaped(format, &pixel_shape::of_still(path)))
+    /// The format of a still, whose file may tell the shape of its pixels.
+    pub fn still_format(&self, picture: &Picture) -> Result<FrameFormat, Failure> {
+        let (width, height) = picture.pixels.dimensions();
+        Ok(self.shaped(FrameFormat::new(PixelFormat::Rgb24, width, height)?, &picture.shapes))
     }
 
     /// Loads the models of `looking`; each network uses `threads` threads.

@@ -4,41 +4,30 @@
 //! beyond these formats tells nothing.
 
 use std::fs::File;
-use std::io::{BufReader, Read as _};
+use std::io::BufReader;
 use std::path::Path;
 
-use image::codecs::jpeg::JpegDecoder;
-use image::codecs::png::PngDecoder;
-use image::codecs::webp::WebPDecoder;
+use image::ImageFormat;
 use image::metadata::Orientation;
-use image::{ImageDecoder, ImageFormat};
 use milkglass::PixelAspect;
 use tiff::tags::Tag;
 
-/// So much of a file is searched for what stands before the pixels.
-const HEAD: u64 = 1 << 22;
+use crate::still::exif::{Exif, segments};
 
-/// The shapes of the upright picture's pixels that a file tells, none where it says nothing or square ones. Files that name no
-/// unit disagree about which of two numbers is which, so they tell both.
-pub fn of_still(path: &Path) -> Vec<PixelAspect> {
-    let Some(head) = read(path) else { return Vec::new() };
-    let stored = match image::guess_format(&head) {
-        Ok(ImageFormat::Jpeg) => [jfif(&head), exif(jpeg_exif(&head).as_deref())].concat(),
-        Ok(ImageFormat::Png) => [physical(&head), exif(png_exif(path).as_deref())].concat(),
-        Ok(ImageFormat::WebP) => exif(webp_exif(path).as_deref()),
-        Ok(ImageFormat::Bmp) => bitmap(&head),
+/// The shapes of the upright picture's pixels that a file tells, by its beginning, its EXIF and the way it is turned; none where
+/// it says nothing or square ones. Files that name no unit disagree about which of two numbers is which, so they tell both.
+pub fn of_still(path: &Path, head: &[u8], exif: &[Exif], turned: Orientation) -> Vec<PixelAspect> {
+    use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
+    let own = match image::guess_format(head) {
+        Ok(ImageFormat::Jpeg) => jfif(head),
+        Ok(ImageFormat::Png) => physical(head),
+        Ok(ImageFormat::Bmp) => bitmap(head),
         Ok(ImageFormat::Tiff) => tiff_tags(path).unwrap_or_default(),
         _ => Vec::new(),
     };
-    let turned = is_turned(path, &head);
-    let shapes = stored.into_iter().filter(|shape| !shape.is_square());
-    shapes.map(|shape| if turned { shape.turned() } else { shape }).collect()
-}
-
-fn read(path: &Path) -> Option<Vec<u8>> {
-    let mut head = Vec::new();
-    File::open(path).ok()?.take(HEAD).read_to_end(&mut head).ok()?;
-    Some(head)
+    let turned = matches!(turned, Rotate90 | Rotate90FlipH | Rotate270 | Rotate270FlipH);
+    let stored = own.into_iter().chain(exif.iter().flat_map(of_exif)).filter(|shape| !shape.is_square());
+    stored.map(|shape| if turned { shape.turned() } else { shape }).collect()
 }
 
 /// From samples per unit along rows and columns, of which it is known or not what the unit is: where there are more of them,
@@ -51,24 +40,6 @@ fn of_density(x: u64, y: u64, has_unit: bool) -> Vec<PixelAspect> {
     shape.into_iter().chain(other).collect()
 }
 
-/// The segments of a JPEG up to its first scan: marker and content.
-fn segments(jpeg: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
-    let mut rest = jpeg.get(2..).unwrap_or_default();
-    std::iter::from_fn(move || {
-        // Bytes of 255 may fill up before a marker.
-        let [0xff, after @ ..] = rest else { return None };
-        let after = &after[after.iter().position(|byte| *byte != 0xff)?..];
-        let (marker, after) = after.split_first()?;
-        let length = usize::from(u16::from_be_bytes(after.first_chunk().copied()?));
-        if *marker == 0xda {
-            return None;
-        }
-        let content = after.get(2..length)?;
-        rest = &after[length..];
-        Some((*marker, content))
-    })
-}
-
 /// JFIF's density, for which 1 and 2 are inches and centimetres, and 0 is none.
 fn jfif(jpeg: &[u8]) -> Vec<PixelAspect> {
     let density = segments(jpeg).find_map(|(marker, content)| match (marker, content) {
@@ -78,22 +49,6 @@ fn jfif(jpeg: &[u8]) -> Vec<PixelAspect> {
         _ => None,
     });
     density.map_or_else(Vec::new, |(unit, x, y)| of_density(x.into(), y.into(), unit != 0))
-}
-
-fn jpeg_exif(jpeg: &[u8]) -> Option<Vec<u8>> {
-    segments(jpeg).find_map(|(marker, content)| {
-        (marker == 0xe1).then_some(content)?.strip_prefix(b"Exif\0\0").map(<[u8]>::to_vec)
-    })
-}
-
-fn png_exif(path: &Path) -> Option<Vec<u8>> {
-    PngDecoder::new(BufReader::new(File::open(path).ok()?)).ok()?.exif_metadata().ok()?
-}
-
-fn webp_exif(path: &Path) -> Option<Vec<u8>> {
-    let exif = WebPDecoder::new(BufReader::new(File::open(path).ok()?)).ok()?.exif_metadata().ok()??;
-    // Some writers put JPEG's prefix before it.
-    Some(exif.strip_prefix(b"Exif\0\0").map_or(exif.clone(), <[u8]>::to_vec))
 }
 
 /// PNG's samples per metre, or per nothing.
@@ -130,40 +85,8 @@ fn bitmap(bmp: &[u8]) -> Vec<PixelAspect> {
 }
 
 /// XResolution and YResolution of EXIF's first directory, with their unit.
-fn exif(exif: Option<&[u8]>) -> Vec<PixelAspect> {
-    exif.and_then(exif_density).unwrap_or_default()
-}
-
-fn exif_density(exif: &[u8]) -> Option<Vec<PixelAspect>> {
-    let little = match exif.get(..2)? {
-        b"II" => true,
-        b"MM" => false,
-        _ => return None,
-    };
-    let u16_at = |at: usize| {
-        let bytes: [u8; 2] = exif.get(at..)?.first_chunk().copied()?;
-        Some(if little { u16::from_le_bytes(bytes) } else { u16::from_be_bytes(bytes) })
-    };
-    let u32_at = |at: usize| {
-        let bytes: [u8; 4] = exif.get(at..)?.first_chunk().copied()?;
-        Some(if little { u32::from_le_bytes(bytes) } else { u32::from_be_bytes(bytes) })
-    };
-    let directory = u32_at(4)? as usize;
-    let (mut x, mut y, mut unit) = (None, None, 2);
-    for entry in 0..usize::from(u16_at(directory)?) {
-        let entry = directory.checked_add(2 + 12 * entry)?;
-        let rational = || {
-            let at = u32_at(entry + 8)? as usize;
-            Some((u32_at(at)?, u32_at(at.checked_add(4)?)?))
-        };
-        match u16_at(entry)? {
-            0x011a => x = rational(),
-            0x011b => y = rational(),
-            0x0128 => unit = u16_at(entry + 8)?,
-            _ => {}
-        }
-    }
-    Some(of_fractions(x?, y?, unit != 1))
+fn of_exif(exif: &Exif) -> Vec<PixelAspect> {
+    exif.density.map_or_else(Vec::new, |[x, y]| of_fractions(x, y, exif.has_unit))
 }
 
 fn tiff_tags(path: &Path) -> Option<Vec<PixelAspect>> {
@@ -179,22 +102,6 @@ fn tiff_tags(path: &Path) -> Option<Vec<PixelAspect>> {
 
 fn of_fractions((xn, xd): (u32, u32), (yn, yd): (u32, u32), has_unit: bool) -> Vec<PixelAspect> {
     of_density(u64::from(xn) * u64::from(yd), u64::from(yn) * u64::from(xd), has_unit)
-}
-
-/// Whether rows of the file are columns of the upright picture.
-fn is_turned(path: &Path, head: &[u8]) -> bool {
-    let orientation = || {
-        let file = || File::open(path).map(BufReader::new).ok();
-        match image::guess_format(head).ok()? {
-            ImageFormat::Jpeg => JpegDecoder::new(file()?).ok()?.orientation().ok(),
-            ImageFormat::Png => PngDecoder::new(file()?).ok()?.orientation().ok(),
-            ImageFormat::WebP => WebPDecoder::new(file()?).ok()?.orientation().ok(),
-            ImageFormat::Tiff => image::codecs::tiff::TiffDecoder::new(file()?).ok()?.orientation().ok(),
-            _ => None,
-        }
-    };
-    use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
-    matches!(orientation(), Some(Rotate90 | Rotate90FlipH | Rotate270 | Rotate270FlipH))
 }
 
 #[cfg(test)]
@@ -243,7 +150,7 @@ mod tests {
         assert_eq!(jfif_of(1, 0, 72), "");
         assert_eq!(jfif_of(1, 1, 9), "", "no picture is so");
         for little in [true, false] {
-            let density = |x, y, unit| told(exif(Some(&exif_of(little, x, y, unit))));
+            let density = |x, y, unit| told(of_exif(&Exif::read(&exif_of(little, x, y, unit))));
             assert_eq!(density((72, 1), (144, 1), 2), "2:1");
             assert_eq!(density((300, 10), (15, 1), 3), "1:2");
             assert_eq!(density((1, 2), (1, 1), 1), "2:1 1:2");
@@ -256,16 +163,15 @@ mod tests {
     fn what_is_cut_off_tells_nothing() {
         let whole = exif_of(true, (72, 1), (144, 1), 2);
         for length in 0..whole.len() {
-            assert!(exif(Some(&whole[..length])).is_empty(), "{length}");
+            assert!(of_exif(&Exif::read(&whole[..length])).is_empty(), "{length}");
         }
         let mut wrong = whole;
         wrong[4..8].fill(255);
-        assert!(exif(Some(&wrong)).is_empty());
+        assert!(of_exif(&Exif::read(&wrong)).is_empty());
         for rubbish in
             [&[][..], b"\xff", b"\xff\xd8\xff", b"\xff\xd8\xff\xe0\0\0", b"\x89PNG\r\n\x1a\n\0\0\0\x09pHYs\0"]
         {
-            let shapes =
-                [jfif(rubbish), physical(rubbish), bitmap(rubbish), exif(jpeg_exif(rubbish).as_deref())];
+            let shapes = [jfif(rubbish), physical(rubbish), bitmap(rubbish), of_exif(&Exif::read(rubbish))];
             assert!(shapes.concat().is_empty());
         }
     }

@@ -186,7 +186,7 @@ fn stills(
             let result = still::read(&input.path)
                 .and_then(|picture| {
                     // The original, and with it the share of memory, is kept until the result is written.
-                    let shaped = hiding.still_format(&input.path, &picture.pixels)?;
+                    let shaped = hiding.still_format(&picture)?;
                     hiding.admit(&shaped)?;
                     let redacted = still::redact(&picture.pixels, shaped, &policy, &mut detector)?;
                     let result = still::to_image(&redacted.frame)?;

@@ -1,5 +1,6 @@
 //! Pictures in files: read upright and without alpha (`read.rs`), redacted, and given their name when they are complete.
 
+pub(crate) mod exif;
 mod jpeg;
 mod read;
 
@@ -15,7 +16,7 @@ use milkglass::{
 
 use crate::outcome::Failure;
 use crate::partial::Partial;
-pub use read::read;
+pub use read::{Picture, read};
 
 /// JPEG quality of redacted pictures: high, so that what need not be hidden is kept.
 const JPEG_QUALITY: u8 = 92;

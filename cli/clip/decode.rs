@@ -269,7 +269,7 @@ fn changed(all: &[(u32, u32)], tell: impl Fn(&(u32, u32)) -> String) -> Option<S
 }
 
 /// Bars in 4:2:0 have even sides only.
-fn can_be_fitted(info: &ClipInfo) -> bool {
+pub fn can_be_fitted(info: &ClipInfo) -> bool {
     info.width.is_multiple_of(2) && info.height.is_multiple_of(2)
 }
 

@@ -22,7 +22,7 @@ pub mod sandbox;
 pub mod tools;
 
 pub use audio::{Sound, read_sound};
-pub use decode::{DecodeEnd, Decoder, FrameHeader};
+pub use decode::{DecodeEnd, Decoder, FrameHeader, can_be_fitted};
 pub use encode::{Container, EncodeEnd, EncodeOptions, Encoder};
 pub use probe::{ClipInfo, Orientation, count_frames, probe};
 pub use tools::Tools;

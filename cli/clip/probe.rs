@@ -25,6 +25,8 @@ pub struct ClipInfo {
     pub time_base: (u32, u32),
     /// Shape of a pixel as displayed, width to height; `(0, 0)` when unknown.
     pub sample_aspect_ratio: (u32, u32),
+    /// The same by the frames' own word, which the container may hide; `(0, 0)` when they say nothing.
+    pub frames_aspect: (u32, u32),
     /// Luma uses 0..=255 instead of 16..=235. Holds for the frames decoded and for the output.
     pub full_range: bool,
     /// Colour tags of the frames decoded, by their `ffmpeg` names; `None` when the clip does not tell.
@@ -79,6 +81,7 @@ impl ClipInfo {
             height: header.height,
             time_base: (den, num),
             sample_aspect_ratio: header.sample_aspect_ratio,
+            frames_aspect: (0, 0),
             full_range,
             color_range: Some(if full_range { "pc" } else { "tv" }.to_owned()),
             color_space: None,
@@ -203,7 +206,19 @@ pub fn probe(tools: &Tools, input: &Path) -> Result<ClipInfo, ClipError> {
     }
     let answer: Answer = serde_json::from_slice(&text)
         .map_err(|error| not_a_video(input, format!("ffprobe's answer is unreadable: {error}")))?;
-    answer.into_info(input)
+    answer.into_info(input, &first_frames(tools, input)?)
+}
+
+/// What the first frames themselves say: players follow their word, too, which the container need not know.
+fn first_frames(tools: &Tools, input: &Path) -> Result<Vec<Told>, ClipError> {
+    let mut command = tools.ffprobe(Access::nothing().reads(input));
+    command.args(["-hide_banner", "-v", "level+error", "-of", "json", "-select_streams", "V:0"]);
+    command.args(["-read_intervals", "%+#12", "-show_frames", "-show_entries"]);
+    command.arg("frame=sample_aspect_ratio:frame_side_data=displaymatrix");
+    let (text, _) = tools.output(command.args(reading(input)), "ffprobe")?;
+    // What cannot be decoded is for the decoder to tell.
+    let told: Frames = serde_json::from_slice(&text).unwrap_or_default();
+    Ok(told.frames)
 }
 
 /// Counts the frames that a finished file holds, without decoding them.
@@ -278,6 +293,20 @@ struct Answer {
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
+struct Frames {
+    frames: Vec<Told>,
+}
+
+/// What a frame says of itself.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Told {
+    sample_aspect_ratio: Option<String>,
+    side_data_list: Vec<SideData>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
 struct Format {
     format_name: String,
     start_time: Option<String>,
@@ -335,7 +364,7 @@ struct SideData {
 }
 
 impl Answer {
-    fn into_info(self, input: &Path) -> Result<ClipInfo, ClipError> {
+    fn into_info(self, input: &Path, frames: &[Told]) -> Result<ClipInfo, ClipError> {
         let start_us = micros(self.format.start_time.as_deref()).unwrap_or(0);
         let track = |stream: &Stream| Track {
             index: stream.index,
@@ -371,13 +400,34 @@ impl Answer {
         let mut warnings = Vec::new();
         let decoder = stream.decoder_of_alpha(input)?;
         let layout = Layout::of(stream, decoder.is_some());
-        let (orientation, warning) = stream.orientation();
-        warnings.extend(warning);
-        let mut sample_aspect_ratio = pair(stream.sample_aspect_ratio.as_deref(), ':').unwrap_or((0, 0));
+        // The container's word on the way up, and each different one of the frames.
+        let mut ways = Vec::new();
+        for list in frames.iter().map(|frame| &frame.side_data_list).chain([&stream.side_data_list]) {
+            let (way, warning) = orientation(list);
+            if list.iter().any(|data| data.displaymatrix.is_some()) && !ways.contains(&way) {
+                ways.push(way);
+                warnings.extend(warning);
+            }
+        }
+        let orientation = match ways.as_slice() {
+            [] => Orientation::Upright,
+            [one] => *one,
+            _ => {
+                return Err(ClipError::Unsupported(format!(
+                    "{}: its frames ask to be turned in another way than the file does, or than others of them: players \
+                     disagree about it; re-encode the clip with ffmpeg first",
+                    input.display()
+                )));
+            }
+        };
+        let ratio = |text: &Option<String>| pair(text.as_deref(), ':').unwrap_or((0, 0));
+        let mut sample_aspect_ratio = ratio(&stream.sample_aspect_ratio);
+        let mut frames_aspect = frames.first().map_or((0, 0), |frame| ratio(&frame.sample_aspect_ratio));
         let (mut shown_width, mut shown_height) = (width, height);
         if orientation.swaps_sides() {
             (shown_width, shown_height) = (height, width);
             sample_aspect_ratio = (sample_aspect_ratio.1, sample_aspect_ratio.0);
+            frames_aspect = (frames_aspect.1, frames_aspect.0);
         }
         let hdr = matches!(stream.color_transfer.as_deref(), Some("smpte2084" | "arib-std-b67"));
         layout.warn(hdr, &mut warnings);
@@ -412,6 +462,7 @@ impl Answer {
             height: shown_height,
             time_base: pair(Some(&stream.time_base), '/').unwrap_or((1, 90_000)),
             sample_aspect_ratio,
+            frames_aspect,
             full_range: layout.full_range,
             color_range: layout.range_tag(known(&stream.color_range)),
             color_space: layout.matrix_tag(known(&stream.color_space)),
@@ -467,28 +518,6 @@ impl Stream {
         }
     }
 
-    /// What the display matrix asks for, and a warning when it cannot be followed.
-    fn orientation(&self) -> (Orientation, Option<String>) {
-        let matrix = self.side_data_list.iter().find_map(|data| data.displaymatrix.as_deref());
-        let Some(matrix) = matrix else {
-            return (Orientation::Upright, None);
-        };
-        let rows: Vec<Vec<i64>> = matrix
-            .lines()
-            .filter_map(|line| line.split_once(':'))
-            .map(|(_, row)| row.split_whitespace().filter_map(|number| number.parse().ok()).collect())
-            .collect();
-        let upright = match rows.as_slice() {
-            [first, second, ..] => match (first.as_slice(), second.as_slice()) {
-                ([a, b, ..], [c, d, ..]) => Orientation::from_matrix([*a, *b, *c, *d]),
-                _ => None,
-            },
-            _ => None,
-        };
-        let warning = "the clip asks to be turned by an odd angle: its pictures stay as they are stored";
-        upright.map_or((Orientation::Upright, Some(warning.to_owned())), |upright| (upright, None))
-    }
-
     fn declared_duration(&self) -> Option<Duration> {
         self.duration.as_deref().and_then(seconds).or_else(|| {
             // Matroska: 00:00:01.200000000
@@ -499,6 +528,28 @@ impl Stream {
             Duration::try_from_secs_f64(hours * 3600.0 + minutes * 60.0 + rest).ok()
         })
     }
+}
+
+/// What the display matrix asks for, and a warning when it cannot be followed.
+fn orientation(list: &[SideData]) -> (Orientation, Option<String>) {
+    let matrix = list.iter().find_map(|data| data.displaymatrix.as_deref());
+    let Some(matrix) = matrix else {
+        return (Orientation::Upright, None);
+    };
+    let rows: Vec<Vec<i64>> = matrix
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .map(|(_, row)| row.split_whitespace().filter_map(|number| number.parse().ok()).collect())
+        .collect();
+    let upright = match rows.as_slice() {
+        [first, second, ..] => match (first.as_slice(), second.as_slice()) {
+            ([a, b, ..], [c, d, ..]) => Orientation::from_matrix([*a, *b, *c, *d]),
+            _ => None,
+        },
+        _ => None,
+    };
+    let warning = "the clip asks to be turned by an odd angle: its pictures stay as they are stored";
+    upright.map_or((Orientation::Upright, Some(warning.to_owned())), |upright| (upright, None))
 }
 
 /// What the clip's pixels are, and how they become 8-bit 4:2:0 without a change of range or matrix.

@@ -3,28 +3,35 @@
 //! hides its faces from the detector, and not from people.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use image::codecs::png::PngDecoder;
 use image::codecs::webp::WebPDecoder;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
-use milkglass::{FrameFormat, PixelFormat};
+use milkglass::{FrameFormat, PixelAspect, PixelFormat};
 use tiff::tags::{CompressionMethod, ExtraSamples, Tag};
 
+use super::exif::{self, Exif};
 use super::jpeg;
 use crate::memory::{self, StillMemory};
 use crate::outcome::Failure;
+use crate::pixel_shape;
 
 /// Alpha from which a pixel is shown; below, it is filled. A faint picture is one that no detector sees, and that anybody
 /// can bring back.
 const SHOWN: u8 = 128;
 
+/// So much of a file is searched for what stands before the pixels.
+const HEAD: u64 = 1 << 22;
+
 /// A picture that was read.
 pub struct Picture {
     /// Upright, opaque, 8 bits per channel.
     pub pixels: RgbImage,
+    /// The shapes that its file tells of the pixels, upright as these; none where it says nothing or square ones.
+    pub shapes: Vec<PixelAspect>,
     /// Parts of it were transparent, and are black now.
     pub transparent: bool,
     /// What else the file held and the result lacks, one line each.
@@ -46,12 +53,18 @@ pub fn read(path: &Path) -> Result<Picture, Failure> {
     let mut reader = ImageReader::new(file()?).with_guessed_format().map_err(unreadable)?;
     let undecodable = |e: image::ImageError| wrong(format!("is no picture that can be read: {e}"));
     let format = reader.format();
+    let mut limits = image::Limits::default();
+    limits.max_alloc = Some(memory::of_a_decoded_still());
     // Colours that were multiplied with their alpha before they were stored.
     let mut multiplied = false;
     let mut warnings = Vec::new();
     match format {
         Some(ImageFormat::Png) => {
-            if PngDecoder::new(file()?).and_then(|d| d.is_apng()).map_err(undecodable)? {
+            // Its colour profile is compressed, and inflated before anything else.
+            if PngDecoder::with_limits(file()?, limits.clone())
+                .and_then(|d| d.is_apng())
+                .map_err(undecodable)?
+            {
                 return Err(wrong("is an animated PNG; convert it to a clip first".into()));
             }
         }
@@ -70,24 +83,28 @@ pub fn read(path: &Path) -> Result<Picture, Failure> {
         Some(ImageFormat::Bmp) => {}
         _ => return Err(wrong("is no PNG, JPEG, WebP, BMP or TIFF".into())),
     }
-    let mut limits = image::Limits::default();
-    limits.max_alloc = Some(memory::of_a_decoded_still());
     reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(undecodable)?;
     let (width, height) = decoder.dimensions();
     // The size is checked before the pixels are decoded.
     FrameFormat::new(PixelFormat::Rgb24, width, height).map_err(|e| wrong(e.to_string()))?;
     let memory = memory::of_a_still(width, height).map_err(|e| e.about(path))?;
-    let mut orientation = decoder.orientation().map_err(undecodable)?;
-    // Some writers put the marker of a JPEG's segment in front, which belongs in no other file.
-    let mut exif = decoder.exif_metadata().map_err(undecodable)?;
-    if format == Some(ImageFormat::Png) && exif.is_none() {
-        exif = late_exif(file()?).map_err(unreadable)?;
-    }
-    if let Some(exif) = &exif {
-        let bare = exif.strip_prefix(b"Exif\0\0").unwrap_or(exif);
-        orientation = Orientation::from_exif_chunk(bare).unwrap_or(orientation);
-    }
+    let mut head = Vec::new();
+    file()?.take(HEAD).read_to_end(&mut head).map_err(unreadable)?;
+    let told = match format {
+        Some(ImageFormat::Jpeg) => exif::of_jpeg(&head),
+        Some(ImageFormat::Png) => exif::of_png(file()?).map_err(unreadable)?,
+        Some(ImageFormat::WebP) => {
+            let block = decoder.exif_metadata().map_err(undecodable)?;
+            block.iter().map(|block| Exif::read(block)).collect()
+        }
+        _ => Vec::new(),
+    };
+    let orientation = match format {
+        Some(ImageFormat::Tiff) => decoder.orientation().map_err(undecodable)?,
+        _ => upright(&told).map_err(wrong)?,
+    };
+    let shapes = pixel_shape::of_still(path, &head, &told, orientation);
     let mut picture = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
     if format == Some(ImageFormat::Bmp)
         && let Some(alpha) = reserved_alpha(file()?, (width, height)).map_err(unreadable)?
@@ -108,7 +125,7 @@ pub fn read(path: &Path) -> Result<Picture, Failure> {
         turned.apply_orientation(orientation);
         pixels = turned.into_rgb8();
     }
-    Ok(Picture { pixels, transparent, warnings, _memory: memory })
+    Ok(Picture { pixels, shapes, transparent, warnings, _memory: memory })
 }
 
 /// Lays a picture over black and says whether any of it was transparent.
@@ -145,6 +162,16 @@ fn check_tiff(file: impl Read + Seek) -> Result<bool, String> {
     let jpegs = [CompressionMethod::JPEG, CompressionMethod::ModernJPEG].map(|method| method.to_u16());
     if compression.is_some_and(|method| method.iter().any(|method| jpegs.contains(method))) {
         return Err("is a TIFF that holds a JPEG; save it as a JPEG, or as a TIFF without".into());
+    }
+    // A list of what is read rightly: the decoder takes other forms for these, or bends their values.
+    let all = |values: Option<Vec<u16>>, usual: u16, known: &[u16]| {
+        values.unwrap_or_else(|| vec![usual]).iter().all(|value| known.contains(value))
+    };
+    if !all(tag(Tag::FillOrder)?, 1, &[1]) {
+        return Err("is a TIFF with its bits in reverse order; save it anew".into());
+    }
+    if !all(tag(Tag::BitsPerSample)?, 1, &[8, 16]) || !all(tag(Tag::SampleFormat)?, 1, &[1]) {
+        return Err("is a TIFF of other samples than whole numbers of 8 or 16 bits; save it so".into());
     }
     let samples = tag(Tag::SamplesPerPixel)?.and_then(|n| n.first().copied()).unwrap_or(1);
     let (associated, straight) =
@@ -194,22 +221,16 @@ fn reserved_alpha(
     Ok(all.iter().any(|alpha| *alpha != 0).then_some(all))
 }
 
-/// The EXIF chunk of a PNG that comes after its pixels, where the decoder does not look.
-fn late_exif(mut file: impl BufRead + Seek) -> std::io::Result<Option<Vec<u8>>> {
-    file.seek(SeekFrom::Start(8))?;
-    let mut head = [0; 8];
-    // A file that ends early is for the decoder to refuse.
-    while file.read_exact(&mut head).is_ok() {
-        let [a, b, c, d, kind @ ..] = head;
-        let length = u32::from_be_bytes([a, b, c, d]);
-        if &kind == b"eXIf" && length <= 1 << 20 {
-            let mut exif = Vec::new();
-            file.take(length.into()).read_to_end(&mut exif)?;
-            return Ok(Some(exif));
+/// Which way up a picture is by all that its file tells, where that is one thing.
+fn upright(told: &[Exif]) -> Result<Orientation, String> {
+    let mut ways = told.iter().filter_map(|exif| exif.orientation);
+    let first = ways.next().unwrap_or(1);
+    match ways.all(|way| way == first) {
+        true => Ok(Orientation::from_exif(first).unwrap_or(Orientation::NoTransforms)),
+        false => {
+            Err("tells two ways up, of which viewers take one or the other; save it anew, upright".to_owned())
         }
-        file.seek_relative(i64::from(length) + 4)?;
     }
-    Ok(None)
 }
 
 #[cfg(test)]

@@ -420,6 +420,8 @@ fn the_report_counts_and_hashes_and_tells_no_place() {
         "files",
         "name",
         "sha256",
+        "manifest_sha256",
+        "sound",
         "input",
         "output",
         "input_sha256",

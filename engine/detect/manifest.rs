@@ -18,6 +18,9 @@ const MAX_MODEL_BYTES: u64 = 512 << 20;
 const LEAST_SMALLEST: u32 = 8;
 const MOST_SMALLEST: [u32; 2] = [48, 128];
 
+/// People beside each other overlap; a network's boxes of both must remain.
+const LEAST_NMS: f32 = 0.2;
+
 /// The layout of a network's outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -170,8 +173,9 @@ impl Manifest {
             return Err(wrong("`classes` must name `face` or `person`".into()));
         }
         let unit = |v: f32| (0.0..=1.0).contains(&v);
-        if !unit(m.thresholds.score) || !unit(m.thresholds.nms) {
-            return Err(wrong("thresholds go from 0 to 1".into()));
+        if !unit(m.thresholds.score) || !(LEAST_NMS..=1.0).contains(&m.thresholds.nms) {
+            let why = "`score` goes from 0 to 1, and `nms` from 0.2 to 1: below, one of two neighbours is taken for the other";
+            return Err(wrong(why.into()));
         }
         if !(1..=128).contains(&m.input.multiple) || m.input.name.is_empty() {
             return Err(wrong(

@@ -189,8 +189,8 @@ fn a_bad_token_file_or_address_is_refused_at_the_start() {
         command.args(["live", "--to", loopback, "--from"]).arg(&clip).args(LEFT_HALF);
         run(command.args(["--trusted-proxy", proxy]).args(token))
     };
-    behind("127.0.0.1", &[]).failed(2, &["--token-file"]);
-    behind("proxy.example", &["--token-file", "x"]).failed(2, &["--trusted-proxy", "proxy.example"]);
+    behind("127.0.0.1", &[]).failed(1, &["--token-file"]);
+    behind("proxy.example", &["--token-file", "x"]).failed(1, &["--trusted-proxy", "proxy.example"]);
     for wrong in ["http://127.0.0.1", "http://127.0.0.1:99999", "http://127.0.0.1:80/x"] {
         start(wrong, None).failed(1, &[wrong, "http://127.0.0.1:8080"]);
     }

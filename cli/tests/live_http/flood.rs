@@ -62,8 +62,14 @@ fn busy() -> f64 {
     load / std::thread::available_parallelism().unwrap().get() as f64
 }
 
-/// How long the owner's request took, over a connection of its own; `None` when it failed.
+/// How long the owner's request took, over a connection of its own, or over another one if that was cut off before its head
+/// was read; `None` when both failed.
 fn switch(live: &Live, on: bool) -> Option<Duration> {
+    let begun = Instant::now();
+    (switched(live, on) || switched(live, on)).then(|| begun.elapsed())
+}
+
+fn switched(live: &Live, on: bool) -> bool {
     let body = format!("{{\"on\":{on}}}");
     let text = format!(
         "POST /privacy HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: {}\r\n\
@@ -71,9 +77,7 @@ fn switch(live: &Live, on: bool) -> Option<Duration> {
         live.address,
         body.len()
     );
-    let begun = Instant::now();
-    let answer = ask(live.address, text.as_bytes())?;
-    (answer.status == 200).then(|| begun.elapsed())
+    ask(live.address, text.as_bytes()).is_some_and(|answer| answer.status == 200)
 }
 
 fn attack(to: SocketAddr, from: fn(usize) -> Ipv4Addr, sends: &[u8], pause: Duration, stop: &AtomicBool) {
