@@ -373,6 +373,8 @@ typedef struct {
     uint32_t evidence_changed;
     // Not 0: the detector is untested (`untested` of milkglass_config).
     uint32_t untested;
+    // Zero.
+    uint32_t reserved;
 } milkglass_stats;
 
 // Is told a line: its level, 1 (error) to 5 (trace), and its text, good until it returns. May be called from several
