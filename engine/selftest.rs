@@ -31,8 +31,12 @@ const COVERED: f32 = 0.9;
 /// So much of it may be hidden where nobody is, and so much of the whole picture.
 const SAME_PLACE: f32 = 0.5;
 const EMPTY: f32 = 0.2;
-/// Smaller pictures (shorter side) have no room for a face that can be found: the test shows larger ones then.
-const LEAST_SIDE: u32 = 96;
+/// Smaller pictures (shorter side, in square pixels) have no room for a face that can be found: the test shows larger ones
+/// then.
+const LEAST_SIDE: f64 = 96.0;
+/// A network sees a picture shrunk to its longer side, and whoever fills the height of a strip becomes as small as if far
+/// away. So the test shows a part of a strip, at most so many times as long as it is wide.
+const MOST_TIMES: f64 = 3.0;
 /// Her height, for a face of one pixel.
 const HEIGHT_OF_FACE: f32 = 1.0 / (FACE[3] - FACE[1]);
 /// How many times the smallest face is as high in the first pictures of [`admit`].
@@ -81,9 +85,10 @@ pub(crate) struct SelfTest {
 }
 
 impl SelfTest {
-    /// As the policy says; the first one is due at once. Pictures that are too small for it are shown enlarged.
+    /// As the policy says; the first one is due at once. Where the camera's pictures are too small for it, or strips, it shows
+    /// enlarged ones, or a part.
     pub fn new(policy: &Policy, format: FrameFormat, seed: Option<u64>) -> SelfTest {
-        let format = large_enough(format);
+        let format = with_room(&format, LEAST_SIDE);
         let mut test = SelfTest { format, plan: None, possible: true, seed, half: None, due: Instant::now() };
         test.follow(policy);
         test
@@ -234,8 +239,10 @@ fn prove(
     classes: &[(Class, f32)],
     smallest: u32,
 ) -> Result<(), Fault> {
-    let (width, height) = format.size();
-    // The whole of her fits into the picture, however small it is.
+    // Where the picture has no room for the whole of her with the smallest face that is promised, an enlarged one has.
+    let wanted = f64::from(FACES[0] * smallest as f32 * HEIGHT_OF_FACE / HEIGHT.1);
+    let format = &with_room(format, wanted.max(LEAST_SIDE));
+    let (width, height) = square_size(format);
     let most = HEIGHT.1 * width.min(height) as f32;
     let heights = FACES.map(|times| Some((times * smallest as f32 * HEIGHT_OF_FACE).min(most)));
     for height in heights.into_iter().chain([None]) {
@@ -255,17 +262,28 @@ fn classes(policy: &Policy) -> Vec<(Class, f32)> {
     policy.classes().filter_map(|class| Some((class, policy.rule(class)?.grow))).collect()
 }
 
-/// The same format, as many times as large as a self-test needs.
-fn large_enough(format: FrameFormat) -> FrameFormat {
-    let (width, height) = format.size();
-    let times = LEAST_SIDE.div_ceil(width.min(height).max(1));
-    if times <= 1 {
-        return format;
+/// Width and height of a format's pictures, as stored, in square pixels.
+fn square_size(format: &FrameFormat) -> (f64, f64) {
+    let squares = format.pixel_aspect().squares();
+    (f64::from(format.width()) * squares.0, f64::from(format.height()) * squares.1)
+}
+
+/// The same format in a size whose shorter side has at least `side` square pixels, and whose longer side is at most
+/// [`MOST_TIMES`] as long.
+fn with_room(format: &FrameFormat, side: f64) -> FrameFormat {
+    let (width, height) = square_size(format);
+    let short = width.min(height);
+    let times = (side / short).ceil().max(1.0);
+    if times <= 1.0 && width.max(height) <= MOST_TIMES * short {
+        return *format;
     }
-    // Of a strip a part is enough: enlarged, a network would see her shrunk again.
-    let side = |n: u32| n.saturating_mul(times).min(5 * LEAST_SIDE);
-    FrameFormat::new(format.pixel(), side(width), side(height)).map_or(format, |f| {
-        f.with_color(format.range(), format.matrix())
+    let most = MOST_TIMES * short;
+    let stored = |n: u32, squares: f64| ((f64::from(n).min((most / squares).ceil())) * times) as u32;
+    let squares = format.pixel_aspect().squares();
+    let (width, height) = (stored(format.width(), squares.0), stored(format.height(), squares.1));
+    FrameFormat::new(format.pixel(), width, height).map_or(*format, |larger| {
+        larger
+            .with_color(format.range(), format.matrix())
             .with_orientation(format.orientation())
             .with_possible_aspects(format.pixel_aspects())
     })

@@ -74,6 +74,7 @@ fn manifests_that_lose_people_are_refused() {
         ("yunet", "scale", "[4, 4, 4]"),
         ("yunet", "scale", "[-1, -1, -1]"),
         ("yunet", "scale", "[1, 1, 0]"),
+        ("yunet", "mean", "[100, 100, 100]"),
         ("yunet", "mean", "[150, 150, 150]"),
         ("yunet", "channels", "\"rgb\""),
         ("yunet", "sides", "-0.1"),
@@ -83,10 +84,15 @@ fn manifests_that_lose_people_are_refused() {
         ("centerface", "scale", "[0.05, 0.05, 0.05]"),
         ("centerface", "scale", "[0, 0, 0]"),
         ("centerface", "scale", "[10, 10, 10]"),
+        ("centerface", "mean", "[200, 200, 200]"),
+        ("centerface", "mean", "[255, 255, 255]"),
         ("centerface", "bottom", "-0.15"),
         ("yolox-nano", "scale", "[0, 0, 0]"),
         ("yolox-nano", "scale", "[0.1, 0.1, 0.1]"),
+        ("yolox-nano", "scale", "[0.15, 0.15, 0.15]"),
+        ("yolox-nano", "scale", "[3, 3, 3]"),
         ("yolox-nano", "mean", "[100, 100, 100]"),
+        ("yolox-nano", "mean", "[200, 200, 200]"),
         ("yolox-nano", "calibration", "{ sides = -0.15 }"),
         ("yolox-nano", "calibration", "{ bottom = -0.2 }"),
     ] {
@@ -108,6 +114,8 @@ fn manifests_that_read_a_network_wrongly_are_refused() {
         ("yunet", "multiple", "1"),
         ("yunet", "name", "\"centerface\""),
         ("yolox-nano", "class_index", "{ person = 7 }"),
+        ("yolox-nano", "nms", "0.0"),
+        ("yunet", "nms", "0.05"),
     ] {
         refused(name, key, value, &settings(name));
     }

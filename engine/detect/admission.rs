@@ -44,6 +44,8 @@ const FAINT: Tone = (0.3, 100.0);
 const NIGHT: Tone = (0.15, 5.0);
 const BRIGHT: Tone = (0.6, 100.0);
 const PALE: Tone = (0.35, 160.0);
+/// Darker still: what is taken off such values leaves nothing.
+const DEEP: Tone = (0.1, 3.0);
 
 /// Somebody to be found: the photograph, the height of the face or of the whole photograph in units of the smallest that is
 /// promised, and how the picture is toned.
@@ -51,7 +53,7 @@ type Known = (&'static Photo, f32, Tone);
 
 /// For passes that look for faces of every size: the smallest first. What each network is sure of by a wide margin, when its
 /// manifest is right, and loses when it is not, was measured: admission/README.md.
-const FACES: [Known; 25] = [
+const FACES: [Known; 28] = [
     (&COLLINS, 1.22, CLEAR),
     (&HOPPER, 1.22, CLEAR),
     (&COLLINS, 1.45, CLEAR),
@@ -71,6 +73,9 @@ const FACES: [Known; 25] = [
     (&HOPPER, 4.6, DARK),
     (&HOPPER, 1.72, NIGHT),
     (&COLLINS, 2.3, NIGHT),
+    (&HOPPER, 2.3, DEEP),
+    (&COLLINS, 4.6, DEEP),
+    (&HOPPER, 4.6, DEEP),
     (&HOPPER, 1.45, BRIGHT),
     (&COLLINS, 1.72, BRIGHT),
     (&COLLINS, 1.72, PALE),
@@ -79,15 +84,17 @@ const FACES: [Known; 25] = [
     (&HOPPER, 7.0, FAINT),
 ];
 /// For passes that leave small faces to others.
-const CLOSE: [Known; 6] = [
+const CLOSE: [Known; 8] = [
     (&COLLINS, 1.0, CLEAR),
     (&HOPPER, 1.0, DARK),
     (&HOPPER, 1.0, FAINT),
     (&COLLINS, 1.25, FAINT),
     (&COLLINS, 1.25, DARK),
     (&HOPPER, 1.25, CLEAR),
+    (&COLLINS, 1.25, DEEP),
+    (&HOPPER, 1.0, NIGHT),
 ];
-const PERSONS: [Known; 11] = [
+const PERSONS: [Known; 15] = [
     (&COLLINS, 1.0, CLEAR),
     (&HOPPER, 1.0, CLEAR),
     (&HOPPER, 1.5, DARK),
@@ -99,6 +106,10 @@ const PERSONS: [Known; 11] = [
     (&COLLINS, 3.0, FAINT),
     (&HOPPER, 3.0, DARK),
     (&HOPPER, 3.0, FAINT),
+    (&COLLINS, 2.0, DEEP),
+    (&HOPPER, 2.0, DEEP),
+    (&HOPPER, 2.0, NIGHT),
+    (&COLLINS, 3.0, NIGHT),
 ];
 
 /// The smallest face and the smallest person (head to waist) that is asked for, in pixels of the network's input, unless the
@@ -125,7 +136,10 @@ const INSIDE: [(Class, [f32; 3]); 2] =
 /// Of the empty picture so much may be hidden.
 const EMPTY: f32 = 0.02;
 /// A policy may ask for higher scores (`min_score`); then it sees less, as its owner wants. The network is asked at these.
-const HIGHEST_SCORE: f32 = 0.3;
+const HIGHEST_SCORE: f32 = 0.25;
+/// Of somebody known a network is so many times as sure as it has to be of anybody. The least that the right YuNet gave was twice
+/// its threshold.
+const SURE: f32 = 1.3;
 
 /// What was admitted in this process: hashes of manifest, model, runtime and pass.
 static ADMITTED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
@@ -208,6 +222,8 @@ struct Sheet {
     class: Class,
     format: FrameFormat,
     placed: Vec<Placed>,
+    /// The least score for each.
+    least: f32,
     shade: f32,
     slope: (f32, f32),
 }
@@ -238,6 +254,7 @@ impl Sheet {
             class: pass.class,
             format,
             placed: Vec::new(),
+            least: SURE * pass.score.min(HIGHEST_SCORE),
             shade: draw.between(95.0, 135.0),
             slope: (draw.between(-30.0, 30.0), draw.between(-20.0, 20.0)),
         };
@@ -259,7 +276,7 @@ impl Sheet {
             let Some(placed) = Placed::new(photo, *tone, mirrored, height, pass.class) else { continue };
             let (cw, ch) = placed.needs();
             // In a small picture the large ones would leave no room for those that tell more.
-            if known.len() == FACES.len() && ch > h / 2 {
+            if pass.class == Class::Face && pass.min_box == 0.0 && ch > h / 2 {
                 continue;
             }
             // What is dark has a picture of its own: beside lighter ones a network makes more of it.
@@ -309,7 +326,7 @@ impl Sheet {
         for known in &self.placed {
             let best = sure
                 .iter()
-                .filter(|d| known.fits(d))
+                .filter(|d| d.score >= self.least && known.fits(d))
                 .max_by(|a, b| known.wanted.iou(&a.rect).total_cmp(&known.wanted.iou(&b.rect)));
             match best {
                 Some(best) if known.size >= 20.0 => edges.add(&best.rect, &known.wanted),

@@ -200,6 +200,51 @@ fn pictures_without_room_for_a_face_do_not_switch_it_off() {
     assert!(!off.is_on() && off.wait().is_none());
 }
 
+/// A network sees a strip shrunk to its longer side: whoever fills its height would be six pixels of a face. A part is shown.
+#[test]
+fn an_honest_detector_passes_in_strips() {
+    let mut detector = ours(Preset::Fast, &BOTH);
+    let strips = [(1920, 96), (96, 1920), (1920, 200), (1600, 120), (640, 160), (2000, 500)];
+    for (size, seed) in strips.into_iter().zip(0..) {
+        for turn in [1, 6].map(|tag| Orientation::from_exif(tag).unwrap()) {
+            let format = FrameFormat::new(PixelFormat::Nv12, size.0, size.1).unwrap().with_orientation(turn);
+            let policy = BOTH.iter().fold(Policy::builder(), |b, class| b.hide(*class, Style::default()));
+            let policy = policy.self_test(Some(Duration::from_secs(60))).build().unwrap();
+            let mut test = SelfTest::new(&policy, format, Some(10 * seed));
+            assert!(test.is_on());
+            for _ in 0..3 {
+                let verdict = test.run(&mut detector);
+                assert!(verdict.is_ok(), "{size:?}, {turn:?}: {}", verdict.unwrap_err());
+            }
+            assert!(test.run(&mut stub(|_, _| Ok(vec![]))).is_err(), "a blind detector passes at {size:?}");
+        }
+    }
+}
+
+/// One that promises faces larger than the picture has room for is shown an enlarged one, not smaller faces than it promised.
+#[test]
+fn nobody_is_held_to_more_than_was_promised() {
+    let policy = Policy::builder().hide(Class::Face, Style::default()).build().unwrap();
+    for (size, smallest) in
+        [((1920, 96), 32), ((96, 1920), 48), ((64, 48), 32), ((640, 480), 32), ((2, 2), 20)]
+    {
+        let format = FrameFormat::new(PixelFormat::I420, size.0, size.1).unwrap();
+        let classes = classes(&policy);
+        let (mut shown, mut room) = (0, f32::INFINITY);
+        let mut ours = ours(Preset::Fast, &BOTH[..1]);
+        let mut seeing = stub(|_, view: &View<'_>| {
+            shown += 1;
+            let (width, height) = view.format().size();
+            room = room.min(HEIGHT.1 * width.min(height) as f32 / HEIGHT_OF_FACE);
+            ours.detect(view)
+        });
+        let verdict = prove(&mut seeing, &format, &classes, smallest);
+        assert!(verdict.is_ok(), "{size:?}: {}", verdict.unwrap_err());
+        drop(seeing);
+        assert!(shown == 6 && room >= smallest as f32, "{size:?}: {shown} pictures with room for {room}");
+    }
+}
+
 /// A detector that could not find her is not held to it, whatever policy comes.
 #[test]
 fn one_that_could_not_find_her_is_shown_nothing() {
