@@ -3,7 +3,7 @@
 #
 #   benches/reidentify.sh [--draws N] [--labels FILE] [--json FILE]
 #
-# --draws N     how many times clips are redacted with shape = "padded", whose random numbers differ each time [default: 5]
+# --draws N     how many times the regions of shape = "padded" are drawn, whose random numbers differ each time [default: 5]
 # --labels FILE who is in which clip [default: benches/reidentify.labels.txt]
 # --json FILE   also writes every figure as JSON
 #

@@ -87,7 +87,7 @@ Examples:
   ffmpeg -i in.mp4 -f yuv4mpegpipe - | milkglass redact - -o - | ffplay -
 
 What is written is redacted, not anonymous: a face that no detector finds stays visible (docs/THREAT-MODEL.md). \
-`fill` keeps nothing of a face but its place and size, and --shape padded hides those too. `pixelate` and `blur` are \
+`fill` keeps nothing of a face but its place and size, and --shape padded blurs those too. `pixelate` and `blur` are \
 cosmetic: they hide nothing from a program. --reversible=false refuses them.";
 
 /// `milkglass redact`
@@ -245,7 +245,7 @@ pub struct HidingArgs {
     pub preset: Option<String>,
     /// How faces are hidden: fill, pixelate, blur or off [default: fill]. `pixelate` and `blur` are cosmetic: they hide
     /// nothing from a program (shares of five people's frames told apart: bare .84, 4 cells .82, 2 cells .77, blur .81;
-    /// by chance .29; with `fill` .75 by place and size, which --shape padded hides too).
+    /// by chance .29; with `fill` .75 by place and size, which --shape padded blurs too).
     #[arg(long, value_name = "STYLE")]
     pub faces: Option<String>,
     /// How whole persons are hidden: fill, pixelate, blur or off [default: off]. `pixelate` and `blur` are cosmetic here too.
@@ -266,7 +266,7 @@ pub struct HidingArgs {
     /// `=false`: refuse `pixelate` and `blur`, which hide nothing from a program, for faces, persons and zones [default: true].
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub reversible: Option<bool>,
-    /// The region hidden for what was found: box, or padded, which hides its place and size as well, in steps that each track
+    /// The region hidden for what was found: box, or padded, which blurs its place and size as well, in steps that each track
     /// begins elsewhere; about five times the area [default: box].
     #[arg(long)]
     pub shape: Option<String>,

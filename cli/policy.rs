@@ -197,7 +197,7 @@ fn describe(path: &Path) -> Result<String, PolicyError> {
     }
     if policy.shape() == RegionShape::Padded && policy.classes().next().is_some() {
         lines.push(
-            "regions padded: place and size of what was found are hidden too, in about five times the area"
+            "regions padded: place and size of what was found are blurred too, in about five times the area"
                 .into(),
         );
     }

@@ -77,7 +77,7 @@ impl fmt::Display for Color {
 /// How something is hidden.
 ///
 /// What each does *not* protect against: `Fill` keeps place and size, by which a program told five people apart
-/// ([`RegionShape::Padded`] hides those too). `Pixelate` and `Blur` are cosmetic: they hide nothing from a program, which
+/// ([`RegionShape::Padded`] blurs those too). `Pixelate` and `Blur` are cosmetic: they hide nothing from a program, which
 /// told the same people apart by them as well as by their faces (docs/THREAT-MODEL.md has the figures).
 /// [`PolicyBuilder::reversible`] forbids both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
