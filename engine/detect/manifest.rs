@@ -174,9 +174,8 @@ impl Manifest {
             return Err(wrong("`classes` must name `face` or `person`".into()));
         }
         let unit = |v: f32| (0.0..=1.0).contains(&v);
-        if !unit(m.thresholds.score) || !(LEAST_NMS..=1.0).contains(&m.thresholds.nms) {
-            let why = "`score` goes from 0 to 1, and `nms` from 0.2 to 1: below, one of two neighbours is taken for the other";
-            return Err(wrong(why.into()));
+        if !unit(m.thresholds.score) || !unit(m.thresholds.nms) {
+            return Err(wrong("thresholds go from 0 to 1".into()));
         }
         if !(1..=128).contains(&m.input.multiple) || m.input.name.is_empty() {
             return Err(wrong(

@@ -521,7 +521,8 @@ fn pixels_of_any_shape_look_square_to_the_network() {
                 "{back:?}"
             );
             let (dx, dy) = letterbox.pixel_size();
-            assert!((shown(dx, sx) - 2.0).abs() < 1e-4 && (shown(dy, sy) - 2.0).abs() < 1e-4, "{dx} {dy}");
+            // Whole pixels hardly ever make exactly 240 as they are shown.
+            assert!((shown(dx, sx) - 2.0).abs() < 0.01 && (shown(dy, sy) - 2.0).abs() < 0.01, "{dx} {dy}");
         }
     }
 }
