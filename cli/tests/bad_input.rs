@@ -653,17 +653,17 @@ fn a_network_that_answers_nonsense_is_shown_no_picture() {
     scene.still("a.png");
     let flags = ["--models", "models", "--faces", "off", "--persons", "fill"];
     let refused = "the model yolox-nano was not admitted, so nothing was looked at";
-    // As many anchors as the pictures have that it is shown: 52 * 40 + 26 * 20 + 13 * 10.
+    // As many anchors as the pictures have that it is shown: 52 * 52 + 26 * 26 + 13 * 13.
     for backend in ["auto", "rten"] {
         let flags = [&flags[..], &["--backend", backend]].concat();
         for (shape, value, why) in [
-            (&[1, 2730, 85][..], f32::NAN, "not a number"),
-            (&[1, 2730, 85], f32::INFINITY, "not a number"),
-            (&[1, 2730, 85], 0.0, "known person"),
+            (&[1, 3549, 85][..], f32::NAN, "not a number"),
+            (&[1, 3549, 85], f32::INFINITY, "out of range"),
+            (&[1, 3549, 85], 0.0, "known person"),
             (&[1, 0, 85], 0.0, "shape"),
             (&[1, 7, 85], 0.0, "shape"),
-            (&[1, 2730, 4], 0.0, "too few"),
-            (&[2730, 85], 0.0, ""),
+            (&[1, 3549, 4], 0.0, "too few"),
+            (&[3549, 85], 0.0, ""),
         ] {
             person_model(&scene, &onnx(shape, value));
             scene.refuses(1, "a.png", "o.png", &flags, &[refused, why]);

@@ -48,7 +48,7 @@ enum Allowed<'a> {
     Pinned,
     /// The one with this SHA-256, in hexadecimal.
     #[cfg_attr(not(feature = "lock"), expect(dead_code, reason = "a lock asks for it"))]
-    Only(#[cfg_attr(not(feature = "ort"), expect(dead_code, reason = "there is none"))] &'a str),
+    Only(#[cfg_attr(not(feature = "ort"), allow(dead_code, reason = "there is none"))] &'a str),
 }
 
 #[cfg(not(any(feature = "ort", feature = "rten")))]
