@@ -9,7 +9,7 @@
 //! - Structures of C are read whole into values that are valid for any bits, checked, and only then used.
 //! - Pixels are copied in from the caller's memory and out into the caller's memory. No address of a pool buffer leaves,
 //!   but for a detector's loan (I8).
-//! - No panic crosses into C ([`fault::answer`]).
+//! - No panic crosses into C (`fault::answer`).
 
 #![allow(unsafe_code, reason = "C's pointers; each block says why it may")]
 #![deny(clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
