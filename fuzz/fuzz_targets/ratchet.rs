@@ -9,7 +9,9 @@ mod zoned;
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use milkglass::detect::Settings;
-use milkglass::{Class, FrameFormat, PixelFormat, Policy, PolicyDefaults, PolicyFile, RegionShape, ZoneEntry};
+use milkglass::{
+    Class, FrameFormat, PixelFormat, Policy, PolicyDefaults, PolicyFile, RegionShape, ZoneEntry,
+};
 use zoned::{RAW, zoned};
 
 #[derive(Arbitrary, Debug)]
