@@ -402,6 +402,8 @@ impl Run {
         config.buffers = u32::from(how.buffers) % 20;
         config.detects = [1, 1, 1, 2, 3, 0, 4][usize::from(how.detects) % 7];
         config.detect = if how.no_detector { None } else { Some(detect) };
+        // It finds its one face in these small pictures, and no known person.
+        config.untested = u32::from(!how.no_detector);
         match how.odd {
             Some(Odd::Reserved) => config.reserved = 1,
             Some(Odd::LockMemory) => config.lock_memory = 1,
