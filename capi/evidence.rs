@@ -17,15 +17,17 @@ mod with {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::{Arc, Mutex, PoisonError};
 
-    use milkglass::Zone;
-    use milkglass::evidence::{EvidenceLog, EvidenceSettings, Identity, Keeper, OWN_DETECTOR, device_key};
+    use milkglass::evidence::{EvidenceLog, EvidenceSettings, Keeper, device_key};
+    use milkglass::{Loaded, Opening};
 
     use super::PATIENCE;
     use crate::fault::Fault;
-    use crate::opening::Loaded;
     use crate::stream::Life;
     use crate::text::optional;
     use crate::types::{milkglass_config, milkglass_status};
+
+    /// Name and version.
+    const PROGRAM: &str = concat!("libmilkglass ", env!("CARGO_PKG_VERSION"));
 
     /// The log, if one was asked for, before the stream runs.
     pub(crate) struct Opened(Option<EvidenceLog>);
@@ -40,9 +42,8 @@ mod with {
         /// Texts in `config` are NULL or end with zero.
         pub unsafe fn open(
             config: &milkglass_config,
+            opening: &Opening,
             loaded: &Loaded,
-            rules: &str,
-            zones: &[Zone],
         ) -> Result<Opened, Fault> {
             // SAFETY: the caller's promise.
             let (dir, key) = unsafe {
@@ -55,7 +56,7 @@ mod with {
                 };
             };
             let key = device_key(&key.map_or_else(|| Path::new(dir).join("device.key"), Into::into))?;
-            let mut settings = EvidenceSettings::new(dir, key, identity(loaded, rules, zones));
+            let mut settings = EvidenceSettings::new(dir, key, opening.identity(PROGRAM, loaded));
             // SAFETY: the caller's promise.
             if let Some(state) = unsafe { optional(config.state_dir, "state_dir") }? {
                 settings = settings.remembering(Path::new(state));
@@ -76,8 +77,8 @@ mod with {
 
     impl Evidence {
         /// Another policy is in force.
-        pub fn changed(&self, loaded: &Loaded, rules: &str, zones: &[Zone]) {
-            self.ask(|keeper| keeper.changed(identity(loaded, rules, zones)));
+        pub fn changed(&self, opening: &Opening, loaded: &Loaded) {
+            self.ask(|keeper| keeper.changed(opening.identity(PROGRAM, loaded)));
         }
 
         /// A line to be sent off the device.
@@ -109,30 +110,15 @@ mod with {
             self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(question)
         }
     }
-
-    fn identity(loaded: &Loaded, rules: &str, zones: &[Zone]) -> Identity {
-        let program = concat!("libmilkglass ", env!("CARGO_PKG_VERSION"));
-        let runtime = loaded.library.clone().unwrap_or_else(|| loaded.runtime.clone());
-        let mut identity = Identity { runtime, ..Identity::new(program, rules, zones) };
-        #[cfg(feature = "models")]
-        for model in &loaded.models {
-            identity.add(model);
-        }
-        if loaded.untested {
-            identity.untested.insert(OWN_DETECTOR.into());
-        }
-        identity
-    }
 }
 
 #[cfg(not(feature = "evidence"))]
 mod without {
     use std::sync::Arc;
 
-    use milkglass::Zone;
+    use milkglass::{Loaded, Opening};
 
     use crate::fault::Fault;
-    use crate::opening::Loaded;
     use crate::stream::Life;
     use crate::text::optional;
     use crate::types::milkglass_config;
@@ -144,12 +130,7 @@ mod without {
     impl Opened {
         /// # Safety
         /// Texts in `config` are NULL or end with zero.
-        pub unsafe fn open(
-            config: &milkglass_config,
-            _: &Loaded,
-            _: &str,
-            _: &[Zone],
-        ) -> Result<Opened, Fault> {
+        pub unsafe fn open(config: &milkglass_config, _: &Opening, _: &Loaded) -> Result<Opened, Fault> {
             // SAFETY: the caller's promise.
             match unsafe { optional(config.evidence, "evidence") }? {
                 Some(_) => Err(none()),
@@ -163,7 +144,7 @@ mod without {
     }
 
     impl Evidence {
-        pub fn changed(&self, _: &Loaded, _: &str, _: &[Zone]) {}
+        pub fn changed(&self, _: &Opening, _: &Loaded) {}
 
         pub fn checkpoint(&self) -> Result<String, Fault> {
             Err(none())

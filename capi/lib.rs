@@ -19,7 +19,6 @@ mod evidence;
 mod fault;
 mod logging;
 mod opening;
-mod owner;
 mod picture;
 mod stream;
 mod table;

@@ -1,20 +1,16 @@
 //! From a configuration of C to a running stream.
 
-use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
-#[cfg(feature = "models")]
-use milkglass::detect::{Ensemble, ModelStore, Settings};
 use milkglass::{
-    Class, ColorMatrix, ColorRange, Detector, FrameFormat, FrameSink, FrameSource, Inlet, Orientation,
-    Pipeline, PixelAspect, Policy, PolicyDefaults, PolicyFile, Proof, Setup,
+    ColorMatrix, ColorRange, Detector, FrameFormat, FrameSink, FrameSource, Inlet, Loaded, Media, Opening,
+    OpeningBuilder, Orientation, Pipeline, PixelAspect, Proof, Setup,
 };
 
 use crate::detector::{Callback, Gate};
 use crate::evidence::Opened;
 use crate::fault::Fault;
-use crate::owner::{self, Lock, Owner};
 use crate::picture::pixel_format;
 use crate::stream::{Life, Stream, Watched};
 use crate::text::optional;
@@ -30,113 +26,72 @@ const SMALLEST_FACE: u32 = 32;
 #[cfg(feature = "v4l2")]
 const USUAL_FPS: f64 = 30.0;
 
-/// What is hidden, and what it was at the start.
-pub(crate) struct Hiding {
-    pub file: PolicyFile,
-    defaults: PolicyDefaults,
-    pub loaded: Loaded,
+/// What a configuration asks for.
+///
+/// # Safety
+/// Texts are NULL or end with zero.
+unsafe fn asked(config: &milkglass_config) -> Result<OpeningBuilder, Fault> {
+    let mut asked = Opening::builder().pixel_aspect(pixel_aspect(config)?);
+    // SAFETY: the caller's promise.
+    let (text, file) =
+        unsafe { (optional(config.policy, "policy")?, optional(config.policy_file, "policy_file")?) };
+    asked = with_policy(asked, text, file)?;
+    // SAFETY: the caller's promise.
+    if let Some(folder) = unsafe { optional(config.models, "models") }? {
+        asked = asked.models(folder);
+    }
+    // SAFETY: the caller's promise.
+    let texts = unsafe { (optional(config.lock, "lock")?, optional(config.owner_key, "owner_key")?) };
+    // SAFETY: the caller's promise.
+    let state = unsafe { optional(config.state_dir, "state_dir") }?;
+    with_lock(asked, texts.0, texts.1, state)
 }
 
-/// The detectors, as far as an owner and an auditor want to know.
-#[derive(Default)]
-#[cfg_attr(not(any(feature = "lock", feature = "evidence")), allow(dead_code, reason = "nobody asks"))]
-pub(crate) struct Loaded {
-    /// It is the program's own.
-    pub foreign: bool,
-    /// It is the program's own, and no known person could be shown to it.
-    pub untested: bool,
-    /// Our models.
-    #[cfg(feature = "models")]
-    pub models: Vec<milkglass::detect::LoadedModel>,
-    /// What runs them.
-    pub runtime: String,
-    /// SHA-256 of its library, if it is one.
-    pub library: Option<String>,
-}
-
-impl Loaded {
-    /// Whether there are models of ours.
-    #[cfg_attr(not(feature = "lock"), allow(dead_code, reason = "nobody asks"))]
-    pub fn ours(&self) -> bool {
-        #[cfg(feature = "models")]
-        return !self.models.is_empty();
-        #[cfg(not(feature = "models"))]
-        false
-    }
-}
-
-impl Hiding {
-    fn new(file: PolicyFile) -> Hiding {
-        #[cfg(feature = "models")]
-        let defaults = {
-            let settings = file.preset.unwrap_or_default().settings(&[]);
-            PolicyDefaults {
-                face_grow: settings.face_grow,
-                person_grow: settings.person_grow,
-                ..PolicyDefaults::default()
-            }
-        };
-        #[cfg(not(feature = "models"))]
-        let defaults = PolicyDefaults::default();
-        Hiding { file, defaults, loaded: Loaded::default() }
-    }
-
-    fn policy(&self, file: &PolicyFile) -> Result<Policy, Fault> {
-        let still = file.builder(&self.defaults)?;
-        Ok(file.live(still).build()?)
-    }
-
-    /// Everything that decides what is hidden, as text; for a policy without a detector of ours its keys alone.
-    pub fn rules(&self, file: &PolicyFile, policy: &Policy) -> String {
-        #[cfg(feature = "models")]
-        if !self.loaded.foreign {
-            let classes: Vec<Class> = policy.classes().collect();
-            let settings = Settings::of(file, file.preset.unwrap_or_default(), &classes);
-            return format!("{file:?}|{settings:?}");
-        }
-        let _ = policy;
-        format!("{file:?}")
-    }
-
-    /// The policy of another file, if only what can be exchanged differs.
-    pub fn exchanged(&self, file: &PolicyFile) -> Result<Policy, Fault> {
-        match self.file.needs_loading(file) {
-            Some(key) => Err(Fault::new(
-                milkglass_status::POLICY,
-                format!("{key} is read at the start alone: open a new stream to change it"),
-            )),
-            None => self.policy(file),
-        }
-    }
-}
-
-/// A policy from a text or a file. Neither is that of the lock, or the default policy; that is only good when a stream is
-/// opened: one that is `in_force` is not dropped for nothing.
-pub(crate) fn read_policy(
+/// The same with a policy from a text or a file.
+pub(crate) fn with_policy(
+    asked: OpeningBuilder,
     text: Option<&str>,
     file: Option<&str>,
-    lock: Option<&Lock>,
-    in_force: bool,
-) -> Result<PolicyFile, Fault> {
-    let named = text.is_some() || file.is_some();
-    if in_force && !named && lock.is_none() {
-        return Err(Fault::argument(
-            "policy and policy_file are both NULL: set one; policy \"faces = 'fill'\" hides faces and drops every zone",
-        ));
+) -> Result<OpeningBuilder, Fault> {
+    match (text, file) {
+        (Some(_), Some(_)) => Err(Fault::argument("policy and policy_file are both set: set one")),
+        (Some(text), None) => Ok(asked.policy_text(text, "policy")),
+        (None, Some(name)) => Ok(asked.policy_file(name)),
+        (None, None) => Ok(asked),
     }
-    let file = match (text, file) {
-        (Some(_), Some(_)) => return Err(Fault::argument("policy and policy_file are both set: set one")),
-        (Some(text), None) => PolicyFile::parse(text, "policy")?,
-        (None, Some(name)) => PolicyFile::read(Path::new(name))?,
-        (None, None) => lock.map(owner::policy_of).cloned().unwrap_or_default(),
-    };
-    file.check()?;
-    if named && in_force {
-        file.check_exchange()?;
-    } else if named && file.says_nothing() {
-        log::warn!("the policy says nothing: the default policy hides faces, and no zone");
+}
+
+#[cfg(feature = "lock")]
+fn with_lock(
+    mut asked: OpeningBuilder,
+    lock: Option<&str>,
+    key: Option<&str>,
+    state: Option<&str>,
+) -> Result<OpeningBuilder, Fault> {
+    if let Some(path) = lock {
+        asked = asked.lock(path);
     }
-    Ok(file)
+    if let Some(key) = key {
+        asked = asked.owner_key(milkglass::OwnerKey::parse(key)?);
+    }
+    Ok(state.map(|folder| asked.clone().state_dir(folder)).unwrap_or(asked))
+}
+
+/// In a library without the feature `lock` no policy is locked, and whoever asks for it is refused.
+#[cfg(not(feature = "lock"))]
+fn with_lock(
+    asked: OpeningBuilder,
+    lock: Option<&str>,
+    key: Option<&str>,
+    state: Option<&str>,
+) -> Result<OpeningBuilder, Fault> {
+    for (text, name) in [(lock, "lock"), (key, "owner_key"), (state, "state_dir")] {
+        if text.is_some() {
+            let why = "is set, but this build of the library knows no locks (feature `lock`)";
+            return Err(Fault::new(milkglass_status::POLICY, format!("{name} {why}")));
+        }
+    }
+    Ok(asked)
 }
 
 /// Opens what a configuration describes.
@@ -145,11 +100,7 @@ pub(crate) fn read_policy(
 /// Texts are NULL or end with zero; function and context are good until the stream is closed.
 pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
     // SAFETY: the caller's promise.
-    let (text, file) =
-        unsafe { (optional(config.policy, "policy")?, optional(config.policy_file, "policy_file")?) };
-    // SAFETY: the caller's promise.
-    let (camera, models) =
-        unsafe { (optional(config.camera, "camera")?, optional(config.models, "models")?) };
+    let camera = unsafe { optional(config.camera, "camera") }?;
     // SAFETY: the caller's promise.
     let ring = unsafe { optional(config.ring, "ring") }?;
     if config.reserved != 0 {
@@ -161,22 +112,13 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
     let orientation = Orientation::from_exif(config.orientation.max(1).try_into().unwrap_or(0));
     let orientation = orientation
         .ok_or_else(|| Fault::argument(format!("orientation is {}: 1 to 8", config.orientation)))?;
-    let own_aspect = pixel_aspect(config)?;
     // SAFETY: the caller's promise.
-    let owner = unsafe { Owner::open(config) }?;
-    let lock = owner.lock()?;
-    let mut hiding = Hiding::new(read_policy(text, file, lock.as_ref(), false)?);
-    let policy = hiding.policy(&hiding.file)?;
+    let opening = unsafe { asked(config) }?.read()?;
     // Before the camera: a mistake in it is told sooner, and the camera is not switched on for nothing.
     // SAFETY: the caller's promise.
-    let (detectors, loaded) = unsafe { detectors(config, &hiding.file, &policy, models, lock.as_ref()) }?;
-    hiding.loaded = loaded;
-    if let Some(lock) = &lock {
-        owner::admit(lock, &hiding.loaded)?;
-    }
-    let rules = hiding.rules(&hiding.file, &policy);
+    let (detectors, loaded) = unsafe { detectors(config, &opening) }?;
     // SAFETY: the caller's promise.
-    let evidence = unsafe { Opened::open(config, &hiding.loaded, &rules, policy.zones()) }?;
+    let evidence = unsafe { Opened::open(config, &opening, &loaded) }?;
 
     let gate = Gate::new();
     let detectors = detectors.into_iter().map(|d| gate.guard(d)).collect();
@@ -191,8 +133,8 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
             (format, rate(config.fps)?, source, Some(inlet))
         }
     };
-    let format = format.with_own_aspect(own_aspect, format.pixel_aspects(), lock.is_some());
-    owner.check(lock.as_ref(), &hiding.file, &format)?;
+    let format = opening.shaped(format, format.pixel_aspects());
+    opening.check(&format)?;
     let alive = Arc::new(());
     let watched = Arc::downgrade(&alive);
     let mut sinks: Vec<(String, Box<dyn FrameSink>)> = Vec::new();
@@ -200,7 +142,7 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
         sinks.push((format!("ring:{path}"), share(path, &format)?));
     }
     let setup = Setup {
-        policy,
+        policy: opening.policy(Media::Live),
         format,
         buffers: (config.buffers != 0).then_some(config.buffers as usize),
         privacy: config.privacy != 0,
@@ -212,26 +154,24 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
     let (pipeline, outlet) = Pipeline::spawn_with_outlet(setup, config.lock_memory != 0)?;
     let begin = || {
         // Once it is in force, and not before: nobody could go back from a policy that the detector is too slow for.
-        owner.remember(lock.as_ref(), &hiding.file, &format)?;
+        opening.remember(&format)?;
         let life = Arc::new(Life::new(pipeline));
         let evidence = evidence.start(&life)?;
         Ok((life, evidence))
     };
     // By then the callback may run; when this returns an error, it does not any more, and never will.
     let (life, evidence) = begin().inspect_err(|_: &Fault| gate.close())?;
-    let in_force = hiding.file.clone();
     Ok(Stream {
         format,
         fps,
-        hiding,
-        owner,
+        loaded,
         evidence,
         outlet,
         closed: AtomicBool::new(false),
         gate,
         inlet,
         life,
-        exchange: Mutex::new(in_force),
+        exchange: Mutex::new(opening),
         source: watched,
     })
 }
@@ -312,13 +252,7 @@ type Detectors = Vec<Box<dyn Detector>>;
 ///
 /// # Safety
 /// Function and context are good until the stream is closed.
-unsafe fn detectors(
-    config: &milkglass_config,
-    file: &PolicyFile,
-    policy: &Policy,
-    models: Option<&str>,
-    lock: Option<&Lock>,
-) -> Result<(Detectors, Loaded), Fault> {
+unsafe fn detectors(config: &milkglass_config, opening: &Opening) -> Result<(Detectors, Loaded), Fault> {
     if config.detect.is_none() {
         if config.detects != 0 || !config.context.is_null() {
             return Err(Fault::argument("detects or context is set, but detect is NULL"));
@@ -326,11 +260,7 @@ unsafe fn detectors(
         if config.untested != 0 || config.smallest_face != 0 {
             return Err(Fault::argument("untested or smallest_face is set, but detect is NULL"));
         }
-        let classes: Vec<Class> = policy.classes().collect();
-        return match classes.is_empty() {
-            true => Ok(Default::default()),
-            false => ours(file, &classes, models, lock),
-        };
+        return ours(opening);
     }
     if config.detects == 0 || config.detects & !(MILKGLASS_FACES | MILKGLASS_PERSONS) != 0 {
         let why = "it needs MILKGLASS_FACES, MILKGLASS_PERSONS or both";
@@ -344,47 +274,23 @@ unsafe fn detectors(
     };
     // SAFETY: the caller's promise.
     let callback = unsafe { Callback::new(config.detect, config.context, config.detects, proof) };
-    let untested = config.untested != 0;
-    let loaded = Loaded { foreign: true, untested, runtime: "callback".into(), ..Loaded::default() };
-    Ok((vec![Box::new(callback)], loaded))
-}
-
-#[cfg(feature = "models")]
-fn ours(
-    file: &PolicyFile,
-    classes: &[Class],
-    models: Option<&str>,
-    lock: Option<&Lock>,
-) -> Result<(Detectors, Loaded), Fault> {
-    let threads = file.threads.map_or_else(cores, |n| n as usize);
-    let backend = owner::backend(file.backend.unwrap_or_default(), threads, lock)?;
-    let store = models.map_or_else(ModelStore::locate, |dir| Ok(ModelStore::new(dir)))?;
-    let rungs = [file.preset.unwrap_or_default()].into_iter().chain(file.ladder.iter().flatten().copied());
-    let mut loaded = Loaded {
-        runtime: backend.name().into(),
-        library: backend.library().map(|(_, sha256)| sha256),
-        ..Loaded::default()
-    };
-    let mut detectors: Detectors = Vec::new();
-    for preset in rungs {
-        let detector = Ensemble::load(&store, &backend, &Settings::of(file, preset, classes))?;
-        loaded.models.extend(detector.loaded());
-        detectors.push(Box::new(detector));
-    }
+    let detectors: Detectors = vec![Box::new(callback)];
+    let loaded = opening.own(&detectors)?;
     Ok((detectors, loaded))
 }
 
 #[cfg(feature = "models")]
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+fn ours(opening: &Opening) -> Result<(Detectors, Loaded), Fault> {
+    let (detectors, loaded) = opening.load(Media::Live, opening.threads())?;
+    Ok((detectors.into_iter().map(|d| Box::new(d) as Box<dyn Detector>).collect(), loaded))
 }
 
 #[cfg(not(feature = "models"))]
-fn ours(
-    _: &PolicyFile,
-    _: &[Class],
-    _: Option<&str>,
-    _: Option<&Lock>,
-) -> Result<(Detectors, Loaded), Fault> {
-    Err(Fault::argument("this build of the library has no models (feature `rten` or `ort`): set detect"))
+fn ours(opening: &Opening) -> Result<(Detectors, Loaded), Fault> {
+    match opening.derived().classes() {
+        [] => Ok(Default::default()),
+        _ => Err(Fault::argument(
+            "this build of the library has no models (feature `rten` or `ort`): set detect",
+        )),
+    }
 }

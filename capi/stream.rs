@@ -5,15 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::time::{Duration, Instant};
 
 use milkglass::{
-    Captured, FrameFormat, FramePool, FrameSource, Inlet, Outcome, Outlet, Pipeline, PolicyFile, Pushed,
-    Result, State, Status, Taken, Timestamp,
+    Captured, FrameFormat, FramePool, FrameSource, Inlet, Loaded, Media, Opening, Outcome, Outlet, Pipeline,
+    Pushed, Result, State, Status, Taken, Timestamp,
 };
 
 use crate::detector::Gate;
 use crate::evidence::Evidence;
 use crate::fault::Fault;
-use crate::opening::{Hiding, read_policy};
-use crate::owner::{self, Owner};
+use crate::opening::with_policy;
 use crate::picture::{self, Buffers, Source, Target};
 use crate::types::*;
 
@@ -24,8 +23,7 @@ const PARTING: Duration = Duration::from_secs(2);
 pub struct Stream {
     pub(crate) format: FrameFormat,
     pub(crate) fps: f64,
-    pub(crate) hiding: Hiding,
-    pub(crate) owner: Owner,
+    pub(crate) loaded: Loaded,
     pub(crate) evidence: Evidence,
     pub(crate) outlet: Outlet,
     /// By the program: whoever waits for a frame is told so.
@@ -34,8 +32,8 @@ pub struct Stream {
     /// `None`: the library captures.
     pub(crate) inlet: Option<Inlet>,
     pub(crate) life: Arc<Life>,
-    /// The policy in force. One exchange of it, or of privacy mode, at a time.
-    pub(crate) exchange: Mutex<PolicyFile>,
+    /// What is in force. One exchange of it, or of privacy mode, at a time.
+    pub(crate) exchange: Mutex<Opening>,
     /// Dead when the source is gone.
     pub(crate) source: Weak<()>,
 }
@@ -192,25 +190,29 @@ impl Stream {
     /// The lock file is read again too: a newer one of its owner may allow what the one before did not.
     pub(crate) fn set_policy(&self, text: Option<&str>, file: Option<&str>) -> Result<(), Fault> {
         let mut in_force = self.exchange.lock().unwrap_or_else(PoisonError::into_inner);
-        let lock = self.owner.lock()?;
-        let file = read_policy(text, file, lock.as_ref(), true)?;
-        self.owner.check(lock.as_ref(), &file, &self.format)?;
-        let policy = self.hiding.exchanged(&file)?;
-        if let Some(lock) = &lock {
-            owner::admit(lock, &self.hiding.loaded)?;
+        let named = text.is_some() || file.is_some();
+        let now = with_policy(in_force.again().no_policy(), text, file)?.read()?;
+        if !named && !now.is_locked() {
+            return Err(Fault::argument(
+                "policy and policy_file are both NULL: set one; policy \"faces = 'fill'\" hides faces and drops every zone",
+            ));
         }
-        let rules = self.hiding.rules(&file, &policy);
-        let zones = policy.zones().to_vec();
+        if named {
+            now.file().check_exchange()?;
+        }
+        now.follows(&in_force, &self.loaded)?;
+        now.check(&self.format)?;
         match &*self.life.running() {
-            Running::Yes(pipeline) => pipeline.set_policy(policy)?,
+            Running::Yes(pipeline) => pipeline.set_policy(now.policy(Media::Live))?,
             Running::Ended(..) => return Err(self.stopped()),
         }
-        self.evidence.changed(&self.hiding.loaded, &rules, &zones);
-        let remembered = self.owner.remember(lock.as_ref(), &file, &self.format).map_err(|e| {
-            Fault::new(e.status, format!("the policy is in force, but a restart would forget it: {}", e.text))
+        self.evidence.changed(&now, &self.loaded);
+        let remembered = now.remember(&self.format).map_err(|e| {
+            let Fault { status, text } = Fault::from(e);
+            Fault::new(status, format!("the policy is in force, but a restart would forget it: {text}"))
         });
-        let left_out = in_force.left_out(&file);
-        *in_force = file;
+        let left_out = now.leaves_out(&in_force);
+        *in_force = now;
         // The program's function is called without a lock of ours.
         drop(in_force);
         if let Some(names) = left_out {

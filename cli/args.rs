@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::opening::KeyFlags;
+
 /// Redacts faces, persons and zones: in recorded clips, stills and folders, and live from a camera.
 #[derive(Parser, Debug)]
 #[command(name = "milkglass", version, max_term_width = 110, after_help = EXIT_CODES)]
@@ -193,15 +195,8 @@ pub struct LiveArgs {
     /// Keep inference (the thread that detects and the networks' own threads) on these processors, as `2,3` or `2-3`.
     #[arg(long, value_name = "LIST", help_heading = "Inference")]
     pub pin: Option<String>,
-    /// Longest time between two detections whose frames may leave covered: the worst-case exposure [default: 500ms].
-    #[arg(long, value_name = "TIME", help_heading = "Hiding")]
-    pub max_gap: Option<String>,
-    /// Age at which a frame that is not covered is obscured [default: from the measured detector].
-    #[arg(long, value_name = "TIME", help_heading = "Hiding")]
-    pub deadline: Option<String>,
-    /// How often a known person is shown to the detector; not found, everything is obscured. A time, or off [default: 300s].
-    #[arg(long, value_name = "TIME", help_heading = "Hiding")]
-    pub self_test: Option<String>,
+    #[command(flatten)]
+    pub keys: KeyFlags<true>,
     /// Start in privacy mode. It also starts so when it was on at the end.
     #[arg(long, help_heading = "Hiding")]
     pub privacy: bool,
@@ -240,17 +235,8 @@ pub struct LiveArgs {
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Hiding")]
 pub struct HidingArgs {
-    /// How carefully to look: fast, balanced or careful [default: careful at stills, for which there is time; else balanced].
-    #[arg(long)]
-    pub preset: Option<String>,
-    /// How faces are hidden: fill, pixelate, blur or off [default: fill]. `pixelate` and `blur` are cosmetic: they hide
-    /// nothing from a program (shares of five people's frames told apart: bare .84, 4 cells .82, 2 cells .77, blur .81;
-    /// by chance .29; with `fill` .75 by place and size, which --shape padded blurs too).
-    #[arg(long, value_name = "STYLE")]
-    pub faces: Option<String>,
-    /// How whole persons are hidden: fill, pixelate, blur or off [default: off]. `pixelate` and `blur` are cosmetic here too.
-    #[arg(long, value_name = "STYLE")]
-    pub persons: Option<String>,
+    #[command(flatten)]
+    pub keys: KeyFlags<false>,
     /// A zone that is always hidden, corners from 0,0 (left top) to 1,1 (right bottom of the upright picture); repeatable.
     #[arg(long, value_name = "NAME:x,y;x,y;...[:STYLE]")]
     pub zone: Vec<String>,
@@ -263,42 +249,10 @@ pub struct HidingArgs {
     /// File with the public key whose locks are accepted [default: the lock's own, remembered by `live`].
     #[arg(long, value_name = "FILE", requires = "lock")]
     pub owner_key: Option<PathBuf>,
-    /// `=false`: refuse `pixelate` and `blur`, which hide nothing from a program, for faces, persons and zones [default: true].
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    pub reversible: Option<bool>,
-    /// The region hidden for what was found: box, or padded, which blurs its place and size as well, in steps that each track
-    /// begins elsewhere; about five times the area [default: box].
-    #[arg(long)]
-    pub shape: Option<String>,
-    /// Colour of `fill` [default: #000000].
-    #[arg(long, value_name = "#rrggbb")]
-    pub color: Option<String>,
-    /// Cells that `pixelate` and `blur` leave along the longer side of a face, 2 to 6 [default: 4].
-    #[arg(long, value_name = "N")]
-    pub cells: Option<u32>,
-    /// Hide faces from this score on, above 0 and at most 0.6; smaller hides more [default: the preset's].
-    #[arg(long, value_name = "SCORE")]
-    pub min_score: Option<f32>,
-    /// Growth of the found boxes, at least 1.1 [default: the preset's].
-    #[arg(long, value_name = "FACTOR")]
-    pub grow: Option<f32>,
-    /// How long somebody stays hidden after the last and before the first detection in a clip [default: 1s].
-    #[arg(long, value_name = "TIME")]
-    pub hold: Option<String>,
-    /// Cover what changed since a detector last looked at it, until it has been examined; `=false` for not [default: true
-    /// with the preset careful and with --tiles].
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    pub motion_cover: Option<bool>,
-    /// Look for faces at one part of each picture at full resolution, in turn, what moved first.
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    pub tiles: Option<bool>,
     /// Width to height of a pixel as the picture is shown, such as 64:45, where camera or file do not tell or are wrong
     /// [default: as they tell; what they tell is doubted, so square pixels are looked at too, in twice the time].
     #[arg(long, value_name = "W:H")]
     pub pixel_aspect: Option<milkglass::PixelAspect>,
-    /// Look at every Nth frame of a clip [default: the preset's].
-    #[arg(long, value_name = "N")]
-    pub detect_every: Option<u32>,
     #[command(flatten)]
     pub runtime: RuntimeArgs,
 }

@@ -12,13 +12,13 @@ use std::time::Duration;
 use milkglass::detect::Ensemble;
 use milkglass::y4m::{self, Y4mHeader};
 use milkglass::{
-    ColorRange, FrameFormat, FrameMeta, FramePool, PixelAspect, Policy, RawFrame, RedactedFrame,
+    ColorRange, FrameFormat, FrameMeta, FramePool, Media, Opening, PixelAspect, Policy, RawFrame,
+    RedactedFrame,
 };
 
 use crate::clip::{
     self, ClipError, ClipInfo, Container, DecodeEnd, Decoder, EncodeOptions, Encoder, Limits, Tools,
 };
-use crate::hiding::Hiding;
 use crate::inputs::is_dash;
 use crate::lockstep::{self, Clock, FrameIn, FrameOut, Totals};
 use crate::memory;
@@ -35,7 +35,7 @@ const LEAST_WAITING: usize = 4;
 /// How a clip is to be redacted and written.
 pub struct ClipJob<'a> {
     /// What to hide.
-    pub hiding: &'a Hiding,
+    pub hiding: &'a Opening,
     /// How to encode.
     pub options: EncodeOptions,
     /// Keep the sound, encoded anew.
@@ -97,7 +97,7 @@ impl Clip {
     pub fn open(
         tools: Option<&Tools>,
         input: &Path,
-        hiding: &Hiding,
+        hiding: &Opening,
         encodes: bool,
     ) -> Result<Clip, Failure> {
         let threads = tools.map_or(1, Tools::threads);
@@ -182,7 +182,7 @@ impl Clip {
 }
 
 /// The format with the shape of its pixels: as the clip tells, unless its owner knows better. Then the output tells that too.
-fn shaped(format: FrameFormat, info: &mut ClipInfo, hiding: &Hiding) -> FrameFormat {
+fn shaped(format: FrameFormat, info: &mut ClipInfo, hiding: &Opening) -> FrameFormat {
     let (width, height) = info.sample_aspect_ratio;
     let told = PixelAspect::new(width, height);
     if told.is_none() && width != height {
@@ -191,7 +191,7 @@ fn shaped(format: FrameFormat, info: &mut ClipInfo, hiding: &Hiding) -> FrameFor
              (--pixel-aspect)"
         ));
     }
-    if let Some(own) = hiding.pixel_aspect {
+    if let Some(own) = hiding.pixel_aspect() {
         info.sample_aspect_ratio = (own.width(), own.height());
     }
     let frames = PixelAspect::new(info.frames_aspect.0, info.frames_aspect.1);
@@ -317,20 +317,19 @@ pub fn redact(
     detector: &mut Ensemble,
 ) -> Result<(FileReport, Option<Failure>), Failure> {
     let needs_ffmpeg = !is_dash(input) || !is_dash(output);
-    let tools =
-        if needs_ffmpeg { Some(tools(job.hiding.threads, job.hiding.lock().is_some())?) } else { None };
+    let tools = if needs_ffmpeg { Some(tools(job.hiding.threads(), job.hiding.is_locked())?) } else { None };
     if job.keep_audio && (is_dash(input) || is_dash(output)) {
         return Err(Failure::new("--keep-audio: Y4M carries no sound; use files on both sides"));
     }
     let clip = Clip::open(tools.as_ref(), input, job.hiding, !is_dash(output))?;
-    job.hiding.admit(&clip.format)?;
+    job.hiding.check(&clip.format)?;
     if is_dash(output) && !is_dash(input) && !clip::can_be_fitted(&clip.info) {
         // Whether something changes midway is known at the end alone, when the frames have left.
         return Err(Failure::new(
             "a clip of odd width or height cannot be handed on frame by frame: name a file as the output",
         ));
     }
-    let policy = job.hiding.clip_policy(clip.fps())?;
+    let policy = job.hiding.policy(Media::Clip { fps: clip.fps() });
     let mut warnings = clip.info.warnings.clone();
     let transparent = clip.info.transparent;
     let sound = clip.info.has_audio.then_some(if job.keep_audio { "encoded anew" } else { "dropped" });
@@ -340,7 +339,7 @@ pub fn redact(
     let (ran, written) = std::thread::scope(|scope| {
         let writer_target = &mut target.writer;
         let writer = scope.spawn(move || write(writer_target, &receiver));
-        let ran = clip.run(&policy, detector, job.hiding.moving.settings.detect_every, &mut |out| {
+        let ran = clip.run(&policy, detector, job.hiding.detect_every(), &mut |out| {
             sender.send((out.frame, out.pts)).map_err(|_| {
                 refused = true;
                 Failure::new("the target took no more frames")

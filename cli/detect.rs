@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use image::{Rgb, RgbImage};
 use imageproc::drawing::draw_hollow_rect_mut;
 use imageproc::rect::Rect as Drawn;
-use milkglass::{Class, Detection, PixelRect};
+use milkglass::{Class, Detection, Media, Opening, PixelRect};
 use serde::Serialize;
 
 use crate::args::DetectArgs;
 use crate::clips::{self, Clip};
-use crate::hiding::Hiding;
 use crate::inputs::{self, Input, Kind};
+use crate::opening::{open_recorded, still_format};
 use crate::outcome::{Exit, Failure};
 use crate::{progress, still};
 
@@ -32,7 +32,7 @@ struct Row<'a> {
 
 /// Runs the command.
 pub fn run(args: &DetectArgs) -> Result<Exit, Failure> {
-    let hiding = Hiding::resolve(&args.hiding, true)?;
+    let hiding = open_recorded(&args.hiding, true)?;
     let found = inputs::find(&args.inputs, args.draw.as_deref())?;
     for path in &found.unknown {
         log::warn!("{}: not understood, so it was not read", path.display());
@@ -57,13 +57,13 @@ pub fn run(args: &DetectArgs) -> Result<Exit, Failure> {
             return Err(Failure::interrupted());
         }
         let drawing = args.draw.as_deref();
-        let (detector, looking) = match input.kind {
-            Kind::Still => (&mut of_stills, &hiding.stills),
-            Kind::Clip => (&mut of_clips, &hiding.moving),
+        let (detector, media) = match input.kind {
+            Kind::Still => (&mut of_stills, Media::Still),
+            Kind::Clip => (&mut of_clips, Media::Clip { fps: 0.0 }),
         };
         let detector = match detector {
             Some(detector) => detector,
-            none => none.insert(hiding.detector(looking, hiding.threads)?.0),
+            none => none.insert(hiding.detector(media, hiding.threads())?.0),
         };
         let done = match input.kind {
             Kind::Still => still_rows(&hiding, detector, input, drawing, &mut out),
@@ -80,7 +80,7 @@ pub fn run(args: &DetectArgs) -> Result<Exit, Failure> {
 }
 
 fn still_rows(
-    hiding: &Hiding,
+    hiding: &Opening,
     detector: &mut milkglass::detect::Ensemble,
     input: &Input,
     drawing: Option<&Path>,
@@ -90,10 +90,10 @@ fn still_rows(
     for warning in &read.warnings {
         log::warn!("{}: {warning}", input.path.display());
     }
-    let format = hiding.still_format(&read)?;
+    let format = still_format(hiding, &read)?;
     let picture = read.pixels;
-    hiding.admit(&format)?;
-    let redacted = still::redact(&picture, format, &hiding.still_policy()?, detector)?;
+    hiding.check(&format)?;
+    let redacted = still::redact(&picture, format, &hiding.policy(Media::Still), detector)?;
     if let Some(reason) = &redacted.detector_error {
         return Err(Failure::new(format!("detection failed: {reason}")));
     }
@@ -108,17 +108,17 @@ fn still_rows(
 }
 
 fn clip_rows(
-    hiding: &Hiding,
+    hiding: &Opening,
     detector: &mut milkglass::detect::Ensemble,
     input: &Input,
     drawing: Option<&Path>,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let tools = clips::tools(hiding.threads, hiding.lock().is_some())?;
+    let tools = clips::tools(hiding.threads(), hiding.is_locked())?;
     let clip = Clip::open(Some(&tools), &input.path, hiding, false)?;
-    let policy = hiding.clip_policy(clip.fps())?;
+    let policy = hiding.policy(Media::Clip { fps: clip.fps() });
     let size = (clip.info.width, clip.info.height);
-    let every = hiding.moving.settings.detect_every;
+    let every = hiding.detect_every();
     let (totals, _, damage) = clip.run(&policy, detector, every, &mut |frame| {
         let number = frame.frame.meta().sequence;
         let detections = frame.detections.as_deref();

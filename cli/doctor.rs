@@ -12,7 +12,7 @@ use crate::args::DoctorArgs;
 use crate::cage::Support;
 use crate::clip::sandbox::has_own_root;
 use crate::outcome::{Exit, Failure};
-use crate::{clips, hiding};
+use crate::{clips, opening};
 
 /// Runs the command: 0 when everything that redaction needs is here, else 1.
 pub fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
@@ -27,7 +27,7 @@ pub fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
     line(true, "milkglass", format!("{} for {}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH))?;
     line(true, "cpu", cpu())?;
     line(true, "kernel", kernel())?;
-    match clips::tools(hiding::threads(args.runtime.threads), false) {
+    match clips::tools(opening::threads(args.runtime.threads), false) {
         Ok(tools) => line(true, "ffmpeg", format!("{} at {}", tools.version, tools.ffmpeg.display()))?,
         Err(e) => line(false, "ffmpeg", e.to_string())?,
     }
@@ -54,7 +54,7 @@ pub fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
     };
     let rten = Backend::choose(BackendChoice::Rten, 1);
     line(true, "rten", if rten.is_ok() { "built in".into() } else { "not in this build".into() })?;
-    match (hiding::store(&args.runtime), backend.map_or(rten, Ok)) {
+    match (opening::store(&args.runtime), backend.map_or(rten, Ok)) {
         (Err(e), _) => line(false, "models", e.to_string())?,
         (_, Err(e)) => line(false, "inference", e.to_string())?,
         (Ok(store), Ok(backend)) => {

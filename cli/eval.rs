@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 use milkglass::detect::Ensemble;
-use milkglass::{FrameMeta, FramePool, Policy, RawFrame, RedactedFrame};
+use milkglass::{FrameMeta, FramePool, Media, Opening, Policy, RawFrame, RedactedFrame};
 use serde::{Deserialize, Serialize};
 
 use crate::args::EvalArgs;
 use crate::clips::PICTURE_PERIOD;
-use crate::hiding::Hiding;
 use crate::lockstep::{self, Clock, FrameIn};
+use crate::opening::{open_recorded, still_format};
 use crate::outcome::{Exit, Failure};
 use crate::{progress, still};
 
@@ -90,8 +90,8 @@ struct SizeScore {
 /// Runs the command.
 pub fn run(args: &EvalArgs) -> Result<Exit, Failure> {
     let mut hiding_args = args.hiding.clone();
-    hiding_args.color = Some(MARK.into());
-    let hiding = Hiding::resolve(&hiding_args, false)?;
+    hiding_args.keys.set("color", MARK);
+    let hiding = open_recorded(&hiding_args, false)?;
     let mut scores: BTreeMap<&'static str, Score> = BTreeMap::new();
     let mut rows = Vec::new();
     for path in &args.labels {
@@ -105,12 +105,12 @@ pub fn run(args: &EvalArgs) -> Result<Exit, Failure> {
     }
     let (clips, stills): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(l, _)| l.video.is_some());
     let bar = progress::bar(Some((clips.len() + stills.len()) as u64), "pictures", "evaluating");
-    let policy = hiding.still_policy()?;
+    let policy = hiding.policy(Media::Still);
     // Stills that are played are looked at as a camera's pictures.
     let (plays, looks) =
         (!clips.is_empty() || args.scene.is_some(), !stills.is_empty() && args.scene.is_none());
-    let mut of_clips = plays.then(|| hiding.detector(&hiding.moving, hiding.threads)).transpose()?;
-    let mut of_stills = looks.then(|| hiding.detector(&hiding.stills, hiding.threads)).transpose()?;
+    let mut of_clips = plays.then(|| hiding.detector(Media::Live, hiding.threads())).transpose()?;
+    let mut of_stills = looks.then(|| hiding.detector(Media::Still, hiding.threads())).transpose()?;
     for (label, path) in &stills {
         check_cancel()?;
         if let (Some(frames), Some((detector, _))) = (args.scene, &mut of_clips) {
@@ -120,7 +120,7 @@ pub fn run(args: &EvalArgs) -> Result<Exit, Failure> {
         }
         let Some((detector, _)) = &mut of_stills else { continue };
         let picture = still::read(path)?;
-        let format = hiding.still_format(&picture)?;
+        let format = still_format(&hiding, &picture)?;
         let picture = picture.pixels;
         let redacted = still::redact(&picture, format, &policy, detector)?;
         if let Some(reason) = redacted.detector_error {
@@ -140,8 +140,9 @@ pub fn run(args: &EvalArgs) -> Result<Exit, Failure> {
         clip(&hiding, detector, frames, &mut scores, &mut || bar.inc(1))?;
     }
     bar.finish_and_clear();
-    let backend = of_stills.as_ref().or(of_clips.as_ref()).map_or("none", |(_, backend)| backend.name());
-    let preset = match (plays, looks, hiding.moving.preset, hiding.stills.preset) {
+    let backend =
+        of_stills.as_ref().or(of_clips.as_ref()).map_or("none", |(_, loaded)| loaded.runtime.as_str());
+    let preset = match (plays, looks, hiding.look(Media::Live).preset, hiding.look(Media::Still).preset) {
         (true, true, clips, stills) if clips != stills => format!("{stills} (stills), {clips} (clips)"),
         (true, _, preset, _) | (_, _, _, preset) => preset.to_string(),
     };
@@ -169,19 +170,19 @@ fn read_labels(path: &Path) -> Result<Vec<(Label, PathBuf)>, Failure> {
 
 /// One clip as pictures in a row, through the same loop as a clip from a file.
 fn clip(
-    hiding: &Hiding,
+    hiding: &Opening,
     detector: &mut Ensemble,
     frames: &[(Label, PathBuf)],
     scores: &mut BTreeMap<&'static str, Score>,
     step: &mut dyn FnMut(),
 ) -> Result<(), Failure> {
     let Some((_, first)) = frames.first() else { return Ok(()) };
-    let format = hiding.still_format(&still::read(first)?)?;
-    let policy = hiding.clip_policy(1.0 / PICTURE_PERIOD.as_secs_f64())?;
+    let format = still_format(hiding, &still::read(first)?)?;
+    let policy = hiding.policy(Media::Clip { fps: 1.0 / PICTURE_PERIOD.as_secs_f64() });
     let pool = lockstep::pool(format, &policy);
     let mut source = Pictures { frames, next: 0, pool: pool.clone(), clock: Clock::new((1, 30)) };
     let mut runs = BTreeMap::new();
-    let every = hiding.moving.settings.detect_every;
+    let every = hiding.detect_every();
     let totals = lockstep::run(&mut source, &pool, &policy, detector, every, &mut |out| {
         let at = usize::try_from(out.frame.meta().sequence).unwrap_or(usize::MAX);
         let (label, path) = frames.get(at).ok_or_else(|| Failure::new("a frame too many"))?;
@@ -200,15 +201,15 @@ fn clip(
 
 /// A still as a live picture that does not move: detection looks at every frame, and nothing looks ahead.
 fn scene(
-    hiding: &Hiding,
+    hiding: &Opening,
     detector: &mut Ensemble,
     (label, path): (&Label, &Path),
     frames: u32,
     scores: &mut BTreeMap<&'static str, Score>,
 ) -> Result<(), Failure> {
     let picture = still::read(path)?;
-    let policy = hiding.scene_policy()?;
-    let pool = FramePool::new(hiding.still_format(&picture)?, 8);
+    let policy = hiding.policy(Media::Scene);
+    let pool = FramePool::new(still_format(&hiding, &picture)?, 8);
     let picture = picture.pixels;
     let mut source =
         Scene { picture: &picture, next: 0, frames, pool: pool.clone(), clock: Clock::new((1, 30)) };

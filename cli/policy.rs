@@ -7,7 +7,10 @@ use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use milkglass::{Class, Color, KEYS, OnDeadline, PolicyError, PolicyFile, RegionShape, SCHEMA, Style, Zone};
+use milkglass::policy::{KEYS, Policy, policy_schema};
+use milkglass::{
+    Class, Color, Derived, Media, OnDeadline, PolicyError, PolicyFile, RegionShape, Style, Zone,
+};
 
 use crate::outcome::{Exit, Failure};
 
@@ -23,6 +26,9 @@ pub enum PolicyCommand {
     Explain {
         /// The policy file (TOML), or a lock file
         file: PathBuf,
+        /// Print the text that reports and the evidence log hash instead (docs/POLICY.md): `... | sha256sum` is the hash
+        #[arg(long)]
+        canonical: bool,
     },
     /// Print the JSON schema of policy files
     Schema,
@@ -73,8 +79,11 @@ pub fn run(command: &PolicyCommand, out: &mut impl Write) -> Result<Exit, Failur
     let mut exit = Exit::Done;
     let text = match command {
         PolicyCommand::Check { file } => describe(file)?,
-        PolicyCommand::Explain { file } => explain(&locking::either(file)?)?,
-        PolicyCommand::Schema => SCHEMA.into(),
+        PolicyCommand::Explain { file, canonical: true } => {
+            locking::either(file)?.derive()?.canonical(None, false)
+        }
+        PolicyCommand::Explain { file, .. } => explain(&locking::either(file)?)?,
+        PolicyCommand::Schema => policy_schema(),
         PolicyCommand::Keys => keys(),
         PolicyCommand::Keygen { file } => locking::keygen(file)?,
         PolicyCommand::Lock(args) => locking::lock(args)?,
@@ -117,31 +126,15 @@ fn xml(path: &Path) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// How carefully clips and cameras are looked at, and stills where that differs.
-fn preset_words(file: &PolicyFile) -> String {
-    let preset = file.preset.unwrap_or_default();
-    match file.still_preset() {
-        same if same == preset => preset.to_string(),
-        stills => format!("{preset}; {stills} on stills"),
-    }
-}
-
 /// A table of key, value and meaning.
 fn explain(file: &PolicyFile) -> Result<String, PolicyError> {
-    let usual = PolicyFile::default();
-    let effective = |file: &PolicyFile, key: &str| match key {
-        "preset" => Some(preset_words(file)),
-        _ => file.effective(key),
-    };
+    let (derived, usual) = (file.derive()?, PolicyFile::default().derive()?);
     let rows: Vec<(&str, String, &str)> = KEYS
         .iter()
         .filter(|key| !key.in_zone())
         .map(|key| {
-            let value = match key.name {
-                "zone" => format!("{} zones", file.zones.len()),
-                name => effective(file, name).unwrap_or_default(),
-            };
-            let own = effective(&usual, key.name).filter(|own| *own != value);
+            let value = derived.effective(key.name).unwrap_or_else(|| format!("{} zones", file.zones.len()));
+            let own = usual.effective(key.name).filter(|own| *own != value);
             let value = own.map(|own| format!("{value} (default {own})")).unwrap_or(value);
             (key.name, value, key.meaning)
         })
@@ -162,7 +155,7 @@ fn explain(file: &PolicyFile) -> Result<String, PolicyError> {
 }
 
 fn keys() -> String {
-    let rows = KEYS.iter().map(|k| (k.name, k.default, k.direction.to_string()));
+    let rows = KEYS.iter().map(|k| (k.name, k.default, k.stronger()));
     let (a, b, c) = rows.clone().fold((3, 7, 13), |(a, b, c), (name, default, direction)| {
         (a.max(name.len()), b.max(default.len()), c.max(direction.len()))
     });
@@ -181,12 +174,12 @@ fn describe(path: &Path) -> Result<String, PolicyError> {
         path.display().to_string().chars().map(|c| if c.is_control() { '?' } else { c }).collect();
     let named = |error| PolicyError::At { place: place.clone(), error: Box::new(error) };
     let derived = file.derive().map_err(named)?;
-    let policy = derived.still().build().map_err(named)?;
-    let live = derived.live().build().map_err(named)?;
+    let (policy, live) = (derived.policy(Media::Scene), derived.policy(Media::Live));
+    let own = |key: &str| file.get(key).map(ToString::to_string);
 
-    let mut lines = vec![format!("preset: {}", preset_words(&file))];
+    let mut lines = vec![format!("preset: {}", derived.effective("preset").unwrap_or_default())];
     for class in Class::ALL {
-        let grown = match file.grow {
+        let grown = match own("grow") {
             Some(factor) => format!("boxes grown to {factor} times their size"),
             None => "boxes grown as the preset says".into(),
         };
@@ -208,7 +201,7 @@ fn describe(path: &Path) -> Result<String, PolicyError> {
         });
     }
     if policy.classes().next().is_some() {
-        lines.push(match file.min_score {
+        lines.push(match own("min_score") {
             Some(score) => format!("hidden from a score of {score}"),
             None => "hidden from the preset's own score".into(),
         });
@@ -222,7 +215,7 @@ fn describe(path: &Path) -> Result<String, PolicyError> {
                 "what changed since a detector last looked is covered until it has been examined".into(),
             );
         }
-        if derived.settings().passes.iter().any(|pass| pass.tile.is_some()) {
+        if derived.look(Media::Live).settings.passes.iter().any(|pass| pass.tile.is_some()) {
             lines.push(
                 "faces are looked for in one part of each picture at a time, at full resolution".into(),
             );
@@ -231,12 +224,12 @@ fn describe(path: &Path) -> Result<String, PolicyError> {
             1 => "clips: the detector looks at every frame".into(),
             n => format!("clips: the detector looks at one frame in {n}"),
         });
-        lines.extend(live_words(&file, &live));
+        lines.extend(live_words(&derived, &live));
     }
-    if let Some(backend) = file.backend {
+    if let Some(backend) = own("backend") {
         lines.push(format!("backend: {backend}"));
     }
-    if let Some(threads) = file.threads {
+    if let Some(threads) = own("threads") {
         lines.push(format!("at most {threads} threads"));
     }
     let weak = policy.classes().filter_map(|c| policy.style(c)).chain(policy.zones().iter().map(Zone::style));
@@ -252,10 +245,10 @@ fn describe(path: &Path) -> Result<String, PolicyError> {
     Ok(lines.join("\n") + "\n")
 }
 
-fn live_words(file: &PolicyFile, live: &milkglass::Policy) -> Vec<String> {
+fn live_words(derived: &Derived, live: &Policy) -> Vec<String> {
     let mut lines = vec![format!("live: worst-case exposure {:?}", live.max_gap())];
-    if let Some(most) = file.max_exposure {
-        lines.push(format!("live: refuses to start when the worst-case exposure would be above {most:?}"));
+    if let Some(most) = derived.file().get("max_exposure") {
+        lines.push(format!("live: refuses to start when the worst-case exposure would be above {most}"));
     }
     if !live.look_ahead().is_zero() {
         lines.push(format!("live: looks {:?} ahead, so the picture is late by as much", live.look_ahead()));
@@ -271,8 +264,8 @@ fn live_words(file: &PolicyFile, live: &milkglass::Policy) -> Vec<String> {
     if let Some(every) = live.self_test().filter(|_| live.classes().next().is_some()) {
         lines.push(format!("live: the detector is tested every {every:?}"));
     }
-    if let Some(ladder) = file.ladder.as_ref().filter(|l| !l.is_empty()) {
-        let rungs: Vec<_> = ladder.iter().map(|p| p.as_str()).collect();
+    let rungs: Vec<_> = derived.rungs().iter().map(|rung| rung.preset.as_str()).collect();
+    if !rungs.is_empty() {
         lines.push(format!("live: falls back to {} when the detector is too slow", rungs.join(", then ")));
     }
     lines
@@ -403,7 +396,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("p.toml");
         fs::write(&file, "tiles = true").expect("written");
-        let text = answer(&PolicyCommand::Explain { file: file.clone() }).expect("explained");
+        let text =
+            answer(&PolicyCommand::Explain { file: file.clone(), canonical: false }).expect("explained");
         let line = text.lines().find(|l| l.starts_with("detect_every ")).expect("a line");
         assert!(line.contains(" 1 (default 3) "), "{line}");
         let text = answer(&PolicyCommand::Check { file }).expect("accepted");

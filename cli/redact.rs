@@ -6,23 +6,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use image::ImageFormat;
 use indicatif::ProgressBar;
-use milkglass::Outcome;
 use milkglass::detect::Ensemble;
+use milkglass::{Loaded, Media, Opening, Outcome};
 
 use crate::args::RedactArgs;
 use crate::clip::{Container, EncodeOptions};
 use crate::clips::{self, ClipJob};
-use crate::hiding::{Hiding, Looking};
 use crate::inputs::{self, Input, Inputs, Kind};
+use crate::opening::{open_recorded, still_format};
 use crate::outcome::{Exit, Failure};
 use crate::partial;
 use crate::progress;
-use crate::report::{FileReport, Looked, Report, file_hash};
+use crate::report::{FileReport, Report, file_hash};
 use crate::still;
 
 /// Runs the command.
 pub fn run(args: &RedactArgs) -> Result<Exit, Failure> {
-    let hiding = Hiding::resolve(&args.hiding, false)?;
+    let hiding = open_recorded(&args.hiding, false)?;
     let format = match &args.format {
         Some(name) => Some(still::format_from_name(name).ok_or_else(|| {
             Failure::new(format!("--format {name} is not known; use png, jpeg, webp, bmp or tiff"))
@@ -32,7 +32,7 @@ pub fn run(args: &RedactArgs) -> Result<Exit, Failure> {
     let streams = args.inputs.iter().any(|p| inputs::is_dash(p)) || inputs::is_dash(&args.output);
     // A wrong name is told before models are loaded.
     let found = if streams { Inputs::default() } else { inputs::find(&args.inputs, Some(&args.output))? };
-    let mut looked = Looked::default();
+    let mut loaded = Loaded::default();
     let mut files = Vec::new();
     let mut exit = Exit::Done;
     if streams {
@@ -40,10 +40,10 @@ pub fn run(args: &RedactArgs) -> Result<Exit, Failure> {
             return Err(Failure::new("`-` goes with one input and one output"));
         };
         let job = clip_job(args, &hiding);
-        let mut detector = load(&hiding, &hiding.moving, hiding.threads, &mut looked)?;
+        let mut detector = load(&hiding, &mut loaded)?;
         let (mut file, failure) =
             settle(clips::redact(&job, input, &args.output, &mut detector), input, &args.output);
-        file.preset = hiding.moving.preset.as_str();
+        file.preset = hiding.look(Media::Live).preset.as_str();
         note(&mut exit, &file, failure, args.strict);
         files.push(file);
     } else {
@@ -63,10 +63,10 @@ pub fn run(args: &RedactArgs) -> Result<Exit, Failure> {
         }
         // Whatever is missing for the clips is told before the stills are begun. Stills have time: theirs is another one.
         let mut detector = match found.files.iter().any(|f| f.kind == Kind::Clip) {
-            true => Some(load(&hiding, &hiding.moving, hiding.threads, &mut looked)?),
+            true => Some(load(&hiding, &mut loaded)?),
             false => None,
         };
-        for (file, failure) in stills(args, &hiding, format, &found, &targets, &mut looked)? {
+        for (file, failure) in stills(args, &hiding, format, &found, &targets, &mut loaded)? {
             note(&mut exit, &file, failure, args.strict);
             files.push(file);
         }
@@ -78,7 +78,7 @@ pub fn run(args: &RedactArgs) -> Result<Exit, Failure> {
             let job = clip_job(args, &hiding);
             let (mut file, failure) =
                 settle(clips::redact(&job, &input.path, target, detector), &input.path, target);
-            file.preset = hiding.moving.preset.as_str();
+            file.preset = hiding.look(Media::Live).preset.as_str();
             note(&mut exit, &file, failure, args.strict);
             files.push(file);
         }
@@ -89,24 +89,19 @@ pub fn run(args: &RedactArgs) -> Result<Exit, Failure> {
             file.input_sha256 = file_hash(input);
             file.output_sha256 = file.output.as_ref().and_then(|_| file_hash(output));
         }
-        Report::new(&hiding, looked, files).write(path)?;
+        Report::new(&hiding, loaded, files).write(path)?;
     }
     Ok(exit)
 }
 
-/// Loads the models, and remembers them for the report.
-fn load(
-    hiding: &Hiding,
-    looking: &Looking,
-    threads: usize,
-    looked: &mut Looked,
-) -> Result<Ensemble, Failure> {
-    let (detector, backend) = hiding.detector(looking, threads)?;
-    looked.note(&detector, &backend);
+/// Loads the models for clips, and remembers them for the report.
+fn load(opening: &Opening, loaded: &mut Loaded) -> Result<Ensemble, Failure> {
+    let (detector, now) = opening.detector(Media::Clip { fps: 0.0 }, opening.threads())?;
+    loaded.join(now);
     Ok(detector)
 }
 
-fn clip_job<'a>(args: &'a RedactArgs, hiding: &'a Hiding) -> ClipJob<'a> {
+fn clip_job<'a>(args: &'a RedactArgs, hiding: &'a Opening) -> ClipJob<'a> {
     ClipJob {
         hiding,
         options: EncodeOptions {
@@ -150,11 +145,11 @@ fn check_picture_name(target: &Path, format: Option<ImageFormat>) -> Result<(), 
 /// Redacts every still, several at a time: each thread has a detector of its own.
 fn stills(
     args: &RedactArgs,
-    hiding: &Hiding,
+    hiding: &Opening,
     format: Option<ImageFormat>,
     found: &Inputs,
     targets: &[PathBuf],
-    looked: &mut Looked,
+    loaded: &mut Loaded,
 ) -> Result<Vec<(FileReport, Option<Failure>)>, Failure> {
     let jobs: Vec<(&Input, &PathBuf)> =
         found.files.iter().zip(targets).filter(|(f, _)| f.kind == Kind::Still).collect();
@@ -166,17 +161,17 @@ fn stills(
     } else {
         ProgressBar::hidden()
     };
-    let workers = hiding.threads.min(jobs.len());
+    let workers = hiding.threads().min(jobs.len());
     let pool = rayon::ThreadPoolBuilder::new().num_threads(workers).build();
     let pool = pool.map_err(|e| Failure::new(format!("threads cannot be started: {e}")))?;
     let next = AtomicUsize::new(0);
     let done: Mutex<Vec<(usize, FileReport, Option<Failure>)>> = Mutex::new(Vec::new());
-    let looked = Mutex::new(looked);
+    let loaded = Mutex::new(loaded);
     let failed: Vec<Result<(), Failure>> = pool.broadcast(|_| {
-        let policy = hiding.still_policy()?;
-        let (mut detector, backend) = hiding.detector(&hiding.stills, (hiding.threads / workers).max(1))?;
-        if let Ok(mut looked) = looked.lock() {
-            looked.note(&detector, &backend);
+        let policy = hiding.policy(Media::Still);
+        let (mut detector, now) = hiding.detector(Media::Still, (hiding.threads() / workers).max(1))?;
+        if let Ok(mut loaded) = loaded.lock() {
+            loaded.join(now);
         }
         while let Some((at, (input, target))) = claim(&next, &jobs) {
             if progress::cancelled() {
@@ -186,8 +181,8 @@ fn stills(
             let result = still::read(&input.path)
                 .and_then(|picture| {
                     // The original, and with it the share of memory, is kept until the result is written.
-                    let shaped = hiding.still_format(&picture)?;
-                    hiding.admit(&shaped)?;
+                    let shaped = still_format(hiding, &picture)?;
+                    hiding.check(&shaped)?;
                     let redacted = still::redact(&picture.pixels, shaped, &policy, &mut detector)?;
                     let result = still::to_image(&redacted.frame)?;
                     still::write(&result, target, target_format, args.overwrite)?;
@@ -212,7 +207,7 @@ fn stills(
                     (counts, None)
                 });
             let (mut file, failure) = settle(result, &input.path, target);
-            file.preset = hiding.stills.preset.as_str();
+            file.preset = hiding.look(Media::Still).preset.as_str();
             bar.inc(1);
             if let Ok(mut done) = done.lock() {
                 done.push((at, file, failure));

@@ -3,13 +3,13 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use milkglass::detect::backend::Backend;
-use milkglass::detect::{Ensemble, LoadedModel};
+use milkglass::detect::LoadedModel;
+use milkglass::{Loaded, Media, Opening};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::hiding::{Hiding, hex};
 use crate::inputs::is_dash;
+use crate::opening::hex;
 use crate::outcome::Failure;
 
 /// The whole run.
@@ -19,10 +19,10 @@ pub struct Report {
     pub milkglass: &'static str,
     /// `fast`, `balanced` or `careful`; of the clips, if there are any, else of the stills. Each file tells its own.
     pub preset: &'static str,
-    /// SHA-256 of all settings.
+    /// SHA-256 of the policy in its canonical form (docs/POLICY.md).
     pub policy_sha256: String,
     /// `ort` or `rten`.
-    pub backend: &'static str,
+    pub backend: String,
     /// SHA-256 of the runtime's library, where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runtime_sha256: Option<String>,
@@ -35,33 +35,6 @@ pub struct Report {
     pub files: Vec<FileReport>,
 }
 
-/// What looked at the files.
-#[derive(Default)]
-pub struct Looked {
-    backend: &'static str,
-    runtime: Option<String>,
-    models: Vec<ModelReport>,
-    untested: Vec<String>,
-}
-
-impl Looked {
-    /// Adds a detector that was loaded.
-    pub fn note(&mut self, detector: &Ensemble, backend: &Backend) {
-        self.backend = backend.name();
-        self.runtime = backend.library().map(|(_, hash)| hash);
-        for model in detector.loaded() {
-            if model.untested && !self.untested.contains(&model.name) {
-                self.untested.push(model.name.clone());
-            }
-            let LoadedModel { name, sha256, manifest_sha256, .. } = model;
-            let model = ModelReport { name, sha256, manifest_sha256 };
-            if !self.models.contains(&model) {
-                self.models.push(model);
-            }
-        }
-    }
-}
-
 /// A model in use.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct ModelReport {
@@ -71,6 +44,12 @@ pub struct ModelReport {
     pub sha256: String,
     /// SHA-256 of its manifest, in the canonical form of models/README.md.
     pub manifest_sha256: String,
+}
+
+impl From<LoadedModel> for ModelReport {
+    fn from(LoadedModel { name, sha256, manifest_sha256, .. }: LoadedModel) -> Self {
+        ModelReport { name, sha256, manifest_sha256 }
+    }
 }
 
 /// What happened to one file.
@@ -117,16 +96,18 @@ pub struct FileReport {
 
 impl Report {
     /// Of a run with these settings.
-    pub fn new(hiding: &Hiding, looked: Looked, files: Vec<FileReport>) -> Report {
-        let clip = files.iter().find(|f| f.preset == hiding.moving.preset.as_str());
+    pub fn new(opening: &Opening, loaded: Loaded, files: Vec<FileReport>) -> Report {
+        let (clips, stills) = (opening.look(Media::Live).preset, opening.look(Media::Still).preset);
+        let clip = files.iter().find(|f| f.preset == clips.as_str());
+        let untested = loaded.models.iter().filter(|model| model.untested);
         Report {
             milkglass: env!("CARGO_PKG_VERSION"),
-            preset: clip.map_or(hiding.stills.preset, |_| hiding.moving.preset).as_str(),
-            policy_sha256: hiding.hash(),
-            backend: looked.backend,
-            runtime_sha256: looked.runtime,
-            models: looked.models,
-            untested: looked.untested,
+            preset: clip.map_or(stills, |_| clips).as_str(),
+            policy_sha256: opening.sha256(&loaded),
+            untested: untested.map(|model| model.name.clone()).collect(),
+            backend: loaded.runtime,
+            runtime_sha256: loaded.library,
+            models: loaded.models.into_iter().map(ModelReport::from).collect(),
             files,
         }
     }

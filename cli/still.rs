@@ -54,7 +54,7 @@ pub struct Still {
     pub detector_error: Option<String>,
 }
 
-/// Redacts one picture with the same engine that redacts a live camera. `format`: [`Hiding::still_format`](crate::hiding::Hiding).
+/// Redacts one picture with the same engine that redacts a live camera. `format`: [`still_format`](crate::opening::still_format).
 pub fn redact(
     picture: &RgbImage,
     format: FrameFormat,

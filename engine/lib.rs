@@ -33,8 +33,10 @@ mod geometry;
 mod kernels;
 mod lockstep;
 mod motion;
+#[cfg(feature = "config")]
+mod opening;
 mod pipeline;
-mod policy;
+pub mod policy;
 mod redact;
 mod selftest;
 mod sink;
@@ -54,15 +56,13 @@ pub use frame::{
 };
 pub use geometry::{Orientation, PixelRect, Rect};
 pub use lockstep::LockStep;
-pub use pipeline::{Outlet, Pipeline, Setup, State, Status, Taken};
-#[cfg(feature = "models")]
-pub use policy::Derived;
-#[cfg(feature = "lock")]
-pub use policy::{Anchor, Bound, Lock, OwnerKey, OwnerSecret, Weakening};
 #[cfg(feature = "config")]
-pub use policy::{
-    BackendChoice, Direction, KEYS, Key, PolicyDefaults, PolicyFile, Preset, SCHEMA, StyleName, ZoneEntry,
-};
+pub use opening::{Loaded, Opening, OpeningBuilder};
+pub use pipeline::{Outlet, Pipeline, Setup, State, Status, Taken};
+#[cfg(feature = "lock")]
+pub use policy::{Anchor, Bound, Lock, OwnerKey, OwnerSecret};
+#[cfg(feature = "config")]
+pub use policy::{BackendChoice, Derived, KEYS, Media, PolicyFile, Preset, StyleName, Weakening, ZoneEntry};
 pub use policy::{Color, OnDeadline, Policy, PolicyBuilder, PolicyError, Polygon, RegionShape, Style, Zone};
 pub use selftest::admit;
 pub use sink::{FrameSink, Y4mSink, Yuv420};

@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use milkglass::detect::Settings;
+use milkglass::policy::{Direction, KEYS, Key, Kind, Settings, Value as PolicyValue, policy_schema};
 use milkglass::{
-    Class, Direction, FrameFormat, KEYS, Orientation, PixelFormat, Policy, PolicyDefaults, PolicyFile,
-    Preset, SCHEMA, Style, StyleName, Zone, ZoneEntry,
+    Class, FrameFormat, Media, Orientation, PixelFormat, Policy, PolicyFile, Preset, Style, StyleName, Zone,
+    ZoneEntry,
 };
 use serde_json::Value;
 
@@ -278,7 +278,7 @@ fn change(random: &mut Random, file: &mut PolicyFile) {
             let name = file.zones[at].name.clone();
             file.zones[at] = random_zone(random, &name);
         }
-        8 => file.cells = Some(2 + random.below(5) as u8),
+        8 => file.set("cells", &(2 + random.below(5)).to_string()).unwrap(),
         9 if taken > 0 => {
             let at = random.below(taken as u64) as usize;
             let name = file.zones[at].name.clone();
@@ -326,7 +326,7 @@ fn what_counts_as_strong_shows_no_more() {
 
 /// What may be written for a key, from the schema, and that it is left out (`None`).
 fn values(key: &str) -> Vec<Option<String>> {
-    let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+    let schema: Value = serde_json::from_str(&policy_schema()).unwrap();
     let own = match key.strip_prefix("zone.") {
         Some(short) => &schema["properties"]["zone"]["items"]["properties"][short],
         None => &schema["properties"][key],
@@ -403,8 +403,7 @@ fn changed(file: &PolicyFile, key: &str, value: Option<&str>) -> Option<PolicyFi
 
 /// Whether the doors would take it.
 fn builds(file: &PolicyFile) -> bool {
-    let builder = || file.builder(&PolicyDefaults::default()).unwrap();
-    builder().build().is_ok() && file.live(builder()).build().is_ok()
+    file.derive().is_ok()
 }
 
 /// All changes of a policy's keys, each with its key. Those of zones are more than the schema says.
@@ -432,7 +431,7 @@ fn changes(file: &PolicyFile) -> Vec<(String, PolicyFile)> {
                 if let Some(first) = first.filter(|z| z.area.points().len() == 4 && !z.inverted) {
                     let p = first.area.points();
                     let style = first.style.unwrap_or(StyleName::Fill);
-                    let cells = first.cells.or(file.cells).unwrap_or(4);
+                    let cells = first.cells.unwrap_or(file.cells());
                     let mut split = split((p[0].0, p[0].1, p[2].0, p[2].1), 4, 0.0, style, cells);
                     split[0].name = first.name;
                     split.iter_mut().for_each(|part| part.color = first.color);
@@ -474,17 +473,11 @@ struct Done {
 
 impl Done {
     fn new(file: &PolicyFile) -> Done {
-        let preset = file.preset.unwrap_or_default();
+        let preset = file.preset().unwrap_or_default();
         let classes: Vec<Class> =
             Class::ALL.into_iter().filter(|c| file.style(*c) != StyleName::Off).collect();
         let settings = Settings::of(file, preset, &classes);
-        let defaults = PolicyDefaults {
-            face_grow: settings.face_grow,
-            person_grow: settings.person_grow,
-            ..PolicyDefaults::default()
-        };
-        let policy = file.live(file.builder(&defaults).unwrap()).build().unwrap();
-        Done { policy, settings }
+        Done { policy: file.derive().unwrap().policy(Media::Live), settings }
     }
 }
 
@@ -497,7 +490,7 @@ fn really_weaker(base: &PolicyFile, new: &PolicyFile) -> Option<String> {
             return Some(format!("{class}s are hidden less"));
         }
     }
-    let preset = |file: &PolicyFile| file.preset.unwrap_or_default();
+    let preset = |file: &PolicyFile| file.preset().unwrap_or_default();
     if preset(new) < preset(base) {
         return Some("a weaker preset".into());
     }
@@ -511,15 +504,15 @@ fn really_weaker(base: &PolicyFile, new: &PolicyFile) -> Option<String> {
         let (was, is) = (scores(base, a), scores(new, b));
         match a == b && was.len() == is.len() {
             true => was.iter().zip(&is).any(|(was, is)| is > was),
-            false if base.min_score.is_none() && new.min_score.is_none() => false,
+            false if base.get("min_score").is_none() && new.get("min_score").is_none() => false,
             false => is.iter().any(|is| was.iter().any(|was| is > was)),
         }
     };
     if faces && higher(preset(base), preset(new)) {
         return Some("a higher score".into());
     }
-    for rung in new.ladder.iter().flatten() {
-        if !base.ladder.iter().flatten().any(|r| r == rung) {
+    for rung in &new.ladder() {
+        if !base.ladder().contains(rung) {
             return Some(format!("falls back to {rung}"));
         }
         if faces && higher(*rung, *rung) {
@@ -532,12 +525,19 @@ fn really_weaker(base: &PolicyFile, new: &PolicyFile) -> Option<String> {
     }
     let grow = |done: &Done, file: &PolicyFile, class| {
         let own = if class == Class::Face { done.settings.face_grow } else { done.settings.person_grow };
-        file.grow.unwrap_or(own)
+        match file.get("grow") {
+            Some(PolicyValue::Number(x)) => *x,
+            _ => own,
+        }
     };
     if was.policy.classes().any(|class| grow(&is, new, class) < grow(&was, base, class)) {
         return Some("grown less".into());
     }
-    let most = |file: &PolicyFile| file.max_exposure.unwrap_or(Duration::MAX);
+    let most = |file: &PolicyFile| match file.get("max_exposure") {
+        Some(PolicyValue::Time(t)) => *t,
+        _ => Duration::MAX,
+    };
+    let tiles = |file: &PolicyFile| file.get("tiles") == Some(&PolicyValue::Switch(true));
     let (a, b) = (&was.policy, &is.policy);
     let less = [
         ("hold", b.hold() < a.hold()),
@@ -549,9 +549,9 @@ fn really_weaker(base: &PolicyFile, new: &PolicyFile) -> Option<String> {
         ("deadline", (b.deadline(), b.on_deadline()) != (a.deadline(), a.on_deadline())),
         ("self_test", b.self_test() != a.self_test()),
         ("color", b.obscure_color() != a.obscure_color()),
-        ("tiles", new.tiles.unwrap_or(false) != base.tiles.unwrap_or(false)),
-        ("backend", new.backend.unwrap_or_default() != base.backend.unwrap_or_default()),
-        ("threads", new.threads != base.threads),
+        ("tiles", tiles(new) != tiles(base)),
+        ("backend", new.backend() != base.backend()),
+        ("threads", new.get("threads") != base.get("threads")),
     ];
     if let Some((what, _)) = less.iter().find(|(_, less)| *less) {
         return Some((*what).into());
@@ -561,7 +561,7 @@ fn really_weaker(base: &PolicyFile, new: &PolicyFile) -> Option<String> {
             return Some(format!("the zone {:?} is gone", zone.name));
         }
     }
-    match base.zones == new.zones && base.cells == new.cells {
+    match base.zones == new.zones && base.cells() == new.cells() {
         true => None,
         false => drawn::finer(&zones(base), &zones(new), &small()),
     }
@@ -618,7 +618,7 @@ fn number(text: &str) -> Option<f64> {
 }
 
 /// Whether a value is stronger than another, by what [`KEYS`] says of the key.
-fn is_stronger(direction: Direction, was: &str, is: &str) -> bool {
+fn is_stronger(Key { direction, kind, .. }: &Key, was: &str, is: &str) -> bool {
     let numbers = number(was).zip(number(is));
     match direction {
         Direction::StrongerWhenLarger => numbers.is_some_and(|(was, is)| is > was),
@@ -626,7 +626,8 @@ fn is_stronger(direction: Direction, was: &str, is: &str) -> bool {
         Direction::StrongerWhenTrue => (was, is) == ("false", "true"),
         Direction::StrongerWhenFalse => (was, is) == ("true", "false"),
         Direction::StrongerWhenShorter => is == "[]" && was != "[]",
-        Direction::Ordered(words) => {
+        Direction::Ordered => {
+            let Kind::Word(words) = kind else { panic!("words have an order") };
             let rank = |text: &str| words.iter().position(|w| format!("\"{w}\"") == text);
             rank(is) > rank(was)
         }
@@ -652,7 +653,7 @@ fn every_strengthening_of_one_key_passes() {
                 let Some(from) = changed(&start, key.name, Some(&was)) else { continue };
                 for is in values(key.name).into_iter().flatten() {
                     let Some(to) = changed(&from, key.name, Some(&is)) else { continue };
-                    if is_stronger(key.direction, &was, &is) {
+                    if is_stronger(key, &was, &is) {
                         *tried.entry(key.name).or_insert(0) += 1;
                         let weaker = to.weakenings(&from, &small()).unwrap();
                         assert!(
@@ -692,9 +693,8 @@ fn every_strengthening_of_one_key_passes() {
             assert!(weaker.is_empty(), "{weaker:?}\n{}\n\nto\n\n{}", from.to_toml(), to.to_toml());
         }
     }
-    let directed = |k: &&milkglass::Key| {
-        !matches!(k.direction, Direction::Frozen | Direction::Cover | Direction::AddOnly)
-    };
+    let directed =
+        |k: &&Key| !matches!(k.direction, Direction::Frozen | Direction::Cover | Direction::AddOnly);
     for key in KEYS.iter().filter(directed) {
         assert!(tried.contains_key(key.name), "{} was never strengthened", key.name);
     }
@@ -710,11 +710,15 @@ fn a_look_at_every_frame_that_follows_from_tiles_is_what_is_compared_and_shown()
         assert_eq!(found[0].to_string(), format!("detect_every: {every} instead of 1 (stronger is smaller)"));
     }
     assert!(passes(&parse("tiles = true\ndetect_every = 1"), &base, &small()));
-    assert_eq!(base.effective("detect_every").as_deref(), Some("1"));
-    assert_eq!(parse("").effective("detect_every").as_deref(), Some("3"));
+    assert_eq!(base.derive().unwrap().effective("detect_every").as_deref(), Some("1"));
+    assert_eq!(parse("").derive().unwrap().effective("detect_every").as_deref(), Some("3"));
     // Persons are not looked for in tiles.
     assert_eq!(
-        parse("tiles = true\nfaces = \"off\"\npersons = \"fill\"").effective("detect_every").as_deref(),
+        parse("tiles = true\nfaces = \"off\"\npersons = \"fill\"")
+            .derive()
+            .unwrap()
+            .effective("detect_every")
+            .as_deref(),
         Some("3")
     );
 }

@@ -4,9 +4,10 @@
 
 use std::time::Duration;
 
+use milkglass::policy::{Direction, KEYS, Kind, Value, policy_dictionary, policy_schema, policy_table};
 use milkglass::{
-    BackendChoice, Class, Color, Direction, KEYS, OnDeadline, Policy, PolicyDefaults, PolicyError,
-    PolicyFile, Polygon, Preset, RegionShape, SCHEMA, Style, StyleName, Zone, ZoneEntry,
+    BackendChoice, Class, Color, Media, OnDeadline, Policy, PolicyError, PolicyFile, Polygon, Preset,
+    RegionShape, Style, StyleName, Zone, ZoneEntry,
 };
 use proptest::prelude::*;
 use serde_json::Value as Json;
@@ -20,7 +21,7 @@ fn good(text: &str) -> PolicyFile {
 }
 
 fn policy(file: &PolicyFile) -> Result<Policy, PolicyError> {
-    file.builder(&PolicyDefaults::default())?.build()
+    Ok(file.derive()?.policy(Media::Scene))
 }
 
 /// The message of the error, also as seen by whoever builds the policy.
@@ -41,10 +42,11 @@ fn zone(lines: &str) -> String {
 fn the_empty_file_is_the_default_policy() {
     let file = good("");
     assert_eq!(file, PolicyFile::default());
-    let expected = Policy::builder().hide_grown(Class::Face, Style::Fill(Color::BLACK), 1.3).build().unwrap();
+    let expected =
+        Policy::builder().hide_grown(Class::Face, Style::Fill(Color::BLACK), 1.16).build().unwrap();
     assert_eq!(policy(&file).unwrap(), expected);
     let live = expected.to_builder().self_test(Some(Duration::from_secs(300))).build().unwrap();
-    assert_eq!(file.live(file.builder(&PolicyDefaults::default()).unwrap()).build().unwrap(), live);
+    assert_eq!(file.derive().unwrap().policy(Media::Live), live);
     assert_eq!(good("\u{feff}# only a remark\r\n"), file);
 }
 
@@ -94,23 +96,12 @@ fn every_key_arrives() {
             key.name
         );
     }
-    assert_eq!(file.preset, Some(Preset::Careful));
-    assert_eq!((file.faces, file.persons), (Some(StyleName::Pixelate), Some(StyleName::Blur)));
-    assert_eq!((file.reversible, file.shape), (Some(true), Some(RegionShape::Padded)));
-    assert_eq!(file.color, Some(Color { r: 10, g: 11, b: 12 }));
-    assert_eq!(
-        (file.cells, file.min_score, file.grow, file.speed),
-        (Some(3), Some(0.6), Some(1.1), Some(4.0))
-    );
-    assert_eq!((file.motion_cover, file.tiles), (Some(true), Some(true)));
-    assert_eq!(
-        (file.detect_every, file.threads, file.backend),
-        (Some(2), Some(2), Some(BackendChoice::Rten))
-    );
-    assert_eq!(file.hold, Some(Duration::from_millis(1500)));
-    assert_eq!(file.ladder.as_deref(), Some(&[Preset::Balanced, Preset::Fast][..]));
-    assert_eq!(file.max_exposure, Some(Duration::from_secs(1)));
-    assert_eq!(file.self_test, Some(Duration::from_secs(60)));
+    assert_eq!(file.preset(), Some(Preset::Careful));
+    assert_eq!((file.style(Class::Face), file.style(Class::Person)), (StyleName::Pixelate, StyleName::Blur));
+    assert_eq!((file.threads(), file.backend()), (2, BackendChoice::Rten));
+    assert_eq!(file.ladder(), [Preset::Balanced, Preset::Fast]);
+    assert_eq!(file.get("max_exposure"), Some(&Value::Time(Duration::from_secs(1))));
+    assert_eq!(file.get("detect_every"), Some(&Value::Whole(2)));
     let b = &file.zones[1];
     assert_eq!((b.style, b.cells, b.inverted, b.enabled), (Some(StyleName::Blur), Some(2), true, false));
 
@@ -127,34 +118,35 @@ fn every_key_arrives() {
         .shape(RegionShape::Padded)
         .motion_cover(true)
         .obscure_color(Color { r: 10, g: 11, b: 12 });
-    let builder = file.builder(&PolicyDefaults::default()).unwrap();
-    assert_eq!(builder.clone().build().unwrap(), clip.clone().build().unwrap());
+    let derived = file.derive().unwrap();
+    assert_eq!(derived.policy(Media::Scene), clip.clone().build().unwrap());
+    assert!(
+        derived.look(Media::Live).settings.passes.iter().all(|p| p.class == Class::Person || p.score == 0.6)
+    );
     let live = clip
         .look_ahead(Duration::from_millis(250))
         .max_gap(Duration::from_millis(400))
         .deadline(Duration::from_secs(2), OnDeadline::Drop)
         .self_test(Some(Duration::from_secs(60)));
-    assert_eq!(file.live(builder).build().unwrap(), live.build().unwrap());
+    assert_eq!(derived.policy(Media::Live), live.build().unwrap());
 }
 
 #[test]
 fn what_the_file_leaves_open_is_the_presets_own() {
-    let base = Policy::builder().hold(Duration::from_secs(3));
-    let defaults = PolicyDefaults { face_grow: 1.5, person_grow: 1.2, base };
-    let open = good("persons = \"fill\"").builder(&defaults).unwrap().build().unwrap();
+    let settings = Preset::Balanced.settings(&[]);
+    let (face, person) = (settings.face_grow, settings.person_grow);
     let fill = Style::default();
     let with = |face, person| {
         Policy::builder().hide_grown(Class::Face, fill, face).hide_grown(Class::Person, fill, person)
     };
-    assert_eq!(open, with(1.5, 1.2).hold(Duration::from_secs(3)).build().unwrap());
-    let said = good("persons = \"fill\"\ngrow = 2\nhold = 0").builder(&defaults).unwrap().build().unwrap();
+    assert_eq!(policy(&good("persons = \"fill\"")).unwrap(), with(face, person).build().unwrap());
+    let said = policy(&good("persons = \"fill\"\ngrow = 2\nhold = 0")).unwrap();
     assert_eq!(said, with(2.0, 2.0).hold(Duration::ZERO).build().unwrap());
 }
 
 #[test]
 fn a_bound_on_exposure_lowers_the_default_gap() {
-    let file = good("max_exposure = \"200ms\"");
-    let live = file.live(file.builder(&PolicyDefaults::default()).unwrap()).build().unwrap();
+    let live = good("max_exposure = \"200ms\"").derive().unwrap().policy(Media::Live);
     assert_eq!(live.max_gap(), Duration::from_millis(200));
 }
 
@@ -389,7 +381,7 @@ fn files_that_cannot_be_read() {
         std::fs::write(&path, bytes).unwrap();
         PolicyFile::read(&path).map_err(|e| e.to_string().replace(&folder.display().to_string(), ""))
     };
-    assert_eq!(try_bytes(b"cells = 3").unwrap().cells, Some(3));
+    assert_eq!(try_bytes(b"cells = 3").unwrap().cells(), 3);
     let message = try_bytes(b"# fine\nfaces = \"\xff\"").unwrap_err();
     assert_eq!(message, "/p.toml:2: this is not UTF-8 text; save the file as UTF-8");
     let message = try_bytes(&vec![b'\n'; PolicyFile::MAX_BYTES + 1]).unwrap_err();
@@ -428,7 +420,11 @@ fn times() {
     for (text, ms) in
         [("\"1s\"", 1000), ("\"800ms\"", 800), ("\"1.5s\"", 1500), ("2", 2000), ("0.25", 250), ("0", 0)]
     {
-        assert_eq!(good(&format!("hold = {text}")).hold, Some(Duration::from_millis(ms)), "{text}");
+        assert_eq!(
+            policy(&good(&format!("hold = {text}"))).unwrap().hold(),
+            Duration::from_millis(ms),
+            "{text}"
+        );
     }
     for text in [
         "\"\"", "\"s\"", "\"1\"", "\"-1s\"", "\"1e1s\"", "\"1.s\"", "\".5s\"", "\"infs\"", "-1", "nan",
@@ -451,10 +447,8 @@ fn flags_lie_over_the_file() {
         file.set(key, text).unwrap();
     }
     assert_eq!(policy(&file).unwrap().style(Class::Face), Some(Style::Pixelate { cells: 2 }));
-    assert_eq!(
-        (file.hold, file.color),
-        (Some(Duration::from_millis(500)), Some(Color { r: 255, g: 0, b: 0 }))
-    );
+    assert_eq!(policy(&file).unwrap().hold(), Duration::from_millis(500));
+    assert_eq!(file.color(), Color { r: 255, g: 0, b: 0 });
     assert_eq!(
         file.set("min_score", "0.9").unwrap_err().to_string(),
         "min_score = 0.9 is refused: people that the detector is less sure of would stay visible; use 0.6 or less"
@@ -465,9 +459,7 @@ fn flags_lie_over_the_file() {
          number of seconds"
     );
     assert!(file.set("min_scor", "0.1").unwrap_err().to_string().contains("did you mean"));
-    // What was set by hand is checked like what was read.
-    file.grow = Some(1.0);
-    assert!(matches!(policy(&file), Err(PolicyError::Weak { .. })));
+    assert!(matches!(file.set("grow", "1.0"), Err(PolicyError::Weak { .. })));
 }
 
 #[test]
@@ -499,14 +491,14 @@ fn zones_from_flags() {
 #[test]
 fn the_example_is_accepted() {
     let file = good(include_str!("../examples/policy.toml"));
-    let live = file.live(file.builder(&PolicyDefaults::default()).unwrap()).build().unwrap();
+    let live = file.derive().unwrap().policy(Media::Live);
     assert_eq!(live.zones().len(), 2);
     assert_eq!(live.max_gap(), Duration::from_millis(300));
 }
 
 #[test]
 fn the_keys_and_the_schema_name_the_same() {
-    let schema: Json = serde_json::from_str(SCHEMA).unwrap();
+    let schema: Json = serde_json::from_str(&policy_schema()).unwrap();
     let top = schema["properties"].as_object().unwrap();
     let zone = schema["properties"]["zone"]["items"]["properties"].as_object().unwrap();
     let mut named: Vec<_> = top.keys().cloned().chain(zone.keys().map(|k| format!("zone.{k}"))).collect();
@@ -535,6 +527,23 @@ fn the_keys_and_the_schema_name_the_same() {
     assert_eq!(*named, needed.collect::<Vec<_>>());
 }
 
+/// The table in docs/POLICY.md and the fuzzer's dictionary are made of the table of keys; MILKGLASS_BLESS=1 makes them anew.
+#[test]
+fn what_is_written_elsewhere_comes_from_the_table() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = root.join("docs/POLICY.md");
+    let text = std::fs::read_to_string(&docs).unwrap();
+    let (before, rest) = text.split_once("<!-- keys -->\n").unwrap();
+    let (_, after) = rest.split_once("<!-- end of keys -->").unwrap();
+    let docs_now = format!("{before}<!-- keys -->\n{}<!-- end of keys -->{after}", policy_table());
+    for (path, now) in [(docs, docs_now), (root.join("fuzz/dictionaries/policy.txt"), policy_dictionary())] {
+        if std::env::var_os("MILKGLASS_BLESS").is_some() {
+            std::fs::write(&path, &now).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), now, "{}: set MILKGLASS_BLESS=1", path.display());
+    }
+}
+
 #[test]
 fn the_defaults_are_the_engines() {
     let written: String = KEYS
@@ -544,11 +553,10 @@ fn the_defaults_are_the_engines() {
         .filter(|line| line.parse::<toml::Table>().is_ok())
         .collect();
     let (written, empty) = (good(&written), good(""));
-    let live =
-        |file: &PolicyFile| file.live(file.builder(&PolicyDefaults::default()).unwrap()).build().unwrap();
+    let live = |file: &PolicyFile| file.derive().unwrap().policy(Media::Live);
     assert_eq!(live(&written), live(&empty));
-    for key in KEYS.iter().filter(|k| matches!(k.direction, Direction::Ordered(_))) {
-        let Direction::Ordered(values) = key.direction else { continue };
+    for key in KEYS.iter().filter(|k| k.direction == Direction::Ordered) {
+        let Kind::Word(values) = key.kind else { panic!("{} has no order", key.name) };
         for value in values {
             good(&format!("{} = \"{value}\"", key.name));
         }
@@ -617,7 +625,7 @@ fn fits(value: &Json, schema: &Json, root: &Json) -> bool {
 
 #[test]
 fn the_schema_and_the_parser_agree() {
-    let schema: Json = serde_json::from_str(SCHEMA).unwrap();
+    let schema: Json = serde_json::from_str(&policy_schema()).unwrap();
     let area = |corners: &str| zone(&format!("area = {corners}"));
     let with = |line: &str| zone(&format!("{TRIANGLE}\n{line}"));
     let accepted = [
@@ -694,7 +702,7 @@ fn the_schema_and_the_parser_agree() {
 fn live_pictures_have_a_self_test_unless_the_file_says_off() {
     let every = |text: &str| {
         let file = good(text);
-        file.live(file.builder(&PolicyDefaults::default()).unwrap()).build().unwrap().self_test()
+        file.derive().unwrap().policy(Media::Live).self_test()
     };
     assert_eq!(every(""), Some(Duration::from_secs(300)));
     assert_eq!(every("self_test = 90"), Some(Duration::from_secs(90)));
@@ -723,7 +731,7 @@ fn motion_cover_comes_with_careful_and_tiles() {
 
 #[test]
 fn what_is_loaded_at_the_start_cannot_follow_while_a_camera_runs() {
-    let before = PolicyFile::parse("", "before").unwrap();
+    let before = good("").derive().unwrap();
     for (key, text) in [
         ("preset", "preset = 'careful'"),
         ("tiles", "tiles = true"),
@@ -732,11 +740,11 @@ fn what_is_loaded_at_the_start_cannot_follow_while_a_camera_runs() {
         ("backend", "backend = 'rten'"),
         ("threads", "threads = 1"),
     ] {
-        let later = PolicyFile::parse(text, "later").unwrap();
+        let later = good(text).derive().unwrap();
         assert_eq!(before.needs_loading(&later), Some(key));
         assert_eq!(later.needs_loading(&later), None);
     }
-    let style = PolicyFile::parse("faces = 'blur'", "later").unwrap();
+    let style = good("faces = 'blur'").derive().unwrap();
     assert_eq!(before.needs_loading(&style), None, "a style is exchanged");
 }
 

@@ -14,8 +14,8 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use milkglass::{
-    Captured, FrameFormat, FrameMeta, FramePool, FrameSource, Pipeline, PixelFormat, PolicyDefaults,
-    PolicyFile, RedactedFrame, Result, Setup, Timestamp,
+    Captured, FrameFormat, FrameMeta, FramePool, FrameSource, Media, Opening, Pipeline, PixelFormat,
+    RedactedFrame, Result, Setup, Timestamp,
 };
 use milkglass_capi::*;
 use rustix::time::{ClockId, clock_gettime};
@@ -60,8 +60,7 @@ fn main() -> ExitCode {
     let raw: &'static [u8] = vec![200u8; LENGTH].leak();
 
     let format = FrameFormat::new(PixelFormat::Nv12, SIZE.0 as u32, SIZE.1 as u32).unwrap();
-    let file = PolicyFile::parse(POLICY, "policy").unwrap();
-    let policy = file.live(file.builder(&PolicyDefaults::default()).unwrap()).build().unwrap();
+    let policy = Opening::builder().policy_text(POLICY, "policy").read().unwrap().policy(Media::Live);
     let (show, pictures) = sync_channel(4);
     let (sent, seen) = sync_channel(4);
     let pipeline = Pipeline::spawn(Setup {

@@ -17,7 +17,7 @@ use super::record::{BackendUsed, Missing, ModelUsed};
 use super::verdict::live_row;
 use crate::args::BenchArgs;
 use crate::outcome::Failure;
-use crate::{clips, hiding};
+use crate::{clips, opening};
 
 const MODELS: [&str; 3] = ["yunet", "centerface", "yolox-nano"];
 const STREAMS: [u32; 3] = [1, 2, 4];
@@ -52,7 +52,7 @@ pub struct Live {
 impl Plan {
     /// Looks at what this machine has.
     pub fn new(args: &BenchArgs) -> Result<Plan, Failure> {
-        let threads = hiding::threads(args.runtime.threads);
+        let threads = opening::threads(args.runtime.threads);
         let mut plan = Plan {
             kernels: Vec::new(),
             looks: Vec::new(),
@@ -135,7 +135,7 @@ impl Plan {
     fn find_models(&mut self, args: &BenchArgs) {
         let how =
             "models/reproduce.sh makes the models; --models DIR or MILKGLASS_MODELS says where they are";
-        let store = match hiding::store(&args.runtime) {
+        let store = match opening::store(&args.runtime) {
             Ok(store) => store,
             Err(e) => return self.miss("detection, live and clips", &e, how),
         };

@@ -6,10 +6,9 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use milkglass::v4l2::{CameraFormat, V4l2Config, V4l2Counters, V4l2Source};
-use milkglass::{FrameFormat, FrameSource, Y4mSource};
+use milkglass::{FrameFormat, FrameSource, Opening, Y4mSource};
 
 use crate::args::LiveArgs;
-use crate::hiding::Hiding;
 use crate::outcome::Failure;
 
 /// The rate that is assumed of a driver that tells none.
@@ -26,7 +25,7 @@ pub struct Camera {
 
 impl Camera {
     /// Opens what `--from` names.
-    pub fn open(args: &LiveArgs, hiding: &Hiding) -> Result<Camera, Failure> {
+    pub fn open(args: &LiveArgs, hiding: &Opening) -> Result<Camera, Failure> {
         let mut camera = Camera::from(args)?;
         camera.format = hiding.shaped(camera.format, camera.format.pixel_aspects());
         Ok(camera)

@@ -21,16 +21,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use milkglass::evidence::Identity;
-use milkglass::{Anchor, Detector, Pipeline, PolicyFile, Setup, State, Status};
+use milkglass::{Detector, Loaded, Media, Opening, Pipeline, PolicyFile, Setup, State, Status};
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use crate::args::LiveArgs;
 use crate::cage;
-use crate::hiding::Hiding;
 use crate::memory;
+use crate::opening;
 use crate::outcome::{Exit, Failure};
 use crate::progress;
 use camera::Camera;
@@ -51,6 +50,9 @@ const MOST_TOGETHER: usize = 8;
 /// A detector that has had its frame for so long hangs: the watchdog is no longer fed.
 const HANGS: Duration = Duration::from_secs(10);
 
+/// Name and version, for the evidence log.
+const PROGRAM: &str = concat!("milkglass ", env!("CARGO_PKG_VERSION"));
+
 /// Runs the command until the camera's stream or the program is ended.
 pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
     let targets = args.to.iter().map(|to| to.parse()).collect::<Result<Vec<Target>, _>>()?;
@@ -64,14 +66,16 @@ pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
     cage::announce();
     let started = Arc::new(AtomicBool::new(false));
     let signals = signals(caught, Arc::clone(&started));
-    let mut hiding = resolve(args)?;
-    let policy = hiding.live_policy()?;
-    let camera = Camera::open(args, &hiding)?;
+    let mut opening = open(args, remembered.folder())?;
+    let policy = opening.policy(Media::Live);
+    let camera = Camera::open(args, &opening)?;
 
-    let stream = Stream { format: camera.format, rate: camera.rate, threads: hiding.threads };
+    let stream = Stream { format: camera.format, rate: camera.rate, threads: opening.threads() };
     let fps = stream.fps();
-    let anchor = Anchor::new(remembered.folder());
-    hold_to_lock(&hiding, &anchor, &stream)?;
+    opening.check(&stream.format)?;
+    if let Some(lock) = opening.lock() {
+        log::info!("the policy is locked by {}, number {}", lock.owner(), lock.bound().serial);
+    }
     let state = remembered.folder().to_owned();
     let control = Arc::new(Control::new(remembered, args.privacy, camera.counters, stream));
     control.set_reversible(policy.reversible());
@@ -82,8 +86,11 @@ pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
     }
     // The models and their runtime are loaded without it.
     cage::leave_network(starter);
-    let (detectors, identity) = detectors(&hiding)?;
-    let evidence = evidence::open(args, identity.clone(), &state)?;
+    let (detectors, loaded) = opening.load(Media::Live, opening.threads())?;
+    if !detectors.is_empty() {
+        log::info!("preset {}, inference by {}", opening.look(Media::Live).preset, loaded.runtime);
+    }
+    let evidence = evidence::open(args, opening.identity(PROGRAM, &loaded), &state)?;
     let spawn = if args.lock_memory { Pipeline::spawn_locked } else { Pipeline::spawn };
     let pipeline = spawn(Setup {
         policy,
@@ -91,12 +98,12 @@ pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
         buffers: memory::of_a_pipeline(&stream.format)?,
         privacy: control.privacy(),
         source: camera.source,
-        detectors,
+        detectors: detectors.into_iter().map(|d| Box::new(d) as Box<dyn Detector>).collect(),
         sinks,
         fps,
     })?;
     control.start(pipeline)?;
-    remember_lock(&hiding, &anchor, &stream)?;
+    opening.remember(&stream.format)?;
     let evidence = evidence.map(|log| Evidence::start(log, Arc::clone(&control))).transpose()?;
     started.store(true, Ordering::SeqCst);
     notify(&[NotifyState::Ready]);
@@ -109,12 +116,12 @@ pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
                     Ok(()) => {}
                     Err(e) => log::error!("{e}"),
                 },
-                SIGHUP => match reload(args, &hiding, &anchor, &control, &identity) {
+                SIGHUP => match reload(args, &opening, &control, &loaded) {
                     Ok(now) => {
-                        if let (Some(evidence), Ok(identity)) = (&evidence, now.identify(identity.clone())) {
-                            evidence.changed(identity);
+                        if let Some(evidence) = &evidence {
+                            evidence.changed(now.identity(PROGRAM, &loaded));
                         }
-                        hiding = now;
+                        opening = now;
                     }
                     Err(e) => log::error!("the policy stays as it was: {e}"),
                 },
@@ -204,65 +211,15 @@ fn together(signals: &Receiver<i32>) -> Vec<i32> {
     all
 }
 
-fn resolve(args: &LiveArgs) -> Result<Hiding, Failure> {
-    let own = [
-        ("--max-gap", "max_gap", args.max_gap.clone()),
-        ("--deadline", "deadline", args.deadline.clone()),
-        ("--self-test", "self_test", args.self_test.clone()),
-    ];
-    let mut hiding = Hiding::resolve_with(&args.hiding, own, false)?;
+/// What is asked for on a device that remembers its owner's lock in `state`.
+fn open(args: &LiveArgs, state: &Path) -> Result<Opening, Failure> {
     let pin = args.pin.as_ref().map(|p| p.parse()).transpose();
-    hiding.pin = pin.map_err(|e: String| Failure::new(format!("--pin: {e}")))?;
-    Ok(hiding)
-}
-
-/// The detector and the ladder below it, none when zones alone are hidden; and the hashes of all that decides.
-fn detectors(hiding: &Hiding) -> Result<(Vec<Box<dyn Detector>>, Identity), Failure> {
-    let mut identity = hiding.identify(Identity::default())?;
-    if hiding.live_policy()?.classes().next().is_none() {
-        return Ok((Vec::new(), identity));
-    }
-    let (detector, backend) = hiding.detector(&hiding.moving, hiding.threads)?;
-    log::info!("preset {}, inference by {}", hiding.moving.preset, backend.name());
-    identity.runtime = backend.library().map_or_else(|| backend.name().to_owned(), |(_, sha256)| sha256);
-    let mut all: Vec<Box<dyn Detector>> = Vec::new();
-    for detector in std::iter::once(detector).chain(hiding.ladder(hiding.threads)?) {
-        detector.loaded().for_each(|model| identity.add(&model));
-        all.push(Box::new(detector));
-    }
-    Ok((all, identity))
-}
-
-/// On a device whose policy was ever locked, nothing runs without a lock of the same owner that is as new as the newest so
-/// far, nor with a policy that hides less than was ever in force under it.
-fn hold_to_lock(hiding: &Hiding, anchor: &Anchor, stream: &Stream) -> Result<(), Failure> {
-    let Some(lock) = hiding.lock() else {
-        return match anchor.is_set() {
-            true => Err(Failure::new(
-                "this device's policy is locked by its owner: name the lock file with --lock",
-            )),
-            false => Ok(()),
-        };
-    };
-    anchor.check(lock, &hiding.file, &stream.format)?;
-    log::info!("the policy is locked by {}, number {}", lock.owner(), lock.bound().serial);
-    Ok(())
-}
-
-/// Once it is in force, and not before: nobody could go back from a policy that the detector turns out to be too slow for.
-fn remember_lock(hiding: &Hiding, anchor: &Anchor, stream: &Stream) -> Result<(), Failure> {
-    let Some(lock) = hiding.lock() else { return Ok(()) };
-    Ok(anchor.admit(lock, &hiding.file, &stream.format)?)
+    let pin = pin.map_err(|e: String| Failure::new(format!("--pin: {e}")))?;
+    opening::open(&args.hiding, |builder| args.keys.over(builder).state_dir(state).pin(pin))
 }
 
 /// Reads the policy file again. What is loaded at the start (models, thresholds, the ladder) cannot be exchanged.
-fn reload(
-    args: &LiveArgs,
-    before: &Hiding,
-    anchor: &Anchor,
-    control: &Control,
-    loaded: &Identity,
-) -> Result<Hiding, Failure> {
+fn reload(args: &LiveArgs, before: &Opening, control: &Control, loaded: &Loaded) -> Result<Opening, Failure> {
     if let Some(path) = &args.hiding.policy {
         let about = |why: &str| Failure::new(format!("{}: {why}", path.display()));
         let file = std::fs::metadata(path).map_err(|e| about(&e.to_string()))?;
@@ -274,23 +231,14 @@ fn reload(
         }
         PolicyFile::read(path)?.check_exchange().map_err(|e| about(&e.to_string()))?;
     }
-    let now = resolve(args)?;
-    if let Some(key) = before.file.needs_loading(&now.file) {
-        return Err(Failure::new(format!("{key} is read at the start alone: restart to change it")));
-    }
-    hold_to_lock(&now, anchor, control.stream())?;
-    // A newer lock may name other models than those that are loaded; zones alone need none.
-    if let (Some(lock), false) = (now.lock(), loaded.models.is_empty()) {
-        let models = loaded.loaded();
-        let library = Some(loaded.runtime.as_str()).filter(|runtime| runtime.len() == 64);
-        lock.admit_detector(&models, library)
-            .map_err(|e| Failure::new(format!("{e}; restart with those")))?;
-    }
-    control.set_policy(now.live_policy()?)?;
-    if let Err(e) = remember_lock(&now, anchor, control.stream()) {
+    let now = before.again().read()?;
+    now.follows(before, loaded)?;
+    now.check(&control.stream().format)?;
+    control.set_policy(now.policy(Media::Live))?;
+    if let Err(e) = now.remember(&control.stream().format) {
         log::error!("the new policy is in force, but would be forgotten by a restart: {e}");
     }
-    if let Some(names) = before.file.left_out(&now.file) {
+    if let Some(names) = now.leaves_out(before) {
         log::warn!("no longer hidden by the new policy: {names}");
     }
     let exposure = control.status().exposure.as_millis();

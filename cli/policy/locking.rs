@@ -15,7 +15,7 @@ use milkglass::{
     BackendChoice, Bound, Class, FrameFormat, Lock, OwnerSecret, PixelFormat, PolicyFile, Preset,
 };
 
-use crate::hiding::owner_key;
+use crate::opening::owner_key;
 use crate::outcome::Failure;
 use crate::report;
 
@@ -99,7 +99,7 @@ pub fn lock(args: &LockArgs) -> Result<String, Failure> {
 /// The models, and their manifests, of the policy's preset, of those it may fall back to, and of stronger ones.
 fn models(policy: &PolicyFile, args: &LockArgs) -> Result<(Hashes, Hashes), Failure> {
     let store = args.models.as_ref().map(ModelStore::new).map_or_else(ModelStore::locate, Ok)?;
-    let used = policy.ladder.iter().flatten().copied().chain([policy.preset.unwrap_or_default()]);
+    let used = policy.ladder().into_iter().chain([policy.preset().unwrap_or_default()]);
     let least = used.min().unwrap_or_default();
     let presets = [Preset::Fast, Preset::Balanced, Preset::Careful].into_iter().filter(|p| *p >= least);
     let (mut models, mut manifests) = (Hashes::new(), Hashes::new());

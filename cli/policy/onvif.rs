@@ -193,7 +193,7 @@ pub fn to_onvif(file: &PolicyFile) -> Result<String, Failure> {
         }
         let _ = writeln!(xml, "    </tr2:Polygon>\n    <tr2:Type>{kind}</tr2:Type>");
         if kind == "Color" {
-            let c = zone.color.or(file.color).unwrap_or(Color::BLACK);
+            let c = zone.color.unwrap_or(file.color());
             let [r, g, b] = [c.r, c.g, c.b].map(f64::from);
             let y = 0.299 * r + 0.587 * g + 0.114 * b;
             let (cb, cr) = (128.0 + (b - y) / 1.772, 128.0 + (r - y) / 1.402);
@@ -265,7 +265,7 @@ mod tests {
                 assert!((ax - bx).abs() < 1e-12 && (ay - by).abs() < 1e-12);
             }
         }
-        let (was, is) = (file.color.unwrap(), back.zones[0].color.unwrap());
+        let (was, is) = (file.color(), back.zones[0].color.unwrap());
         for (a, b) in [(was.r, is.r), (was.g, is.g), (was.b, is.b)] {
             assert!(a.abs_diff(b) <= 1, "{was} {is}");
         }

@@ -14,12 +14,13 @@ use std::sync::{Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
-use super::ensemble::{Ensemble, Pass};
+use super::ensemble::Ensemble;
 use super::manifest::{Manifest, hex};
 use super::{Class, Detection, Detector};
 use crate::error::{Error, Result};
 use crate::frame::{FrameFormat, FrameMeta, FramePool, PixelFormat};
 use crate::geometry::Rect;
+use crate::policy::Pass;
 use crate::selftest::Draw;
 use crate::time::Timestamp;
 

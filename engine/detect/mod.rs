@@ -28,16 +28,31 @@ mod sight;
 #[cfg(feature = "models")]
 mod tiles;
 
+#[cfg(feature = "config")]
+pub use crate::policy::{Pass, Settings};
 #[cfg(feature = "models")]
-pub use ensemble::{Ensemble, LoadedModel, Pass, Settings};
+pub use ensemble::Ensemble;
 #[cfg(feature = "bench")]
 pub(crate) use letterbox::Letterbox;
-#[cfg(feature = "lock")]
+#[cfg(feature = "models")]
 pub(crate) use manifest::hex as manifest_hex;
 #[cfg(feature = "bench")]
 pub(crate) use manifest::{ChannelOrder, Input};
 #[cfg(feature = "models")]
 pub use manifest::{Manifest, ModelStore};
+
+/// A model in use, by what decides what it finds: hashes in hexadecimal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadedModel {
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of its file.
+    pub sha256: String,
+    /// SHA-256 of its manifest (models/README.md has its form).
+    pub manifest_sha256: String,
+    /// Nobody as small as the presets promise could be shown to it, because its manifest promises less.
+    pub untested: bool,
+}
 
 /// What a detector shows before its first picture ([`Detector::proof`]): a detector that sees nothing, and says so, would
 /// let everything out as it is.

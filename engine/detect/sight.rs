@@ -1,10 +1,10 @@
 //! Where a pass looks: its tiles, the shapes that pixels may have, and the way from each into the network's input.
 
-use super::ensemble::Pass;
 use super::letterbox::{Letterbox, square_size};
 use super::manifest::Input;
 use super::tiles::Tiles;
 use crate::frame::{FrameFormat, PixelAspect};
+use crate::policy::Pass;
 
 /// Pixels of the network's input that neighbouring tiles share at least. Faces more than half as large are for the other
 /// passes too.

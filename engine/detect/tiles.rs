@@ -122,10 +122,10 @@ fn places(side: u32, length: u32, overlap: u32) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::ensemble::TILE;
     use crate::detect::sight::TILE_OVERLAP;
     use crate::frame::PixelFormat;
     use crate::geometry::Orientation;
+    use crate::policy::TILE;
 
     /// The tiles of `Settings::in_tiles` in a picture of 1920 pixels or less.
     fn tiles(w: u32, h: u32) -> Tiles {

@@ -10,7 +10,8 @@ use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::policy::Zone;
+use crate::detect::LoadedModel;
+use crate::policy::{Zone, canonical_zones};
 
 /// What the signature is over begins with this, so that it can never be taken for one of something else.
 const PURPOSE: &[u8] = b"milkglass evidence, version 1\n";
@@ -111,32 +112,20 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Of a program (name and version), all that decides what is hidden, as text, and the zones among it. Models and runtime
+    /// Of a program (name and version), all that decides what is hidden as text ([`Opening::canonical`](crate::Opening::canonical)),
+    /// and the zones among it. Models and runtime
     /// are for whoever loaded them to add.
     pub fn new(program: &str, rules: &str, zones: &[Zone]) -> Identity {
         Identity {
             program: program.into(),
             policy: hex(&hash(rules.as_bytes())),
-            zones: hex(&hash(format!("{zones:?}").as_bytes())),
+            zones: hex(&hash(canonical_zones(zones).as_bytes())),
             ..Identity::default()
         }
     }
 
-    /// The models in use, as they were added.
-    #[cfg(feature = "models")]
-    pub fn loaded(&self) -> Vec<crate::detect::LoadedModel> {
-        let one = |(name, sha256): (&String, &String)| crate::detect::LoadedModel {
-            name: name.clone(),
-            sha256: sha256.clone(),
-            manifest_sha256: self.manifests.get(name).cloned().unwrap_or_default(),
-            untested: self.untested.contains(name),
-        };
-        self.models.iter().map(one).collect()
-    }
-
     /// Adds a model in use.
-    #[cfg(feature = "models")]
-    pub fn add(&mut self, model: &crate::detect::LoadedModel) {
+    pub fn add(&mut self, model: &LoadedModel) {
         self.models.insert(model.name.clone(), model.sha256.clone());
         self.manifests.insert(model.name.clone(), model.manifest_sha256.clone());
         if model.untested {

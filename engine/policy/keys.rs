@@ -1,6 +1,12 @@
-//! Every key of the policy file: type, default, meaning, and which change of it protects more.
+//! The table of policy keys: everything that is known of a key stands in its one entry here.
+//!
+//! From it come the parser's errors, the JSON schema, `milkglass policy keys`, the command's flags and their help, the table in
+//! docs/INTEGRATING.md, the fuzzer's dictionary, which way a locked policy may be changed, and what a running camera can take
+//! over. What a key *does* is read where it is done, by its constant: `file.time(&HOLD)`.
 
 use std::fmt;
+
+use super::{PolicyError, Style};
 
 /// Which change of a key's value makes the protection stronger. Values are compared after defaults were filled in.
 ///
@@ -18,8 +24,8 @@ pub enum Direction {
     StrongerWhenFalse,
     /// A shorter list protects at least as much.
     StrongerWhenShorter,
-    /// The values by strength, weakest first.
-    Ordered(&'static [&'static str]),
+    /// The words of the key's kind, weakest first.
+    Ordered,
     /// Styles: `off`, then `blur` and `pixelate` alike (of these, fewer cells are stronger), then `fill`.
     Style,
     /// Stronger when more of the picture is hidden, compared sample by sample.
@@ -30,36 +36,125 @@ pub enum Direction {
     Frozen,
 }
 
-impl fmt::Display for Direction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Direction::StrongerWhenLarger => "larger",
-            Direction::StrongerWhenSmaller => "smaller",
-            Direction::StrongerWhenTrue => "true",
-            Direction::StrongerWhenFalse => "false",
-            Direction::StrongerWhenShorter => "shorter",
-            Direction::Ordered(values) => return f.write_str(&values.join(" < ")),
-            Direction::Style => "off < blur, pixelate < fill",
-            Direction::Cover => "hides more",
-            Direction::AddOnly => "added to",
-            Direction::Frozen => "(neither)",
+/// What may be written for a key. Printed, it says so in words.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// `true` or `false`.
+    Switch,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// A list of such words.
+    Words(&'static [&'static str]),
+    /// `#rrggbb`.
+    Color,
+    /// A whole number.
+    Whole(Range),
+    /// A number.
+    Number(Range),
+    /// A time: seconds, or text such as `1s` or `800ms`.
+    Time(Range),
+    /// A time, or `off`.
+    TimeOrOff(Range),
+    /// The `[[zone]]` tables.
+    Zones,
+    /// A zone's name.
+    Name,
+    /// A zone's outline.
+    Corners,
+}
+
+/// What numbers (for a time: seconds) are accepted, and what is said of others.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Range {
+    /// The least.
+    pub least: f64,
+    /// The least itself is too little.
+    pub above: bool,
+    /// The most.
+    pub most: f64,
+    low: Refusal,
+    high: Refusal,
+}
+
+/// Why a value is refused, and what to write.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Refusal {
+    /// It makes no sense.
+    Range(&'static str),
+    /// It would not protect.
+    Weak(&'static str),
+}
+
+impl Range {
+    pub(super) const fn new(least: f64, most: f64, why: &'static str) -> Range {
+        Range { least, above: false, most, low: Refusal::Range(why), high: Refusal::Range(why) }
+    }
+    const fn above(mut self) -> Range {
+        self.above = true;
+        self
+    }
+    const fn weak_below(mut self, why: &'static str) -> Range {
+        self.low = Refusal::Weak(why);
+        self
+    }
+    pub(super) const fn weak_beyond(mut self, why: &'static str) -> Range {
+        self.high = Refusal::Weak(why);
+        self
+    }
+    const fn low(mut self, why: &'static str) -> Range {
+        self.low = Refusal::Range(why);
+        self
+    }
+
+    /// Written so that what is no number is refused; `shown`: the value as it was written.
+    pub(super) fn check(&self, name: &str, value: f64, shown: &str) -> Result<(), PolicyError> {
+        let enough = if self.above { value > self.least } else { value >= self.least };
+        let refusal = match (enough, value <= self.most) {
+            (true, true) => return Ok(()),
+            (true, false) => self.high,
+            (false, _) => self.low,
+        };
+        let what = format!("{name} = {shown}");
+        Err(match refusal {
+            Refusal::Range(why) => PolicyError::Range { what, why },
+            Refusal::Weak(why) => PolicyError::Weak { what, why },
         })
     }
 }
 
-/// One key of the policy file.
+/// Which pictures a key is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All.
+    All,
+    /// Recorded clips.
+    Clips,
+    /// Live pictures.
+    Live,
+}
+
+/// One key of the policy file.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Key {
     /// The name; keys of a zone are written `zone.NAME`.
     pub name: &'static str,
-    /// What may be written, in words.
-    pub kind: &'static str,
+    /// What may be written.
+    pub kind: Kind,
     /// What holds when the key is absent: a TOML value, or words where it is no constant.
     pub default: &'static str,
-    /// What it does.
-    pub meaning: &'static str,
     /// Which change protects more.
     pub direction: Direction,
+    /// What it does.
+    pub meaning: &'static str,
+    /// Which pictures it is for.
+    pub scope: Scope,
+    /// The command has a flag for it (its name with hyphens), and calls the flag's value this.
+    pub flag: Option<&'static str>,
+    /// What the flag's help says besides.
+    pub help: &'static str,
+    /// It is read when the detectors are loaded, and cannot be changed while a camera runs.
+    pub at_start: bool,
 }
 
 impl Key {
@@ -71,217 +166,357 @@ impl Key {
     pub fn in_zone(&self) -> bool {
         self.name.starts_with(ZONE)
     }
+
+    /// Which change of its value protects more, in words.
+    pub fn stronger(&self) -> String {
+        let text = match (self.direction, self.kind) {
+            (Direction::Ordered, Kind::Word(words)) => return words.join(" < "),
+            (Direction::StrongerWhenLarger, _) => "larger",
+            (Direction::StrongerWhenSmaller, _) => "smaller",
+            (Direction::StrongerWhenTrue, _) => "true",
+            (Direction::StrongerWhenFalse, _) => "false",
+            (Direction::StrongerWhenShorter, _) => "shorter",
+            (Direction::Style, _) => "off < blur, pixelate < fill",
+            (Direction::Cover, _) => "hides more",
+            (Direction::AddOnly, _) => "added to",
+            (Direction::Frozen | Direction::Ordered, _) => "(neither)",
+        };
+        text.into()
+    }
+
+    pub(super) const fn flag(mut self, value: &'static str) -> Key {
+        self.flag = Some(value);
+        self
+    }
+    const fn help(mut self, help: &'static str) -> Key {
+        self.help = help;
+        self
+    }
+    const fn only(mut self, scope: Scope) -> Key {
+        self.scope = scope;
+        self
+    }
+    pub(super) const fn at_start(mut self) -> Key {
+        self.at_start = true;
+        self
+    }
 }
 
 pub(super) const ZONE: &str = "zone.";
 
-/// The policy file as a JSON schema (draft 2020-12), for editors and other programs.
-pub const SCHEMA: &str = include_str!("schema.json");
-
-const fn key(
+pub(super) const fn key(
     name: &'static str,
-    kind: &'static str,
+    kind: Kind,
     default: &'static str,
     direction: Direction,
     meaning: &'static str,
 ) -> Key {
-    Key { name, kind, default, meaning, direction }
+    Key { name, kind, default, direction, meaning, scope: Scope::All, flag: None, help: "", at_start: false }
 }
 
-const STYLE_OR_OFF: &str = "\"fill\", \"pixelate\", \"blur\" or \"off\"";
-const CELLS: &str = "a whole number from 2 to 6";
-const COLOR: &str = "a colour, \"#rrggbb\"";
-const TEN_SECONDS: &str = "a time of at most 10 s, such as \"1s\", \"800ms\" or a number of seconds";
-const SWITCH: &str = "true or false";
-
-/// Every key of the policy file, in the order of the documentation.
-pub const KEYS: &[Key] = &[
-    key(
-        "preset",
-        "\"fast\", \"balanced\" or \"careful\"",
-        "\"careful\" on stills, else \"balanced\"",
-        Direction::Ordered(&["fast", "balanced", "careful"]),
-        "how hard to look: models, input sizes, thresholds",
+const STYLES: Kind = Kind::Word(&["fill", "pixelate", "blur", "off"]);
+const CELLS_KIND: Kind = Kind::Whole(
+    Range::new(
+        Style::MIN_CELLS as f64,
+        Style::MAX_CELLS as f64,
+        "fewer than 2 cells are one colour; use 2 to 6, or the style \"fill\"",
+    )
+    .weak_beyond(
+        "networks recognise people in mosaics finer than 6 cells; use 2 to 6, or the style \"fill\"",
     ),
-    key(
+);
+const TEN_SECONDS: Kind = Kind::Time(Range::new(0.0, 10.0, "use at most 10 s"));
+const EXPOSURE: Kind = Kind::Time(
+    Range::new(0.0, 10.0, "use more than 0")
+        .above()
+        .weak_beyond("somebody could be seen for as long; use at most 10 s"),
+);
+
+/// One constant for each key, and [`KEYS`] of all.
+macro_rules! table {
+    ($($name:ident = $key:expr;)+) => {
+        $(pub(crate) const $name: Key = $key;)+
+        /// Every key of the policy file, in the order of the documentation.
+        pub const KEYS: &[Key] = &[$($name),+];
+    };
+}
+
+table! {
+    PRESET = key(
+        "preset",
+        Kind::Word(&["fast", "balanced", "careful"]),
+        "\"careful\" on stills, else \"balanced\"",
+        Direction::Ordered,
+        "how hard to look: models, input sizes, thresholds",
+    )
+    .flag("PRESET")
+    .at_start();
+    FACES = key(
         "faces",
-        STYLE_OR_OFF,
+        STYLES,
         "\"fill\"",
         Direction::Style,
         "how faces are hidden; pixelate and blur are cosmetic and hide nothing from a program",
-    ),
-    key(
+    )
+    .flag("STYLE")
+    .help(
+        "Shares of five people's frames told apart: bare .84, 4 cells .82, 2 cells .77, blur .81; by chance .29; with fill .75 \
+         by place and size, which --shape padded blurs too.",
+    );
+    PERSONS = key(
         "persons",
-        STYLE_OR_OFF,
+        STYLES,
         "\"off\"",
         Direction::Style,
         "how whole persons are hidden; pixelate and blur are cosmetic and hide nothing from a program",
-    ),
-    key(
+    )
+    .flag("STYLE");
+    REVERSIBLE = key(
         "reversible",
-        SWITCH,
+        Kind::Switch,
         "true",
         Direction::StrongerWhenFalse,
         "false: pixelate and blur, which hide nothing from a program, are refused for faces, persons and zones",
-    ),
-    key(
+    )
+    .flag("BOOL");
+    SHAPE = key(
         "shape",
-        "\"box\" or \"padded\"",
+        Kind::Word(&["box", "padded"]),
         "\"box\"",
-        Direction::Ordered(&["box", "padded"]),
+        Direction::Ordered,
         "the region hidden for what was found; padded also blurs place and size, by which people can be told apart, \
          and takes about five times the area",
-    ),
-    key("color", COLOR, "\"#000000\"", Direction::Frozen, "the colour of fill and of obscured frames"),
-    key(
+    )
+    .flag("SHAPE");
+    COLOR = key("color", Kind::Color, "\"#000000\"", Direction::Frozen, "the colour of fill and of obscured frames")
+        .flag("#rrggbb");
+    CELLS = key(
         "cells",
-        CELLS,
+        CELLS_KIND,
         "4",
         Direction::StrongerWhenSmaller,
         "the most cells that pixelate and blur leave along the longer side",
-    ),
-    key(
+    )
+    .flag("N");
+    MIN_SCORE = key(
         "min_score",
-        "a number above 0, at most 0.6",
+        Kind::Number(
+            Range::new(0.0, 0.6, "use more than 0, at most 0.6")
+                .above()
+                .weak_beyond("people that the detector is less sure of would stay visible; use 0.6 or less"),
+        ),
         "the preset's own",
         Direction::StrongerWhenSmaller,
         "how sure a detector must be of a face for it to be hidden",
-    ),
-    key(
+    )
+    .flag("SCORE")
+    .at_start();
+    GROW = key(
         "grow",
-        "a number from 1.1 to 10",
+        Kind::Number(Range::new(1.1, 10.0, "use 1.1 to 10").weak_below(
+            "detectors draw boxes tightly, so hair, chin and the frames' small errors would show; use 1.1 to 10",
+        )),
         "the preset's own",
         Direction::StrongerWhenLarger,
         "how many times its size a detected box is hidden",
-    ),
-    key(
+    )
+    .flag("FACTOR");
+    HOLD = key(
         "hold",
         TEN_SECONDS,
         "\"1s\"",
         Direction::StrongerWhenLarger,
         "how long something stays hidden after it was last detected; in clips also before it was first",
-    ),
-    key(
+    )
+    .flag("TIME");
+    SPEED = key(
         "speed",
-        "a number above 0, at most 100",
+        Kind::Number(Range::new(0.0, 100.0, "use more than 0, at most 100").above()),
         "4.0",
         Direction::StrongerWhenLarger,
         "fastest motion covered for a face that only one of two detections saw, in box widths per second",
-    ),
-    key(
+    );
+    MOTION_COVER = key(
         "motion_cover",
-        SWITCH,
+        Kind::Switch,
         "true with the preset careful and with tiles, else false",
         Direction::StrongerWhenTrue,
         "cover what changed since a detector last looked at it, until it has been examined",
-    ),
-    key(
+    )
+    .flag("BOOL");
+    TILES = key(
         "tiles",
-        SWITCH,
+        Kind::Switch,
         "false",
         Direction::Frozen,
         "look for faces at one part of each picture at full resolution, in turn, what moved first; needs motion_cover",
-    ),
-    key(
+    )
+    .flag("BOOL")
+    .at_start();
+    DETECT_EVERY = key(
         "detect_every",
-        "a whole number from 1 to 30",
+        Kind::Whole(
+            Range::new(1.0, 30.0, "use 1 (every frame) to 30")
+                .weak_beyond("somebody could come and go between two looks; use 1 (every frame) to 30"),
+        ),
         "the preset's own",
         Direction::StrongerWhenSmaller,
         "clips: every how many frames the detector looks",
-    ),
-    key("backend", "\"auto\", \"ort\" or \"rten\"", "\"auto\"", Direction::Frozen, "what runs the models"),
-    key(
+    )
+    .only(Scope::Clips)
+    .flag("N");
+    BACKEND = key(
+        "backend",
+        Kind::Word(&["auto", "ort", "rten"]),
+        "\"auto\"",
+        Direction::Frozen,
+        "what runs the models: ort is ONNX Runtime, rten pure Rust",
+    )
+    .flag("NAME")
+    .at_start();
+    THREADS = key(
         "threads",
-        "a whole number from 1 to 256",
+        Kind::Whole(Range::new(1.0, 256.0, "use 1 to 256, or leave it out for one per core")),
         "one per core",
         Direction::Frozen,
         "the most threads at work",
-    ),
-    key(
+    )
+    .flag("N")
+    .at_start();
+    LOOK_AHEAD = key(
         "look_ahead",
         TEN_SECONDS,
         "\"0s\"",
         Direction::StrongerWhenLarger,
         "live: how far past a frame detection must have come before it leaves; delays the picture (clips use hold)",
-    ),
-    key(
+    )
+    .only(Scope::Live);
+    DEADLINE = key(
         "deadline",
-        "a time above 0, at most 60 s, such as \"1s\", \"800ms\" or a number of seconds",
+        Kind::Time(Range::new(0.0, 60.0, "use at most 60 s").above().low("use more than 0")),
         "none",
         Direction::Frozen,
         "live: the age at which a frame that is not covered is given up",
-    ),
-    key(
+    )
+    .only(Scope::Live)
+    .flag("TIME");
+    ON_DEADLINE = key(
         "on_deadline",
-        "\"obscure\" or \"drop\"",
+        Kind::Word(&["obscure", "drop"]),
         "\"obscure\"",
         Direction::Frozen,
         "live: what happens to it then",
-    ),
-    key(
+    )
+    .only(Scope::Live);
+    MAX_GAP = key(
         "max_gap",
-        "a time above 0, at most 10 s, such as \"1s\", \"800ms\" or a number of seconds",
+        EXPOSURE,
         "\"500ms\"",
         Direction::StrongerWhenSmaller,
         "live: longest time between two detections whose frames may leave: the worst-case exposure",
-    ),
-    key(
+    )
+    .only(Scope::Live)
+    .flag("TIME");
+    MAX_EXPOSURE = key(
         "max_exposure",
-        "a time above 0, at most 10 s, such as \"1s\", \"800ms\" or a number of seconds",
+        EXPOSURE,
         "none",
         Direction::StrongerWhenSmaller,
         "live: a bound on max_gap; starting is refused when it cannot be kept",
-    ),
-    key(
+    )
+    .only(Scope::Live);
+    LADDER = key(
         "ladder",
-        "a list of presets, each weaker than the one before, such as [\"balanced\", \"fast\"]",
+        Kind::Words(&["fast", "balanced", "careful"]),
         "[]",
         Direction::StrongerWhenShorter,
         "live: weaker presets to fall back to when the detector is too slow, instead of obscuring",
-    ),
-    key(
+    )
+    .only(Scope::Live)
+    .at_start();
+    SELF_TEST = key(
         "self_test",
-        "\"off\", or a time from 1 s to 3600 s, such as \"300s\"",
+        Kind::TimeOrOff(Range::new(1.0, 3600.0, "use 1 s to 3600 s, or \"off\"")),
         "\"300s\"",
         Direction::Frozen,
         "live: how often a known person is shown to the detector; not found, everything is obscured",
-    ),
-    key("zone", "[[zone]] tables, at most 64", "[]", Direction::AddOnly, "areas hidden in every frame"),
-    key(
-        "zone.name",
-        "1 to 64 printable characters",
-        "required",
-        Direction::Frozen,
-        "the zone's name, used once",
-    ),
-    key(
+    )
+    .only(Scope::Live)
+    .flag("TIME");
+    ZONES = key("zone", Kind::Zones, "[]", Direction::AddOnly, "areas hidden in every frame");
+    ZONE_NAME = key("zone.name", Kind::Name, "required", Direction::Frozen, "the zone's name, used once");
+    ZONE_AREA = key(
         "zone.area",
-        "a list of at least 3 corners [x, y], each coordinate from 0 to 1",
+        Kind::Corners,
         "required",
         Direction::Cover,
         "the outline in the upright picture: [0, 0] is the left upper corner, [1, 1] the right lower one",
-    ),
-    key(
+    );
+    ZONE_STYLE = key(
         "zone.style",
-        "\"fill\", \"pixelate\" or \"blur\"",
+        Kind::Word(&["fill", "pixelate", "blur"]),
         "\"fill\"",
         Direction::Style,
         "how the zone is hidden; pixelate and blur are cosmetic and hide nothing from a program",
-    ),
-    key("zone.color", COLOR, "the file's color", Direction::Frozen, "the colour of fill in this zone"),
-    key(
+    );
+    ZONE_COLOR = key("zone.color", Kind::Color, "the file's color", Direction::Frozen, "the colour of fill in this zone");
+    ZONE_CELLS = key(
         "zone.cells",
-        CELLS,
+        CELLS_KIND,
         "the file's cells",
         Direction::StrongerWhenSmaller,
         "as cells, for this zone and those that touch it; no cell is smaller than 1/16 of the picture's longer side",
-    ),
-    key("zone.inverted", SWITCH, "false", Direction::Cover, "hide everything outside the area instead"),
-    key("zone.enabled", SWITCH, "true", Direction::StrongerWhenTrue, "false: the zone hides nothing for now"),
-];
+    );
+    ZONE_INVERTED = key("zone.inverted", Kind::Switch, "false", Direction::Cover, "hide everything outside the area instead");
+    ZONE_ENABLED = key(
+        "zone.enabled",
+        Kind::Switch,
+        "true",
+        Direction::StrongerWhenTrue,
+        "false: the zone hides nothing for now",
+    );
+}
 
-pub(super) fn find(name: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|k| k.name == name)
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let between = |f: &mut fmt::Formatter<'_>, what: &str, r: &Range| match (r.above, r.least) {
+            (true, least) => write!(f, "a{what} above {least}, at most {}", r.most),
+            (false, least) => write!(f, "a{what} from {least} to {}", r.most),
+        };
+        let time = |f: &mut fmt::Formatter<'_>, r: &Range| match (r.above, r.least) {
+            (true, least) => write!(f, "a time above {least}, at most {} s", r.most),
+            (false, 0.0) => write!(f, "a time of at most {} s", r.most),
+            (false, least) => write!(f, "a time from {least} s to {} s", r.most),
+        };
+        match self {
+            Kind::Switch => f.write_str("true or false"),
+            Kind::Word(words) => {
+                let quoted: Vec<String> = words.iter().map(|w| format!("\"{w}\"")).collect();
+                match quoted.split_last() {
+                    Some((last, [])) => f.write_str(last),
+                    Some((last, first)) => write!(f, "{} or {last}", first.join(", ")),
+                    None => Ok(()),
+                }
+            }
+            Kind::Words(_) => f.write_str(
+                "a list of presets, each weaker than the one before, such as [\"balanced\", \"fast\"]",
+            ),
+            Kind::Color => f.write_str("a colour, \"#rrggbb\""),
+            Kind::Whole(r) => between(f, " whole number", r),
+            Kind::Number(r) => between(f, " number", r),
+            Kind::Time(r) => {
+                time(f, r).and_then(|()| f.write_str(", such as \"1s\", \"800ms\" or a number of seconds"))
+            }
+            Kind::TimeOrOff(r) => {
+                f.write_str("\"off\", or ")?;
+                time(f, r)?;
+                f.write_str(", such as \"300s\"")
+            }
+            Kind::Zones => write!(f, "[[zone]] tables, at most {}", super::PolicyFile::MAX_ZONES),
+            Kind::Name => f.write_str("1 to 64 printable characters"),
+            Kind::Corners => f.write_str("a list of at least 3 corners [x, y], each coordinate from 0 to 1"),
+        }
+    }
 }
 
 /// The candidate that a writer most likely meant, if any comes near.

@@ -466,12 +466,19 @@ fn message(version: u32, policy: &str, bound: &Bound) -> Result<Vec<u8>, PolicyE
 /// alone: the same policy is let pass wherever the lock is.
 const COMPARED: (u32, u32) = (3840, 2160);
 
+impl Lock {
+    /// A large picture, in which policies are compared before the real one is known.
+    pub(crate) fn compared() -> Result<FrameFormat, PolicyError> {
+        FrameFormat::new(PixelFormat::Nv12, COMPARED.0, COMPARED.1)
+            .map_err(|e| locked(format!("zones cannot be compared: {e}")))
+    }
+}
+
 fn at_least(policy: &PolicyFile, base: &PolicyFile, format: &FrameFormat) -> Result<(), PolicyError> {
-    let mut weaker = policy.weakenings(base, format)?;
+    let mut weaker = policy.weakenings_but_of_stills(base, format)?;
     if weaker.is_empty() && format.size() != COMPARED {
-        let large = FrameFormat::new(PixelFormat::Nv12, COMPARED.0, COMPARED.1)
-            .map_err(|e| locked(format!("zones cannot be compared: {e}")))?;
-        weaker = policy.weakenings(base, &large.with_orientation(format.orientation()))?;
+        let large = Lock::compared()?;
+        weaker = policy.weakenings_but_of_stills(base, &large.with_orientation(format.orientation()))?;
     }
     if weaker.is_empty() {
         return Ok(());

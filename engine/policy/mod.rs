@@ -1,6 +1,8 @@
 //! What to hide, how, and for how long: checked once, before the first frame.
 
-#[cfg(feature = "models")]
+#[cfg(feature = "config")]
+mod canonical;
+#[cfg(feature = "config")]
 mod derived;
 #[cfg(feature = "lock")]
 mod environment;
@@ -8,12 +10,14 @@ mod environment;
 mod file;
 #[cfg(feature = "config")]
 mod keys;
-#[cfg(feature = "config")]
-mod limits;
 #[cfg(feature = "lock")]
 mod lock;
-#[cfg(feature = "lock")]
+#[cfg(feature = "config")]
 mod ratchet;
+#[cfg(feature = "config")]
+mod schema;
+#[cfg(feature = "config")]
+mod settings;
 #[cfg(feature = "config")]
 mod value;
 mod zone;
@@ -23,18 +27,26 @@ mod zone_entry;
 use std::fmt;
 use std::time::Duration;
 
-#[cfg(feature = "models")]
-pub use derived::Derived;
 #[cfg(feature = "config")]
-pub use file::{PolicyDefaults, PolicyFile};
+pub use derived::{Derived, Look, Media};
 #[cfg(feature = "config")]
-pub use keys::{Direction, KEYS, Key, SCHEMA};
+pub use file::PolicyFile;
+#[cfg(feature = "config")]
+pub use keys::{Direction, KEYS, Key, Kind, Range, Scope};
 #[cfg(feature = "lock")]
 pub use lock::{Anchor, Bound, Lock, OwnerKey, OwnerSecret};
-#[cfg(feature = "lock")]
+#[cfg(feature = "config")]
 pub use ratchet::Weakening;
 #[cfg(feature = "config")]
-pub use value::{BackendChoice, Preset, StyleName};
+pub use schema::{policy_dictionary, policy_schema, policy_table};
+#[cfg(all(test, feature = "models"))]
+pub(crate) use settings::TILE;
+#[cfg(feature = "config")]
+pub use settings::{Pass, Settings};
+#[cfg(feature = "config")]
+pub use value::{BackendChoice, Preset, StyleName, Value};
+#[cfg(any(feature = "config", feature = "evidence"))]
+pub use zone::canonical_zones;
 pub use zone::{Polygon, Zone};
 #[cfg(feature = "config")]
 pub use zone_entry::ZoneEntry;
@@ -224,6 +236,9 @@ pub enum PolicyError {
     /// A class that no detector offers.
     #[error("the policy hides {0}s, but no loaded model finds {0}s: load one that does, or turn {0}s off")]
     NoDetector(Class),
+    /// What cannot be changed while a camera runs.
+    #[error("{0} is read at the start alone: start anew to change it")]
+    AtStart(&'static str),
     /// A policy file that cannot be read, or has something in it that means nothing.
     #[error("{0}")]
     File(String),
@@ -334,6 +349,12 @@ impl Policy {
     /// Whether what changed since a detector last looked is covered until it has been examined.
     pub fn motion_cover(&self) -> bool {
         self.motion_cover
+    }
+    /// The same policy, with redacted frames that tell where they were hidden, or that do not.
+    #[cfg(feature = "config")]
+    pub(crate) fn telling_regions(mut self, tell: bool) -> Policy {
+        self.export_regions = tell;
+        self
     }
     /// A builder that starts from this policy.
     pub fn to_builder(&self) -> PolicyBuilder {

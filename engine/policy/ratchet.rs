@@ -3,11 +3,13 @@
 //! Keys are compared by what they come to ([`Derived`]), and zones by what is drawn over each sample: nothing, a mosaic with
 //! cells of some size, or one colour, whichever zones that comes from.
 
-use std::time::Duration;
+use std::cmp::Ordering;
 
-use super::keys::find;
-use super::{Color, Derived, Direction, KEYS, Key, OnDeadline, PolicyError, PolicyFile, RegionShape, Zone};
-use crate::detect::{Class, Settings};
+use super::keys::{
+    Direction, GROW, Key, Kind, MIN_SCORE, PRESET, ZONE_AREA, ZONE_COLOR, ZONE_ENABLED, ZONES,
+};
+use super::{Color, Derived, Media, PolicyError, PolicyFile, Preset, Settings, Value, Zone};
+use crate::detect::Class;
 use crate::frame::FrameFormat;
 use crate::redact::{Mask, rasterise};
 
@@ -26,40 +28,6 @@ impl std::fmt::Display for Weakening {
     }
 }
 
-/// What a key comes to once defaults were filled in.
-#[derive(Clone, Debug, PartialEq)]
-enum Value {
-    Number(f64),
-    Switch(bool),
-    /// A time; `None` for a key that sets no bound.
-    Time(Option<Duration>),
-    Word(&'static str),
-    Words(Vec<&'static str>),
-    Color(Color),
-}
-
-impl std::fmt::Display for Value {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Value::Number(n) => write!(f, "{n}"),
-            Value::Switch(b) => write!(f, "{b}"),
-            Value::Time(Some(Duration::ZERO)) => f.write_str("0s"),
-            Value::Time(Some(t)) => write!(f, "{t:?}"),
-            Value::Time(None) => f.write_str("none"),
-            Value::Word(w) => f.write_str(w),
-            Value::Words(w) => write!(f, "[{}]", w.join(", ")),
-            Value::Color(c) => write!(f, "{c}"),
-        }
-    }
-}
-
-/// Which of two policies a value belongs to: a preset stands for several scores, of which the one that proves least counts.
-#[derive(Clone, Copy, PartialEq)]
-enum Side {
-    Base,
-    New,
-}
-
 impl PolicyFile {
     /// Everything in which `self` protects less than `base`; empty when it is at least as strong. Zones are compared by what
     /// is drawn in a picture of `format`, sample by sample: a larger cell is stronger, and one colour is strongest.
@@ -67,157 +35,137 @@ impl PolicyFile {
     /// # Errors
     /// One of the two is no acceptable policy.
     pub fn weakenings(&self, base: &PolicyFile, format: &FrameFormat) -> Result<Vec<Weakening>, PolicyError> {
-        let mut all = Vec::new();
-        let (was_all, is_all) = (base.derive()?, self.derive()?);
-        let plain = KEYS.iter().filter(|k| !k.in_zone() && k.direction != Direction::AddOnly);
-        for key in plain {
-            let (was, is) = (value(&was_all, key.name, Side::Base), value(&is_all, key.name, Side::New));
-            let as_strong = match key.name {
-                "min_score" => scores_as_low(&was_all, &is_all),
-                "grow" => grown_as_much(&was_all, &is_all),
-                _ => at_least(key.direction, was.as_ref(), is.as_ref()),
-            };
-            if !as_strong {
-                all.push(weakened(key, was.as_ref(), is.as_ref()));
-            }
-        }
+        let mut all = self.weaker_keys(base, true)?;
         zones(base, self, format, &mut all)?;
         Ok(all)
     }
 
+    /// The same for whoever looks at stills with the stronger preset of the two.
+    pub(super) fn weakenings_but_of_stills(
+        &self,
+        base: &PolicyFile,
+        format: &FrameFormat,
+    ) -> Result<Vec<Weakening>, PolicyError> {
+        let mut all = self.weaker_keys(base, false)?;
+        zones(base, self, format, &mut all)?;
+        Ok(all)
+    }
+
+    fn weaker_keys(&self, base: &PolicyFile, with_stills: bool) -> Result<Vec<Weakening>, PolicyError> {
+        let mut all = Vec::new();
+        let (was, is) = (base.derive()?, self.derive()?);
+        for key in base.keys().iter().filter(|k| !k.in_zone() && k.direction != Direction::AddOnly) {
+            let (before, after) = (was.value(key), is.value(key));
+            let as_strong = match key.name {
+                name if name == MIN_SCORE.name => scores_as_low(&was, &is),
+                name if name == GROW.name => grown_as_much(&was, &is),
+                _ => at_least(key, before.as_ref(), after.as_ref()),
+            };
+            if !as_strong {
+                all.push(weakened(key, &shown(&was, key), &shown(&is, key)));
+            } else if with_stills && *key == PRESET {
+                let still = |of: &Derived| of.look(Media::Still).preset;
+                if still(&is) < still(&was) {
+                    let words = |of: &Derived| format!("{} on stills", still(of));
+                    all.push(weakened(key, &words(&was), &words(&is)));
+                }
+            }
+        }
+        Ok(all)
+    }
+}
+
+impl Derived {
     /// What a key outside of zones comes to, defaults filled in and keys that imply it worked out, for people to read; `None`
-    /// for an unknown key, and for a policy that cannot be accepted.
+    /// for an unknown key and for zones.
     pub fn effective(&self, key: &str) -> Option<String> {
-        let own = match key {
-            "min_score" => self.min_score.is_none(),
-            "grow" => self.grow.is_none(),
-            _ => false,
-        };
-        match own {
-            true => Some("the preset's own".into()),
-            false => value(&self.derive().ok()?, key, Side::Base).map(|v| v.to_string()),
+        let key = self.file.keys().iter().find(|k| k.name == key && !k.in_zone() && k.kind != Kind::Zones)?;
+        match (key.name == PRESET.name, self.look(Media::Still).preset, self.look(Media::Live).preset) {
+            (true, stills, moving) if stills != moving => Some(format!("{moving}; {stills} on stills")),
+            _ => Some(shown(self, key)),
         }
     }
+}
+
+/// What holds for a key, in words where that is no constant.
+fn shown(of: &Derived, key: &Key) -> String {
+    of.value(key).map_or_else(|| key.default.into(), |value| value.to_string())
 }
 
 /// Whether no pass for faces asks for a higher score, with the policy's own preset and on each rung of its ladder that both
 /// may fall back to. Scores that are left to the presets by both are judged with the presets, which have an order.
 fn scores_as_low(was: &Derived, is: &Derived) -> bool {
-    if was.file.min_score.is_none() && is.file.min_score.is_none() {
+    if was.file.number(&MIN_SCORE).is_none() && is.file.number(&MIN_SCORE).is_none() {
         return true;
     }
-    let rungs =
-        is.file.ladder.iter().flatten().filter(|rung| was.file.ladder.iter().flatten().any(|r| r == *rung));
-    let own = |of: &Derived| of.file.preset.unwrap_or_default();
-    rungs.map(|rung| (*rung, *rung)).chain([(own(was), own(is))]).all(|(before, after)| {
+    let own = |of: &Derived| of.look(Media::Live).preset;
+    let both = is.rungs().iter().map(|rung| rung.preset);
+    let both = both.filter(|rung| was.rungs().iter().any(|r| r.preset == *rung));
+    both.map(|rung| (rung, rung)).chain([(own(was), own(is))]).all(|(before, after)| {
         let (least, most) = (scores(was, before).0, scores(is, after).1);
         most <= least
     })
 }
 
 /// The least and the greatest score that passes for faces ask for with a preset.
-fn scores(of: &Derived, preset: super::Preset) -> (f32, f32) {
+fn scores(of: &Derived, preset: Preset) -> (f32, f32) {
     let settings = Settings::of(&of.file, preset, &[Class::Face]);
     settings.passes.iter().fold((f32::INFINITY, 0.0), |(a, b), pass| (pass.score.min(a), pass.score.max(b)))
 }
 
 /// Whether every class that was hidden is grown as much.
 fn grown_as_much(was: &Derived, is: &Derived) -> bool {
-    let grow = |of: &Derived, class| of.still.policy.rule(class).map(|rule| rule.grow);
+    let grow = |of: &Derived, class| of.live.rule(class).map(|rule| rule.grow);
     was.classes().iter().all(|class| grow(was, *class) <= grow(is, *class) || grow(is, *class).is_none())
 }
 
-fn weakened(key: &'static Key, was: Option<&Value>, is: Option<&Value>) -> Weakening {
-    let show = |v: Option<&Value>| v.map_or_else(|| "unknown".into(), Value::to_string);
+fn weakened(key: &Key, was: &str, is: &str) -> Weakening {
     let allowed = match key.direction {
         Direction::Frozen => "only the owner may change it".into(),
-        direction => format!("stronger is {direction}"),
+        _ => format!("stronger is {}", key.stronger()),
     };
-    Weakening { key: key.name, what: format!("{} instead of {} ({allowed})", show(is), show(was)) }
+    Weakening { key: key.name, what: format!("{is} instead of {was} ({allowed})") }
 }
 
-/// Whether `is` protects at least as much as `was`. What cannot be compared does not.
-fn at_least(direction: Direction, was: Option<&Value>, is: Option<&Value>) -> bool {
-    let (Some(was), Some(is)) = (was, is) else { return false };
-    let order = |a: &Value, b: &Value| match (a, b) {
-        (Value::Number(a), Value::Number(b)) => a.partial_cmp(b),
+/// Whether `is` protects at least as much as `was`; `None`: no bound. What cannot be compared does not.
+fn at_least(key: &Key, was: Option<&Value>, is: Option<&Value>) -> bool {
+    let order = || match (is, was) {
+        (Some(Value::Number(a)), Some(Value::Number(b))) => a.partial_cmp(b),
+        (Some(Value::Whole(a)), Some(Value::Whole(b))) => Some(a.cmp(b)),
+        (Some(Value::Time(a)), Some(Value::Time(b))) => Some(a.cmp(b)),
         // No bound is the longest time.
-        (Value::Time(a), Value::Time(b)) => Some(a.unwrap_or(Duration::MAX).cmp(&b.unwrap_or(Duration::MAX))),
+        (None, None) => Some(Ordering::Equal),
+        (None, Some(Value::Time(_))) => Some(Ordering::Greater),
+        (Some(Value::Time(_)), None) => Some(Ordering::Less),
         _ => None,
     };
-    match direction {
-        Direction::StrongerWhenLarger => order(is, was).is_some_and(|o| o.is_ge()),
-        Direction::StrongerWhenSmaller => order(is, was).is_some_and(|o| o.is_le()),
-        Direction::StrongerWhenTrue => is == was || *is == Value::Switch(true),
-        Direction::StrongerWhenFalse => is == was || *is == Value::Switch(false),
+    let ranks = |words: &[&str]| {
+        let rank = |v: Option<&Value>| match v {
+            Some(Value::Word(word)) => words.iter().position(|w| w == word),
+            _ => None,
+        };
+        rank(is).zip(rank(was))
+    };
+    match key.direction {
+        Direction::StrongerWhenLarger => order().is_some_and(|o| o.is_ge()),
+        Direction::StrongerWhenSmaller => order().is_some_and(|o| o.is_le()),
+        Direction::StrongerWhenTrue => is == was || is == Some(&Value::Switch(true)),
+        Direction::StrongerWhenFalse => is == was || is == Some(&Value::Switch(false)),
         Direction::StrongerWhenShorter => match (was, is) {
-            (Value::Words(was), Value::Words(is)) => is.iter().all(|w| was.contains(w)),
+            (Some(Value::Words(was)), Some(Value::Words(is))) => is.iter().all(|w| was.contains(w)),
             _ => false,
         },
-        Direction::Ordered(words) => {
-            let rank = |v: &Value| words.iter().position(|w| *v == Value::Word(w));
-            rank(is).zip(rank(was)).is_some_and(|(is, was)| is >= was)
-        }
-        Direction::Style => {
-            let rank = |v: &Value| match v {
-                Value::Word("off") => Some(0),
-                Value::Word("blur" | "pixelate") => Some(1),
-                Value::Word("fill") => Some(2),
-                _ => None,
-            };
-            rank(is).zip(rank(was)).is_some_and(|(is, was)| is >= was)
-        }
+        Direction::Ordered => match key.kind {
+            Kind::Word(words) => ranks(words).is_some_and(|(is, was)| is >= was),
+            _ => false,
+        },
+        // Blur and pixelate show as much.
+        Direction::Style => ranks(&["off", "blur", "pixelate", "fill"])
+            .is_some_and(|(is, was)| is >= was || (is, was) == (1, 2)),
         Direction::Frozen => is == was,
         // Zones, which are compared by what they hide.
         Direction::Cover | Direction::AddOnly => false,
     }
-}
-
-/// What a key comes to. Every key outside of zones has a line here; one that is forgotten counts as weakened.
-fn value(of: &Derived, key: &str, side: Side) -> Option<Value> {
-    let file = &of.file;
-    let preset = file.preset.unwrap_or_default();
-    let live = &of.live.policy;
-    let time = |t: Duration| Value::Time(Some(t));
-    Some(match key {
-        "preset" => Value::Word(preset.as_str()),
-        "faces" => Value::Word(file.style(Class::Face).as_str()),
-        "persons" => Value::Word(file.style(Class::Person).as_str()),
-        "reversible" => Value::Switch(live.reversible),
-        "shape" => Value::Word(match live.shape {
-            RegionShape::Box => "box",
-            RegionShape::Padded => "padded",
-        }),
-        "color" => Value::Color(live.obscure_color),
-        "cells" => Value::Number(f64::from(file.cells.unwrap_or(super::zone_entry::DEFAULT_CELLS))),
-        "min_score" => {
-            let (least, most) = scores(of, preset);
-            Value::Number(f64::from(if side == Side::Base { least } else { most }))
-        }
-        "grow" => {
-            let (face, person) = (of.settings().face_grow, of.settings().person_grow);
-            let own = if side == Side::Base { face.max(person) } else { face.min(person) };
-            Value::Number(f64::from(file.grow.unwrap_or(own)))
-        }
-        "hold" => time(live.hold),
-        "speed" => Value::Number(f64::from(live.speed)),
-        "motion_cover" => Value::Switch(live.motion_cover),
-        "tiles" => Value::Switch(file.tiles.unwrap_or(false)),
-        "detect_every" => Value::Number(f64::from(of.detect_every())),
-        "backend" => Value::Word(file.backend.unwrap_or_default().as_str()),
-        "threads" => file.threads.map_or(Value::Word("all"), |n| Value::Number(f64::from(n))),
-        "look_ahead" => time(live.look_ahead),
-        "deadline" => Value::Time(live.deadline),
-        "on_deadline" => Value::Word(match live.on_deadline {
-            OnDeadline::Obscure => "obscure",
-            OnDeadline::Drop => "drop",
-        }),
-        "max_gap" => time(live.max_gap),
-        "max_exposure" => Value::Time(file.max_exposure),
-        "ladder" => Value::Words(of.rungs().iter().map(|(rung, _)| rung.as_str()).collect()),
-        "self_test" => Value::Time(live.self_test),
-        _ => return None,
-    })
 }
 
 /// How much is left to see of each luma sample that no detector decides about: 0 where it is filled, [`NOTHING_HIDDEN`] where
@@ -246,23 +194,21 @@ fn zones(
     format: &FrameFormat,
     all: &mut Vec<Weakening>,
 ) -> Result<(), PolicyError> {
-    let add = |all: &mut Vec<Weakening>, key: &str, what: String| {
-        all.extend(find(key).map(|key| Weakening { key: key.name, what }));
-    };
+    let add = |all: &mut Vec<Weakening>, key: Key, what: String| all.push(Weakening { key: key.name, what });
     for was in &base.zones {
         let Some(is) = new.zones.iter().find(|z| z.name == was.name) else {
-            add(all, "zone", format!("{:?} is gone; zones may be added, never taken away", was.name));
+            add(all, ZONES, format!("{:?} is gone; zones may be added, never taken away", was.name));
             continue;
         };
-        let color = |entry: Option<Color>, file: &PolicyFile| entry.or(file.color).unwrap_or(Color::BLACK);
+        let color = |entry: Option<Color>, file: &PolicyFile| entry.unwrap_or(file.color());
         let (was_color, is_color) = (color(was.color, base), color(is.color, new));
         if was_color != is_color {
             let what =
                 format!("{:?}: {is_color} instead of {was_color} (only the owner may change it)", was.name);
-            add(all, "zone.color", what);
+            add(all, ZONE_COLOR, what);
         }
         if was.enabled && !is.enabled {
-            add(all, "zone.enabled", format!("{:?}: false instead of true (stronger is true)", was.name));
+            add(all, ZONE_ENABLED, format!("{:?}: false instead of true (stronger is true)", was.name));
         }
     }
     // The luma plane alone: chroma is rounded outward from it, so what hides more of it hides more of all.
@@ -294,7 +240,7 @@ fn zones(
                 "{name}: {lost} samples would be hidden less: not at all, or by smaller cells (it may be enlarged \
                  or hidden more strongly)"
             );
-            add(all, "zone.area", what);
+            add(all, ZONE_AREA, what);
         }
     }
     Ok(())
@@ -304,14 +250,20 @@ fn zones(
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::policy::keys::{FACES, KEYS, Range, SHAPE, key};
 
     #[test]
-    fn every_key_can_be_compared() {
+    fn every_key_is_as_strong_as_itself() {
+        let default = PolicyFile::default().derive().unwrap();
         for key in KEYS.iter().filter(|k| !k.in_zone() && k.direction != Direction::AddOnly) {
-            for side in [Side::Base, Side::New] {
-                let default = value(&PolicyFile::default().derive().unwrap(), key.name, side);
-                assert!(default.is_some(), "{} would count as weakened whatever it is", key.name);
-                assert!(at_least(key.direction, default.as_ref(), default.as_ref()), "{}", key.name);
+            let value = default.value(key);
+            assert!(
+                value.is_some() || key.default.chars().all(|c| c != '"'),
+                "{} comes to nothing",
+                key.name
+            );
+            if ![GROW, MIN_SCORE].contains(key) {
+                assert!(at_least(key, value.as_ref(), value.as_ref()), "{}", key.name);
             }
         }
     }
@@ -319,17 +271,54 @@ mod tests {
     /// As files and `milkglass policy keys` write it.
     #[test]
     fn no_time_is_shown_in_seconds() {
-        assert_eq!(PolicyFile::default().effective("look_ahead").as_deref(), Some("0s"));
+        assert_eq!(PolicyFile::default().derive().unwrap().effective("look_ahead").as_deref(), Some("0s"));
     }
 
     #[test]
     fn what_is_unknown_is_weaker() {
-        let known = Value::Number(1.0);
-        for direction in [Direction::Frozen, Direction::StrongerWhenLarger, Direction::Style] {
-            assert!(!at_least(direction, Some(&known), None));
-            assert!(!at_least(direction, None, Some(&known)));
+        let number = Value::Number(1.0);
+        for key in [MIN_SCORE, GROW] {
+            assert!(!at_least(&key, Some(&number), None) && !at_least(&key, None, Some(&number)));
+            assert!(!at_least(&key, Some(&number), Some(&Value::Number(f32::NAN))));
         }
-        assert!(!at_least(Direction::Ordered(&["a", "b"]), Some(&Value::Word("a")), Some(&Value::Word("c"))));
-        assert!(!at_least(Direction::StrongerWhenLarger, Some(&known), Some(&Value::Number(f64::NAN))));
+        let word = Value::Word("box");
+        assert!(
+            !at_least(&SHAPE, Some(&word), None) && !at_least(&SHAPE, Some(&word), Some(&Value::Word("c")))
+        );
+        assert!(!at_least(&FACES, Some(&Value::Word("off")), None));
+    }
+
+    /// A key costs its entry in the table: it is read, refused, written, explained, described and compared by that alone.
+    #[test]
+    fn a_key_is_one_entry() {
+        let range = Range::new(0.0, 5.0, "use at most 5").weak_beyond("more shows; use at most 5");
+        let smoke =
+            key("smoke", Kind::Whole(range), "2", Direction::StrongerWhenLarger, "how much smoke").flag("N");
+        let table: &'static [Key] = KEYS.iter().copied().chain([smoke.at_start()]).collect::<Vec<_>>().leak();
+        let read = |text: &str| PolicyFile::parse_by(table, text, "p");
+
+        let (little, much) = (read("").unwrap(), read("smoke = 4").unwrap());
+        assert!(much.to_toml().contains("smoke = 4"), "{}", much.to_toml());
+        assert_eq!(read(&much.to_toml()).unwrap(), much);
+        let refused = |text: &str| read(text).unwrap_err().to_string();
+        assert_eq!(refused("smoke = 6"), "p:1:9: smoke = 6 is refused: more shows; use at most 5");
+        assert_eq!(
+            refused("smoke = true"),
+            "p:1:9: smoke = true cannot be used; write a whole number from 0 to 5"
+        );
+        assert!(refused("smokes = 1").contains("did you mean \"smoke\"?"));
+        let format = FrameFormat::new(crate::frame::PixelFormat::Nv12, 64, 64).unwrap();
+        assert!(much.weakenings(&little, &format).unwrap().is_empty());
+        assert_eq!(
+            little.weakenings(&much, &format).unwrap()[0].to_string(),
+            "smoke: 2 instead of 4 (stronger is larger)"
+        );
+        let (little, much) = (little.derive().unwrap(), much.derive().unwrap());
+        assert_eq!(much.effective("smoke").as_deref(), Some("4"));
+        assert_eq!(little.needs_loading(&much), Some("smoke"));
+        assert!(much.canonical(None, false).contains("smoke = 4\n"));
+        assert!(super::super::schema::schema(table).contains("\"smoke\""));
+        assert!(super::super::schema::markdown(table).contains("| `smoke` |"));
+        assert!(super::super::schema::dictionary(table).contains("\"smoke\""));
     }
 }

@@ -1,12 +1,16 @@
 //! Typed values out of TOML. Each error says where, what was written and what may be written instead.
 
+use std::fmt;
 use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::keys::{KEYS, Key, nearest};
+use super::keys::{Key, Kind, Range, nearest};
 use super::{Color, OnDeadline, PolicyError, RegionShape};
+
+/// What stands for no time at all.
+pub(super) const OFF: &str = "off";
 
 /// An error and the byte of the file it belongs to.
 #[derive(Debug)]
@@ -21,9 +25,13 @@ impl Fault {
     }
 }
 
-/// A list of words, one of which may be written.
+/// What the words of a key stand for.
 pub(super) trait Choice: Copy + 'static {
     const CHOICES: &'static [(&'static str, Self)];
+
+    fn of(word: &str) -> Option<Self> {
+        Self::CHOICES.iter().find(|(name, _)| *name == word).map(|(_, choice)| *choice)
+    }
 }
 
 macro_rules! choices {
@@ -104,17 +112,69 @@ impl Choice for OnDeadline {
         &[("obscure", OnDeadline::Obscure), ("drop", OnDeadline::Drop)];
 }
 
-/// A value and the key that it was written for.
+/// What a key was given, checked.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Value {
+    /// `true` or `false`.
+    Switch(bool),
+    /// A whole number.
+    Whole(u32),
+    /// A number.
+    Number(f32),
+    /// A time.
+    Time(Duration),
+    /// One of the words of the key's kind.
+    Word(&'static str),
+    /// A list of them.
+    Words(Vec<&'static str>),
+    /// A colour.
+    Color(Color),
+}
+
+/// For people to read.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Switch(b) => write!(f, "{b}"),
+            Value::Whole(n) => write!(f, "{n}"),
+            Value::Number(x) => write!(f, "{x}"),
+            Value::Time(Duration::ZERO) => f.write_str("0s"),
+            Value::Time(t) => write!(f, "{t:?}"),
+            Value::Word(w) => f.write_str(w),
+            Value::Words(w) => write!(f, "[{}]", w.join(", ")),
+            Value::Color(c) => write!(f, "{c}"),
+        }
+    }
+}
+
+/// As it stands in a file.
+impl From<&Value> for toml::Value {
+    fn from(value: &Value) -> toml::Value {
+        match value {
+            Value::Switch(b) => (*b).into(),
+            Value::Whole(n) => i64::from(*n).into(),
+            // Through its shortest text, so that 0.2 is not written as 0.20000000298.
+            Value::Number(x) => x.to_string().parse::<f64>().unwrap_or(f64::from(*x)).into(),
+            Value::Time(t) => t.as_secs_f64().into(),
+            Value::Word(w) => (*w).into(),
+            Value::Words(words) => words.iter().map(|w| toml::Value::from(*w)).collect::<Vec<_>>().into(),
+            Value::Color(c) => c.to_string().into(),
+        }
+    }
+}
+
+/// What stands in a file for a key.
 #[derive(Clone, Copy)]
-pub(super) struct Value<'a> {
-    pub key: &'static Key,
+pub(super) struct Written<'a> {
+    pub key: &'a Key,
     pub at: usize,
     value: &'a DeValue<'a>,
 }
 
-impl<'a> Value<'a> {
-    pub fn new(key: &'static Key, value: &'a Spanned<DeValue<'a>>) -> Value<'a> {
-        Value { key, at: value.span().start, value: value.get_ref() }
+impl<'a> Written<'a> {
+    pub fn new(key: &'a Key, value: &'a Spanned<DeValue<'a>>) -> Written<'a> {
+        Written { key, at: value.span().start, value: value.get_ref() }
     }
 
     /// That something else was written than may be.
@@ -128,25 +188,54 @@ impl<'a> Value<'a> {
         result.map_err(|error| Fault { at: self.at, error })
     }
 
+    /// The value, of the key's kind and in its range.
+    pub fn value(&self) -> Result<Value, Fault> {
+        let in_range =
+            |range: &Range, value: f64, shown: &str| self.place(range.check(self.key.name, value, shown));
+        Ok(match &self.key.kind {
+            Kind::Switch => Value::Switch(self.value.as_bool().ok_or_else(|| self.wrong())?),
+            Kind::Word(words) => Value::Word(self.word(words)?),
+            Kind::Words(words) => {
+                Value::Words(self.list()?.map(|w| w.word(words)).collect::<Result<_, _>>()?)
+            }
+            Kind::Color => Value::Color(Color::from_hex(self.text()?).ok_or_else(|| self.wrong())?),
+            Kind::Whole(range) => {
+                let n = self.whole()?;
+                in_range(range, n as f64, &n.to_string())?;
+                Value::Whole(u32::try_from(n).map_err(|_| self.wrong())?)
+            }
+            Kind::Number(range) => {
+                let x = self.number()? as f32;
+                // As it was written, and not as the nearest that a computer knows.
+                in_range(range, x.to_string().parse().unwrap_or(f64::from(x)), &x.to_string())?;
+                Value::Number(x)
+            }
+            Kind::TimeOrOff(_) if self.text().is_ok_and(|text| text == OFF) => Value::Word(OFF),
+            Kind::Time(range) | Kind::TimeOrOff(range) => {
+                let t = self.time()?;
+                in_range(range, t.as_secs_f64(), &format!("{t:?}"))?;
+                Value::Time(t)
+            }
+            Kind::Name => return Err(self.wrong()),
+            Kind::Zones | Kind::Corners => return Err(self.wrong()),
+        })
+    }
+
     pub fn text(&self) -> Result<&'a str, Fault> {
         self.value.as_str().ok_or_else(|| self.wrong())
     }
 
-    pub fn switch(&self) -> Result<bool, Fault> {
-        self.value.as_bool().ok_or_else(|| self.wrong())
-    }
-
-    pub fn list(&self) -> Result<impl ExactSizeIterator<Item = Value<'a>> + use<'a>, Fault> {
+    pub fn list(&self) -> Result<impl ExactSizeIterator<Item = Written<'a>> + use<'a>, Fault> {
         let key = self.key;
-        Ok(self.value.as_array().ok_or_else(|| self.wrong())?.iter().map(move |v| Value::new(key, v)))
+        Ok(self.value.as_array().ok_or_else(|| self.wrong())?.iter().map(move |v| Written::new(key, v)))
     }
 
     pub fn table(&self) -> Result<&'a DeTable<'a>, Fault> {
         self.value.as_table().ok_or_else(|| self.wrong())
     }
 
-    /// A whole number; one beyond `i64` becomes the nearest that fits, which every range check refuses.
-    pub fn whole(&self) -> Result<i64, Fault> {
+    /// A whole number; one beyond `i64` becomes the nearest that fits, which every range refuses.
+    fn whole(&self) -> Result<i64, Fault> {
         let n = self.value.as_integer().ok_or_else(|| self.wrong())?;
         let beyond = if n.as_str().starts_with('-') { i64::MIN } else { i64::MAX };
         Ok(i64::from_str_radix(n.as_str(), n.radix()).unwrap_or(beyond))
@@ -162,7 +251,7 @@ impl<'a> Value<'a> {
     }
 
     /// A time: a number of seconds, or a number with `s` or `ms` behind it.
-    pub fn time(&self) -> Result<Duration, Fault> {
+    fn time(&self) -> Result<Duration, Fault> {
         let seconds = match self.value {
             DeValue::String(text) => seconds(text).ok_or_else(|| self.wrong())?,
             _ => self.number()?,
@@ -170,18 +259,14 @@ impl<'a> Value<'a> {
         Duration::try_from_secs_f64(seconds).map_err(|_| self.wrong())
     }
 
-    pub fn color(&self) -> Result<Color, Fault> {
-        Color::from_hex(self.text()?).ok_or_else(|| self.wrong())
-    }
-
-    pub fn choice<T: Choice>(&self) -> Result<T, Fault> {
+    fn word(&self, words: &'static [&'static str]) -> Result<&'static str, Fault> {
         let text = self.text()?;
-        if let Some((_, found)) = T::CHOICES.iter().find(|(name, _)| *name == text) {
-            return Ok(*found);
+        if let Some(found) = words.iter().find(|word| **word == text) {
+            return Ok(found);
         }
         let mut fault = self.wrong();
         if let (Some(near), PolicyError::File(message)) =
-            (nearest(text, T::CHOICES.iter().map(|(name, _)| *name)), &mut fault.error)
+            (nearest(text, words.iter().copied()), &mut fault.error)
         {
             *message += &format!(" (did you mean \"{near}\"?)");
         }
@@ -228,12 +313,12 @@ pub(super) fn in_order<'t, 'a>(
     entries
 }
 
-pub(super) fn unknown(written: &Spanned<DeString<'_>>, in_zone: bool) -> Fault {
+pub(super) fn unknown(keys: &[Key], written: &Spanned<DeString<'_>>, in_zone: bool) -> Fault {
     let name = written.get_ref().as_ref();
-    let here = || KEYS.iter().filter(move |k| k.in_zone() == in_zone).map(|k| k.short());
+    let here = || keys.iter().filter(move |k| k.in_zone() == in_zone).map(|k| k.short());
     let hint = if let Some(near) = nearest(name, here()) {
         format!("did you mean \"{near}\"?")
-    } else if KEYS.iter().any(|k| k.short() == name) {
+    } else if keys.iter().any(|k| k.short() == name) {
         match in_zone {
             true => "it belongs above the first [[zone]]".into(),
             false => "it belongs into a [[zone]]".into(),

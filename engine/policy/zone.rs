@@ -1,5 +1,8 @@
 //! Zones that the owner drew: polygons of the upright picture.
 
+#[cfg(any(feature = "config", feature = "evidence"))]
+use std::fmt::Write as _;
+
 use super::{PolicyError, Style};
 
 /// A simple polygon in normalised coordinates of the upright picture: (0, 0) is the left upper corner, (1, 1) the right
@@ -133,4 +136,33 @@ impl Zone {
     pub fn is_inverted(&self) -> bool {
         self.inverted
     }
+}
+
+/// The zones that are hidden, by their corners, in one form only.
+#[cfg(any(feature = "config", feature = "evidence"))]
+pub fn canonical_zones(zones: &[Zone]) -> String {
+    let mut text = String::new();
+    for zone in zones {
+        let corners: Vec<String> =
+            zone.area().points().iter().map(|(x, y)| format!("[{x:.9}, {y:.9}]")).collect();
+        let style = match zone.style() {
+            Style::Fill(color) => format!("style = \"fill\"\ncolor = \"{color}\""),
+            Style::Pixelate { cells } => format!("style = \"pixelate\"\ncells = {cells}"),
+            Style::Blur { cells } => format!("style = \"blur\"\ncells = {cells}"),
+        };
+        let _ = writeln!(
+            text,
+            "\n[[zone]]\nname = {}\ninverted = {}\n{style}\ncorners = [{}]",
+            quoted(zone.name()),
+            zone.is_inverted(),
+            corners.join(", ")
+        );
+    }
+    text
+}
+
+/// Names have no control characters.
+#[cfg(any(feature = "config", feature = "evidence"))]
+pub(super) fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }

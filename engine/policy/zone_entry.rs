@@ -5,9 +5,8 @@ use std::str::FromStr;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::keys::{ZONE, find};
-use super::limits::cells;
-use super::value::{Fault, StyleName, Value, clip, in_order, unknown};
+use super::keys::{Key, Kind, ZONE_STYLE};
+use super::value::{Choice, Fault, OFF, StyleName, Value, Written, clip, in_order, unknown};
 use super::{Color, PolicyError, PolicyFile, Polygon, Style, Zone};
 
 /// One zone as the file (or a flag) has it.
@@ -44,38 +43,36 @@ impl ZoneEntry {
         })
     }
 
-    pub(super) fn from_table(entry: Value<'_>, number: usize) -> Result<ZoneEntry, Fault> {
+    pub(super) fn from_table(keys: &[Key], entry: Written<'_>, number: usize) -> Result<ZoneEntry, Fault> {
         let table = entry.table()?;
+        let find = |name: &str| keys.iter().find(|k| k.in_zone() && k.short() == name);
         let required = |name: &str, example: &str| {
-            let found = table.iter().find(|(k, _)| k.get_ref() == name).zip(find(&format!("{ZONE}{name}")));
+            let found = table.iter().find(|(k, _)| k.get_ref() == name).zip(find(name));
             let missing =
                 || Fault::new(entry.at, format!("zone {number} has no {name}; add {name} = {example}"));
-            found.map(|((_, v), key)| Value::new(key, v)).ok_or_else(missing)
+            found.map(|((_, v), key)| Written::new(key, v)).ok_or_else(missing)
         };
         // Unknown keys first: a misspelt one would otherwise be reported as missing.
         for (written, _) in in_order(table) {
-            find(&format!("{ZONE}{}", written.get_ref())).ok_or_else(|| unknown(written, true))?;
+            find(written.get_ref()).ok_or_else(|| unknown(keys, written, true))?;
         }
         let name = required("name", "\"door\"")?;
         let area = required("area", "[[0, 0], [0.5, 0], [0.5, 1]]")?;
         let outline = polygon(area, name.text()?)?;
         let mut zone = name.place(ZoneEntry::new(name.text()?, outline))?;
         for (written, value) in in_order(table) {
-            let Some(key) = find(&format!("{ZONE}{}", written.get_ref())) else {
-                return Err(unknown(written, true));
-            };
-            let value = Value::new(key, value);
-            match key.short() {
-                "name" | "area" => {}
-                "style" => {
-                    zone.style = Some(value.choice()?);
-                    value.place(zone.style(None, None).map(drop))?;
-                }
-                "color" => zone.color = Some(value.color()?),
-                "cells" => zone.cells = Some(value.place(cells(value.whole()?))?),
-                "inverted" => zone.inverted = value.switch()?,
-                "enabled" => zone.enabled = value.switch()?,
-                _ => return Err(unknown(written, true)),
+            let Some(key) = find(written.get_ref()) else { return Err(unknown(keys, written, true)) };
+            let written = Written::new(key, value);
+            match (key.kind, key.short()) {
+                (Kind::Name | Kind::Corners, _) => {}
+                (_, "style") => zone.style = zone.style_of(written)?,
+                (_, short) => match (written.value()?, short) {
+                    (Value::Color(color), "color") => zone.color = Some(color),
+                    (Value::Whole(n), "cells") => zone.cells = u8::try_from(n).ok(),
+                    (Value::Switch(on), "inverted") => zone.inverted = on,
+                    (Value::Switch(on), "enabled") => zone.enabled = on,
+                    _ => return Err(written.wrong()),
+                },
             }
         }
         Ok(zone)
@@ -95,12 +92,23 @@ impl ZoneEntry {
         table
     }
 
-    fn style(&self, color: Option<Color>, cells: Option<u8>) -> Result<Style, PolicyError> {
+    fn style_of(&self, written: Written<'_>) -> Result<Option<StyleName>, Fault> {
+        if written.text().is_ok_and(|text| text == OFF) {
+            return written.place(Err(self.not_off()));
+        }
+        let Value::Word(word) = written.value()? else { return Err(written.wrong()) };
+        Ok(StyleName::of(word))
+    }
+
+    fn not_off(&self) -> PolicyError {
+        let why = "style = \"off\" is not for zones; write enabled = false, or remove the zone".into();
+        PolicyError::Zone { zone: self.name.clone(), why }
+    }
+
+    fn style(&self, color: Color, cells: u8) -> Result<Style, PolicyError> {
         let named = self.style.unwrap_or(StyleName::Fill);
-        style(named, self.color.or(color), self.cells.or(cells)).ok_or_else(|| PolicyError::Zone {
-            zone: self.name.clone(),
-            why: "style = \"off\" is not for zones; write enabled = false, or remove the zone".into(),
-        })
+        let style = style(named, self.color.unwrap_or(color), self.cells.unwrap_or(cells));
+        style.ok_or_else(|| self.not_off())
     }
 
     /// The engine's zone; `file` gives the colour and cells that the zone leaves open.
@@ -108,8 +116,7 @@ impl ZoneEntry {
     /// # Errors
     /// A name or value that cannot be accepted.
     pub fn zone(&self, file: &PolicyFile) -> Result<Zone, PolicyError> {
-        self.cells.map_or(Ok(0), |n| cells(n.into()))?;
-        let style = self.style(file.color, file.cells)?;
+        let style = self.style(file.color(), file.cells())?;
         Ok(Zone::new(self.name.as_str(), self.area.clone(), style)?.inverted(self.inverted))
     }
 }
@@ -136,16 +143,18 @@ impl FromStr for ZoneEntry {
         let area = Polygon::new(corners).map_err(|why| PolicyError::Zone { zone: name.into(), why })?;
         let mut zone = ZoneEntry::new(name, area)?;
         if let Some(named) = named {
-            let key = find("zone.style").ok_or_else(|| wrong("no styles"))?;
             let word = Spanned::new(0..0, DeValue::String(named.into()));
-            zone.style = Some(Value::new(key, &word).choice().map_err(|fault| fault.error)?);
+            if let Value::Word(word) =
+                Written::new(&ZONE_STYLE, &word).value().map_err(|fault| fault.error)?
+            {
+                zone.style = StyleName::of(word);
+            }
         }
-        zone.style(None, None)?;
         Ok(zone)
     }
 }
 
-fn polygon(area: Value<'_>, zone: &str) -> Result<Polygon, Fault> {
+fn polygon(area: Written<'_>, zone: &str) -> Result<Polygon, Fault> {
     let mut corners = Vec::new();
     let mut outside = None;
     for corner in area.list()? {
@@ -166,12 +175,11 @@ fn polygon(area: Value<'_>, zone: &str) -> Result<Polygon, Fault> {
 pub(super) const DEFAULT_CELLS: u8 = 4;
 
 /// A style by its name; `None` for `off`.
-pub(super) fn style(name: StyleName, color: Option<Color>, cells: Option<u8>) -> Option<Style> {
-    let cells = cells.unwrap_or(DEFAULT_CELLS);
+pub(super) fn style(name: StyleName, color: Color, cells: u8) -> Option<Style> {
     match name {
         StyleName::Off => None,
         StyleName::Blur => Some(Style::Blur { cells }),
         StyleName::Pixelate => Some(Style::Pixelate { cells }),
-        StyleName::Fill => Some(Style::Fill(color.unwrap_or(Color::BLACK))),
+        StyleName::Fill => Some(Style::Fill(color)),
     }
 }

@@ -8,10 +8,8 @@ mod zoned;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use milkglass::detect::Settings;
-use milkglass::{
-    Class, FrameFormat, PixelFormat, Policy, PolicyDefaults, PolicyFile, RegionShape, ZoneEntry,
-};
+use milkglass::policy::Settings;
+use milkglass::{Class, FrameFormat, Media, PixelFormat, Policy, PolicyFile, RegionShape, ZoneEntry};
 use zoned::{RAW, zoned};
 
 #[derive(Arbitrary, Debug)]
@@ -73,7 +71,7 @@ fuzz_target!(|three: Three| {
     let mut files = Vec::new();
     for changes in [&three.base, &three.second, &three.third] {
         changes.iter().take(12).for_each(|change| change.make(&mut file));
-        if file.check().is_err() {
+        if file.derive().is_err() {
             return;
         }
         files.push(file.clone());
@@ -110,22 +108,7 @@ impl Change {
                 let (key, texts) = KEYS[usize::from(*key) % KEYS.len()];
                 file.set(key, texts[usize::from(*choice) % texts.len()]).expect("an accepted text");
             }
-            Change::Open(key) => match KEYS[usize::from(*key) % KEYS.len()].0 {
-                "preset" => file.preset = None,
-                "reversible" => file.reversible = None,
-                "shape" => file.shape = None,
-                "cells" => file.cells = None,
-                "color" => file.color = None,
-                "min_score" => file.min_score = None,
-                "grow" => file.grow = None,
-                "hold" => file.hold = None,
-                "detect_every" => file.detect_every = None,
-                "motion_cover" => file.motion_cover = None,
-                "tiles" => file.tiles = None,
-                "max_gap" => file.max_gap = None,
-                "max_exposure" => file.max_exposure = None,
-                _ => {}
-            },
+            Change::Open(key) => file.unset(KEYS[usize::from(*key) % KEYS.len()].0),
             Change::Zone(name, drawn) => {
                 let name = NAMES[usize::from(*name) % NAMES.len()];
                 let corners: Vec<String> = drawn
@@ -154,14 +137,9 @@ impl Change {
 
 /// The engine's policy, live, with what its preset stands for; and the least and the greatest score that face passes ask for.
 fn policy(file: &PolicyFile) -> Option<(Policy, (f32, f32))> {
-    let settings = file.preset.unwrap_or_default().settings(&[Class::Face]);
-    let defaults = PolicyDefaults {
-        face_grow: settings.face_grow,
-        person_grow: settings.person_grow,
-        ..PolicyDefaults::default()
-    };
-    let policy = file.live(file.builder(&defaults).ok()?).build().ok()?;
-    let scores = || settings.passes.iter().map(|p| file.min_score.unwrap_or(p.score));
+    let settings = Settings::of(file, file.preset().unwrap_or_default(), &[Class::Face]);
+    let policy = file.derive().ok()?.policy(Media::Live);
+    let scores = || settings.passes.iter().map(|pass| pass.score);
     Some((policy, (scores().fold(1.0, f32::min), scores().fold(0.0, f32::max))))
 }
 
@@ -179,13 +157,13 @@ fn compare(base: &PolicyFile, new: &PolicyFile, format: &FrameFormat) {
         }
     }
     // Presets of their own scores are ranked by what they were measured to find.
-    let both_open = base.min_score.is_none() && new.min_score.is_none();
+    let both_open = base.get("min_score").is_none() && new.get("min_score").is_none();
     assert!(both_open || is_score.1 <= was_score.0, "scores {was_score:?}, {is_score:?}{why}");
-    assert!(new.preset.unwrap_or_default() >= base.preset.unwrap_or_default(), "{why}");
+    assert!(new.preset().unwrap_or_default() >= base.preset().unwrap_or_default(), "{why}");
     // Of the classes that are really looked for: what `tiles` implies holds for faces alone.
     let looks = |file: &PolicyFile, policy: &Policy| {
         let classes: Vec<Class> = policy.classes().collect();
-        Settings::of(file, file.preset.unwrap_or_default(), &classes).detect_every
+        Settings::of(file, file.preset().unwrap_or_default(), &classes).detect_every
     };
     assert!(was.classes().next().is_none() || looks(new, &is) <= looks(base, &was), "looks less often{why}");
     assert!(

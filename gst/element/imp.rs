@@ -10,15 +10,17 @@ use gstreamer as gst;
 use gstreamer::glib;
 use gstreamer::prelude::*;
 use gstreamer::subclass::prelude::*;
-use milkglass::{Detector, Error, FrameMeta, Orientation, Pushed, State, Status, Timestamp};
+use milkglass::{
+    Detector, Error, FrameMeta, Loaded, Media, Opening, Orientation, Pushed, State, Status, Timestamp,
+};
 
 use super::Pace;
 use super::properties::{self, Chosen, Totals};
 use crate::clip::Clip;
-use crate::hiding::{Asked, Hiding, MakeDetectors};
 use crate::line::{Line, Next, Stamp};
 use crate::live::Live;
 use crate::logging::CATEGORY;
+use crate::opening::{Asked, MakeDetectors};
 use crate::picture::{self, Stream};
 
 /// The rate that is assumed where caps tell none, and the highest that is believed.
@@ -38,7 +40,8 @@ pub struct MilkGlass {
     chosen: Mutex<Chosen>,
     privacy: AtomicBool,
     /// From READY to PAUSED on.
-    hiding: Mutex<Option<Arc<Hiding>>>,
+    opening: Mutex<Option<Arc<Opening>>>,
+    loaded: Mutex<Loaded>,
     /// Loaded, and not in use.
     detectors: Mutex<Option<Vec<Box<dyn Detector>>>>,
     /// One exchange of the policy, of privacy mode, or of the session at a time.
@@ -94,10 +97,10 @@ impl Session {
         }
     }
 
-    fn set_policy(&self, hiding: &Hiding) -> Result<(), Error> {
+    fn set_policy(&self, opening: &Opening) -> Result<(), Error> {
         match &self.drive {
-            Drive::Live(live) => live.set_policy(hiding.live()?),
-            Drive::Clip(clip) => clip.set_policy(hiding.clip(self.fps)?),
+            Drive::Live(live) => live.set_policy(opening.policy(Media::Live)),
+            Drive::Clip(clip) => clip.set_policy(opening.policy(Media::Clip { fps: self.fps })),
         }
     }
 }
@@ -215,22 +218,32 @@ impl MilkGlass {
     }
 
     fn start(&self, stream: &Stream, live: bool) -> Result<Arc<Session>, Error> {
-        let hiding = lock(&self.hiding).clone();
-        let hiding = hiding.ok_or_else(|| Error::Sink("the element is not in PAUSED".into()))?;
-        let stream = &Stream { format: hiding.shaped(stream.format), ..stream.clone() };
-        hiding.check(&stream.format)?;
+        let opening = lock(&self.opening).clone();
+        let opening = opening.ok_or_else(|| Error::Sink("the element is not in PAUSED".into()))?;
+        let stream = &Stream {
+            format: opening.shaped(stream.format, stream.format.pixel_aspects()),
+            ..stream.clone()
+        };
+        opening.check(&stream.format)?;
         let loaded = lock(&self.detectors).take();
-        let detectors = loaded.map_or_else(|| hiding.detectors(), Ok)?;
+        let detectors = loaded.map_or_else(|| self.load(&opening), Ok)?;
         let fps = stream.fps.unwrap_or(USUAL_FPS).min(MOST_FPS);
         let privacy = self.privacy.load(Ordering::SeqCst);
         let drive = match live {
-            true => Drive::Live(Live::start(hiding.live()?, detectors, stream, fps, privacy, &self.line)?),
+            true => Drive::Live(Live::start(
+                opening.policy(Media::Live),
+                detectors,
+                stream,
+                fps,
+                privacy,
+                &self.line,
+            )?),
             false => {
-                let (policy, every) = (hiding.clip(fps)?, hiding.detect_every());
+                let (policy, every) = (opening.policy(Media::Clip { fps }), opening.detect_every());
                 Drive::Clip(Box::new(Clip::start(policy, detectors, every, stream, privacy, &self.line)?))
             }
         };
-        hiding.remember(&stream.format)?;
+        opening.remember(&stream.format)?;
         Ok(Arc::new(Session { drive, fps, ending: AtomicBool::new(false) }))
     }
 
@@ -522,9 +535,9 @@ impl MilkGlass {
     fn prepare(&self) -> Result<(), Error> {
         // Whoever changes what is asked for meanwhile waits, and is heard afterwards.
         let _one = lock(&self.exchange);
-        let hiding = Hiding::read(&lock(&self.asked).clone())?;
-        *lock(&self.detectors) = Some(hiding.detectors()?);
-        *lock(&self.hiding) = Some(Arc::new(hiding));
+        let opening = lock(&self.asked).read()?;
+        *lock(&self.detectors) = Some(self.load(&opening)?);
+        *lock(&self.opening) = Some(Arc::new(opening));
         *lock(&self.incoming) = Incoming::default();
         self.line.reset();
         *lock(&self.past) = Totals::default();
@@ -533,11 +546,19 @@ impl MilkGlass {
         Ok(())
     }
 
+    /// Loads detectors, and remembers what they are.
+    fn load(&self, opening: &Opening) -> Result<Vec<Box<dyn Detector>>, Error> {
+        let asked = lock(&self.asked).clone();
+        let (detectors, loaded) = asked.detectors(opening)?;
+        *lock(&self.loaded) = loaded;
+        Ok(detectors)
+    }
+
     /// PAUSED to READY: what waited is thrown away, and buffers go back scrubbed.
     fn clear(&self) {
         self.end_session(false);
         *lock(&self.detectors) = None;
-        *lock(&self.hiding) = None;
+        *lock(&self.opening) = None;
         *lock(&self.incoming) = Incoming::default();
         self.latency.store(0, Ordering::SeqCst);
         self.show(State::Stopped);
@@ -585,7 +606,8 @@ impl ObjectSubclass for MilkGlass {
             asked: Mutex::default(),
             chosen: Mutex::default(),
             privacy: AtomicBool::new(false),
-            hiding: Mutex::default(),
+            opening: Mutex::default(),
+            loaded: Mutex::default(),
             detectors: Mutex::default(),
             exchange: Mutex::default(),
             session: Mutex::default(),

@@ -7,11 +7,11 @@ use gstreamer as gst;
 use gstreamer::glib;
 use gstreamer::prelude::*;
 use gstreamer::subclass::prelude::*;
-use milkglass::{Error, Status};
+use milkglass::{Error, Opening, Status};
 
 use super::{Drive, MilkGlass, lock};
 use crate::element::properties::{self, BackendName, PresetName};
-use crate::hiding::{Asked, Hiding};
+use crate::opening::{Asked, follows};
 
 impl MilkGlass {
     pub fn set(&self, name: &str, value: &glib::Value) {
@@ -101,7 +101,7 @@ impl MilkGlass {
         let refused = {
             let _one = lock(&self.exchange);
             let mut asked = lock(&self.asked).clone();
-            let before = lock(&self.hiding).clone();
+            let before = lock(&self.opening).clone();
             change(&mut asked, before.is_some());
             let exchanged = before.map_or(Ok(None), |before| self.exchange(&asked, &before));
             if exchanged.is_ok() {
@@ -125,21 +125,21 @@ impl MilkGlass {
         }
     }
 
-    /// Changes what is read at the start alone; while it runs, [`Hiding::follows`] refuses all else until that is taken back.
+    /// Changes what is read at the start alone; while it runs, [`follows`] refuses all else until that is taken back.
     fn ask_at_start(&self, change: impl FnOnce(&mut Asked)) {
         let _one = lock(&self.exchange);
         change(&mut lock(&self.asked));
     }
 
     /// Puts it in force. What comes back is why it could not be remembered.
-    fn exchange(&self, asked: &Asked, before: &Hiding) -> Result<Option<Error>, Error> {
-        let hiding = Hiding::read(asked)?;
-        hiding.follows(before)?;
+    fn exchange(&self, asked: &Asked, before: &Opening) -> Result<Option<Error>, Error> {
+        let opening = asked.read()?;
+        follows(&opening, before, &lock(&self.loaded))?;
         let format = lock(&self.incoming).stream.as_ref().map(|s| s.format);
-        format.map_or(Ok(()), |format| hiding.check(&format))?;
+        format.map_or(Ok(()), |format| opening.check(&format))?;
         match lock(&self.session).clone() {
             Some(session) => {
-                session.set_policy(&hiding)?;
+                session.set_policy(&opening)?;
                 if matches!(session.drive, Drive::Live(_)) {
                     // What waits for downstream was hidden by the old one alone.
                     self.line.forget();
@@ -148,11 +148,11 @@ impl MilkGlass {
             // Those that are loaded may look for other classes.
             None => *lock(&self.detectors) = None,
         }
-        if let Some(names) = hiding.leaves_out(before) {
+        if let Some(names) = opening.leaves_out(before) {
             log::warn!("no longer hidden by the new policy: {names}");
         }
-        let hiding = lock(&self.hiding).insert(Arc::new(hiding)).clone();
-        Ok(format.and_then(|format| hiding.remember(&format).err()))
+        let opening = lock(&self.opening).insert(Arc::new(opening)).clone();
+        Ok(format.and_then(|format| opening.remember(&format).err().map(Error::from)))
     }
 
     fn stats(&self) -> gst::Structure {
