@@ -144,11 +144,7 @@ impl FromStr for ZoneEntry {
         let mut zone = ZoneEntry::new(name, area)?;
         if let Some(named) = named {
             let word = Spanned::new(0..0, DeValue::String(named.into()));
-            if let Value::Word(word) =
-                Written::new(&ZONE_STYLE, &word).value().map_err(|fault| fault.error)?
-            {
-                zone.style = StyleName::of(word);
-            }
+            zone.style = zone.style_of(Written::new(&ZONE_STYLE, &word)).map_err(|fault| fault.error)?;
         }
         Ok(zone)
     }
