@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use milkglass::detect::{Ensemble, ModelStore, Settings};
 use milkglass::{
     Class, ColorMatrix, ColorRange, Detector, FrameFormat, FrameSink, FrameSource, Inlet, Orientation,
-    Pipeline, PixelAspect, Policy, PolicyDefaults, PolicyFile, Proof, Setup,
+    Pipeline, PixelAspect, Policy, PolicyDefaults, PolicyFile, Proof,
 };
 
 use crate::detector::{Callback, Gate};
@@ -16,7 +16,7 @@ use crate::evidence::Opened;
 use crate::fault::Fault;
 use crate::owner::{self, Lock, Owner};
 use crate::picture::pixel_format;
-use crate::stream::{Life, Stream, Watched};
+use crate::stream::{Counted, Stream, Watched};
 use crate::text::optional;
 use crate::types::*;
 
@@ -179,7 +179,7 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
     let evidence = unsafe { Opened::open(config, &hiding.loaded, &rules, policy.zones()) }?;
 
     let gate = Gate::new();
-    let detectors = detectors.into_iter().map(|d| gate.guard(d)).collect();
+    let detectors: Detectors = detectors.into_iter().map(|d| gate.guard(d)).collect();
     let (format, fps, source, inlet) = match camera {
         Some(device) => {
             let (source, format, fps) = capture(config, device, orientation)?;
@@ -199,26 +199,23 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
     if let Some(path) = ring {
         sinks.push((format!("ring:{path}"), share(path, &format)?));
     }
-    let setup = Setup {
-        policy,
-        format,
-        buffers: (config.buffers != 0).then_some(config.buffers as usize),
-        privacy: config.privacy != 0,
-        source: Box::new(Watched { source, _alive: alive }),
-        detectors,
-        sinks,
-        fps,
-    };
-    let (pipeline, outlet) = Pipeline::spawn_with_outlet(setup, config.lock_memory != 0)?;
+    let (pipeline, outlet) = Pipeline::builder(policy, format, Watched { source, _alive: alive })
+        .fps(fps)
+        .buffers((config.buffers != 0).then_some(config.buffers as usize))
+        .locked_memory(config.lock_memory != 0)
+        .privacy(config.privacy != 0)
+        .ladder(detectors)
+        .sinks(sinks)
+        .start_with_outlet()?;
     let begin = || {
         // Once it is in force, and not before: nobody could go back from a policy that the detector is too slow for.
         owner.remember(lock.as_ref(), &hiding.file, &format)?;
-        let life = Arc::new(Life::new(pipeline));
-        let evidence = evidence.start(&life)?;
-        Ok((life, evidence))
+        let counted = Arc::new(Counted::new(pipeline));
+        let evidence = evidence.start(&counted)?;
+        Ok((counted, evidence))
     };
     // By then the callback may run; when this returns an error, it does not any more, and never will.
-    let (life, evidence) = begin().inspect_err(|_: &Fault| gate.close())?;
+    let (counted, evidence) = begin().inspect_err(|_: &Fault| gate.close())?;
     let in_force = hiding.file.clone();
     Ok(Stream {
         format,
@@ -230,7 +227,7 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
         closed: AtomicBool::new(false),
         gate,
         inlet,
-        life,
+        counted,
         exchange: Mutex::new(in_force),
         source: watched,
     })

@@ -54,7 +54,7 @@ pub use frame::{
 };
 pub use geometry::{Orientation, PixelRect, Rect};
 pub use lockstep::LockStep;
-pub use pipeline::{Outlet, Pipeline, Setup, State, Status, Taken};
+pub use pipeline::{Outlet, Pipeline, PipelineBuilder, State, Status, Taken};
 #[cfg(feature = "models")]
 pub use policy::Derived;
 #[cfg(feature = "lock")]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use milkglass::detect::backend::Backend;
 use milkglass::detect::{Ensemble, ModelStore};
 use milkglass::v4l2::{V4l2Config, V4l2Source};
-use milkglass::{BackendChoice, Class, Pipeline, Policy, Preset, Result, Setup, Style, Y4mSink};
+use milkglass::{BackendChoice, Class, Pipeline, Policy, Preset, Result, Style, Y4mSink};
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -28,16 +28,6 @@ fn main() -> Result<()> {
     let detector = Ensemble::load(&ModelStore::locate()?, &backend, &settings)?;
 
     let sink = Y4mSink::new(BufWriter::new(stdout()), &format, ((fps * 1000.0) as u32, 1000))?;
-    Pipeline::spawn(Setup {
-        policy,
-        format,
-        buffers: None,
-        privacy: false,
-        source: Box::new(source),
-        detectors: vec![Box::new(detector)],
-        sinks: vec![("stdout".into(), Box::new(sink))],
-        fps,
-    })?
-    .join()
-    .map(drop)
+    let pipeline = Pipeline::builder(policy, format, source).fps(fps).detector(detector).sink("stdout", sink);
+    pipeline.start()?.wait().map(drop)
 }

@@ -22,7 +22,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use milkglass::evidence::Identity;
-use milkglass::{Anchor, Detector, Pipeline, PolicyFile, Setup, State, Status};
+use milkglass::{Anchor, Detector, Pipeline, PolicyFile, State, Status};
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
@@ -84,17 +84,14 @@ pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
     cage::leave_network(starter);
     let (detectors, identity) = detectors(&hiding)?;
     let evidence = evidence::open(args, identity.clone(), &state)?;
-    let spawn = if args.lock_memory { Pipeline::spawn_locked } else { Pipeline::spawn };
-    let pipeline = spawn(Setup {
-        policy,
-        format: stream.format,
-        buffers: memory::of_a_pipeline(&stream.format)?,
-        privacy: control.privacy(),
-        source: camera.source,
-        detectors,
-        sinks,
-        fps,
-    })?;
+    let pipeline = Pipeline::builder(policy, stream.format, camera.source)
+        .fps(fps)
+        .buffers(memory::of_a_pipeline(&stream.format)?)
+        .locked_memory(args.lock_memory)
+        .privacy(control.privacy())
+        .ladder(detectors)
+        .sinks(sinks)
+        .start()?;
     control.start(pipeline)?;
     remember_lock(&hiding, &anchor, &stream)?;
     let evidence = evidence.map(|log| Evidence::start(log, Arc::clone(&control))).transpose()?;
