@@ -17,8 +17,8 @@ use milkglass::detect::backend::Backend;
 use milkglass::detect::{Ensemble, ModelStore};
 use milkglass::{
     BackendChoice, Captured, Class, Detection, Detector, FrameFormat, FrameMeta, FramePool, FrameSource,
-    Outcome, Pipeline, PixelFormat, Policy, Polygon, Preset, RedactedFrame, Result, Setup, Style, Timestamp,
-    View, Zone,
+    Outcome, Pipeline, PixelFormat, Policy, Polygon, Preset, RedactedFrame, Result, Style, Timestamp, View,
+    Zone,
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -171,19 +171,10 @@ fn main() -> ExitCode {
     };
     let source = Camera { pictures: pictures(), started: None, next: 0, frames, log: Arc::clone(&log) };
     let detector = Timed { detector, log: Arc::clone(&log) };
-    let pipeline = Pipeline::spawn(Setup {
-        policy: policy.build().unwrap(),
-        format,
-        buffers: None,
-        privacy: false,
-        source: Box::new(source),
-        detectors: vec![Box::new(detector)],
-        sinks: vec![("clock".into(), Box::new(sink))],
-        fps: f64::from(FPS),
-    })
-    .unwrap();
+    let pipeline = Pipeline::builder(policy.build().unwrap(), format, source);
+    let pipeline = pipeline.fps(f64::from(FPS)).detector(detector).sink("clock", sink).start().unwrap();
     let before = cpu(ClockId::ProcessCPUTime);
-    let stats = pipeline.join().unwrap();
+    let stats = pipeline.wait().unwrap();
     let spent = cpu(ClockId::ProcessCPUTime) - before;
 
     let mut log = log.lock().unwrap();

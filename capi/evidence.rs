@@ -22,7 +22,7 @@ mod with {
 
     use super::PATIENCE;
     use crate::fault::Fault;
-    use crate::stream::Life;
+    use crate::stream::Counted;
     use crate::text::optional;
     use crate::types::{milkglass_config, milkglass_status};
 
@@ -68,9 +68,9 @@ mod with {
         }
 
         /// Lets it follow the stream.
-        pub fn start(self, life: &Arc<Life>) -> Result<Evidence, Fault> {
-            let life = Arc::clone(life);
-            let keeper = self.0.map(|log| Keeper::start(log, move || life.status())).transpose()?;
+        pub fn start(self, counted: &Arc<Counted>) -> Result<Evidence, Fault> {
+            let counted = Arc::clone(counted);
+            let keeper = self.0.map(|log| Keeper::start(log, move || counted.status())).transpose()?;
             Ok(Evidence(Mutex::new(keeper)))
         }
     }
@@ -119,7 +119,7 @@ mod without {
     use milkglass::{Loaded, Opening};
 
     use crate::fault::Fault;
-    use crate::stream::Life;
+    use crate::stream::Counted;
     use crate::text::optional;
     use crate::types::milkglass_config;
 
@@ -138,7 +138,7 @@ mod without {
             }
         }
 
-        pub fn start(self, _: &Arc<Life>) -> Result<Evidence, Fault> {
+        pub fn start(self, _: &Arc<Counted>) -> Result<Evidence, Fault> {
             Ok(Evidence)
         }
     }

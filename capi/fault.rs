@@ -39,7 +39,9 @@ impl From<Error> for Fault {
             Error::Policy(_) => milkglass_status::POLICY,
             Error::Detector(_) | Error::Model(_) => milkglass_status::DETECTOR,
             Error::Camera(_) | Error::Io { .. } | Error::Evidence(_) => milkglass_status::CAMERA,
-            Error::Sink(_) => milkglass_status::STOPPED,
+            Error::Sink(_) | Error::Ended | Error::Failed { .. } | Error::Panicked { .. } => {
+                milkglass_status::STOPPED
+            }
             _ => milkglass_status::ARGUMENT,
         };
         Fault::new(status, e.to_string())

@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex};
 
 use milkglass::{
     ColorMatrix, ColorRange, Detector, FrameFormat, FrameSink, FrameSource, Inlet, Loaded, Media, Opening,
-    OpeningBuilder, Orientation, Pipeline, PixelAspect, Proof, Setup,
+    OpeningBuilder, Orientation, Pipeline, PixelAspect, Proof,
 };
 
 use crate::detector::{Callback, Gate};
 use crate::evidence::Opened;
 use crate::fault::Fault;
 use crate::picture::pixel_format;
-use crate::stream::{Life, Stream, Watched};
+use crate::stream::{Counted, Stream, Watched};
 use crate::text::optional;
 use crate::types::*;
 
@@ -121,7 +121,7 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
     let evidence = unsafe { Opened::open(config, &opening, &loaded) }?;
 
     let gate = Gate::new();
-    let detectors = detectors.into_iter().map(|d| gate.guard(d)).collect();
+    let detectors: Detectors = detectors.into_iter().map(|d| gate.guard(d)).collect();
     let (format, fps, source, inlet) = match camera {
         Some(device) => {
             let (source, format, fps) = capture(config, device, orientation)?;
@@ -141,26 +141,24 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
     if let Some(path) = ring {
         sinks.push((format!("ring:{path}"), share(path, &format)?));
     }
-    let setup = Setup {
-        policy: opening.policy(Media::Live),
-        format,
-        buffers: (config.buffers != 0).then_some(config.buffers as usize),
-        privacy: config.privacy != 0,
-        source: Box::new(Watched { source, _alive: alive }),
-        detectors,
-        sinks,
-        fps,
-    };
-    let (pipeline, outlet) = Pipeline::spawn_with_outlet(setup, config.lock_memory != 0)?;
+    let policy = opening.policy(Media::Live);
+    let (pipeline, outlet) = Pipeline::builder(policy, format, Watched { source, _alive: alive })
+        .fps(fps)
+        .buffers((config.buffers != 0).then_some(config.buffers as usize))
+        .locked_memory(config.lock_memory != 0)
+        .privacy(config.privacy != 0)
+        .ladder(detectors)
+        .sinks(sinks)
+        .start_with_outlet()?;
     let begin = || {
         // Once it is in force, and not before: nobody could go back from a policy that the detector is too slow for.
         opening.remember(&format)?;
-        let life = Arc::new(Life::new(pipeline));
-        let evidence = evidence.start(&life)?;
-        Ok((life, evidence))
+        let counted = Arc::new(Counted::new(pipeline));
+        let evidence = evidence.start(&counted)?;
+        Ok((counted, evidence))
     };
     // By then the callback may run; when this returns an error, it does not any more, and never will.
-    let (life, evidence) = begin().inspect_err(|_: &Fault| gate.close())?;
+    let (counted, evidence) = begin().inspect_err(|_: &Fault| gate.close())?;
     Ok(Stream {
         format,
         fps,
@@ -170,7 +168,7 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
         closed: AtomicBool::new(false),
         gate,
         inlet,
-        life,
+        counted,
         exchange: Mutex::new(opening),
         source: watched,
     })
@@ -281,8 +279,7 @@ unsafe fn detectors(config: &milkglass_config, opening: &Opening) -> Result<(Det
 
 #[cfg(feature = "models")]
 fn ours(opening: &Opening) -> Result<(Detectors, Loaded), Fault> {
-    let (detectors, loaded) = opening.load(Media::Live, opening.threads())?;
-    Ok((detectors.into_iter().map(|d| Box::new(d) as Box<dyn Detector>).collect(), loaded))
+    Ok(opening.load(Media::Live, opening.threads())?)
 }
 
 #[cfg(not(feature = "models"))]

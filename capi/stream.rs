@@ -1,12 +1,12 @@
 //! An open stream: a pipeline, its inlet, its outlet, and how they end.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use milkglass::{
-    Captured, FrameFormat, FramePool, FrameSource, Inlet, Loaded, Media, Opening, Outcome, Outlet, Pipeline,
-    Pushed, Result, State, Status, Taken, Timestamp,
+    Captured, Error, FrameFormat, FramePool, FrameSource, Inlet, Loaded, Media, Opening, Outcome, Outlet,
+    Pipeline, Pushed, Result, State, Status, Taken, Timestamp,
 };
 
 use crate::detector::Gate;
@@ -31,64 +31,30 @@ pub struct Stream {
     pub(crate) gate: Gate,
     /// `None`: the library captures.
     pub(crate) inlet: Option<Inlet>,
-    pub(crate) life: Arc<Life>,
+    pub(crate) counted: Arc<Counted>,
     /// What is in force. One exchange of it, or of privacy mode, at a time.
     pub(crate) exchange: Mutex<Opening>,
     /// Dead when the source is gone.
     pub(crate) source: Weak<()>,
 }
 
-/// A pipeline, or what it left behind.
-enum Running {
-    Yes(Pipeline),
-    Ended(Box<Status>, Option<Fault>),
-}
-
 /// A stream's pipeline as its figures see it: shared with the evidence log.
-pub(crate) struct Life {
-    pipeline: RwLock<Running>,
+pub(crate) struct Counted {
+    pipeline: Pipeline,
     /// Frames that could not be pushed.
     skipped: AtomicU64,
 }
 
-impl Life {
-    pub fn new(pipeline: Pipeline) -> Life {
-        Life { pipeline: RwLock::new(Running::Yes(pipeline)), skipped: AtomicU64::new(0) }
+impl Counted {
+    pub fn new(pipeline: Pipeline) -> Counted {
+        Counted { pipeline, skipped: AtomicU64::new(0) }
     }
 
     /// Figures of this moment.
     pub fn status(&self) -> Status {
-        let mut status = match &*self.running() {
-            Running::Yes(pipeline) => pipeline.status(),
-            Running::Ended(status, _) => **status,
-        };
+        let mut status = self.pipeline.status();
         status.skipped += self.skipped.load(Ordering::Relaxed);
         status
-    }
-
-    fn running(&self) -> RwLockReadGuard<'_, Running> {
-        self.pipeline.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits for a pipeline that ends, and keeps what it leaves: its last figures, and its fault if it had one.
-    fn settle(&self) -> Option<Fault> {
-        let mut running = self.pipeline.write().unwrap_or_else(PoisonError::into_inner);
-        if let Running::Ended(_, fault) = &*running {
-            return fault.clone();
-        }
-        let nothing = Running::Ended(Box::default(), None);
-        let Running::Yes(pipeline) = std::mem::replace(&mut *running, nothing) else { return None };
-        let mut status = pipeline.status();
-        let fault = match pipeline.join() {
-            Ok(stats) => {
-                status.stats = stats;
-                None
-            }
-            Err(e) => Some(Fault::new(milkglass_status::STOPPED, e.to_string())),
-        };
-        status.state = State::Stopped;
-        *running = Running::Ended(Box::new(status), fault.clone());
-        fault
     }
 }
 
@@ -121,11 +87,11 @@ impl Stream {
         match pushed {
             Pushed::Taken(_) => Ok(milkglass_status::OK),
             Pushed::Skipped => {
-                self.life.skipped.fetch_add(1, Ordering::Relaxed);
+                self.counted.skipped.fetch_add(1, Ordering::Relaxed);
                 Ok(milkglass_status::SKIPPED)
             }
             Pushed::Shut => Ok(milkglass_status::END),
-            Pushed::Ended => Err(self.stopped()),
+            Pushed::Ended => Err(self.counted.pipeline.failure().unwrap_or(Error::Ended).into()),
         }
     }
 
@@ -158,10 +124,7 @@ impl Stream {
             Taken::Ended if self.closed.load(Ordering::SeqCst) => {
                 Err(Fault::new(milkglass_status::NO_STREAM, "the stream was closed meanwhile"))
             }
-            Taken::Ended => match self.life.settle() {
-                Some(fault) => Err(fault),
-                None => Ok(milkglass_status::END),
-            },
+            Taken::Ended => Ok(self.counted.pipeline.wait().map(|_| milkglass_status::END)?),
         }
     }
 
@@ -169,22 +132,13 @@ impl Stream {
         match &self.inlet {
             // Its source ends after what was pushed before.
             Some(inlet) => inlet.shut(),
-            None => {
-                if let Running::Yes(pipeline) = &*self.life.running() {
-                    pipeline.stop();
-                }
-            }
+            None => self.counted.pipeline.stop(),
         }
     }
 
     pub(crate) fn set_privacy(&self, on: bool) -> Result<(), Fault> {
         let _one = self.exchange.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = match &*self.life.running() {
-            Running::Yes(pipeline) => pipeline.set_privacy(on).is_ok(),
-            // Only once every frame was taken, or the stream closed.
-            Running::Ended(..) => false,
-        };
-        if told { Ok(()) } else { Err(self.stopped()) }
+        Ok(self.counted.pipeline.set_privacy(on)?)
     }
 
     /// The lock file is read again too: a newer one of its owner may allow what the one before did not.
@@ -202,10 +156,7 @@ impl Stream {
         }
         now.follows(&in_force, &self.loaded)?;
         now.check(&self.format)?;
-        match &*self.life.running() {
-            Running::Yes(pipeline) => pipeline.set_policy(now.policy(Media::Live))?,
-            Running::Ended(..) => return Err(self.stopped()),
-        }
+        self.counted.pipeline.set_policy(now.policy(Media::Live))?;
         self.evidence.changed(&now, &self.loaded);
         let remembered = now.remember(&self.format).map_err(|e| {
             let Fault { status, text } = Fault::from(e);
@@ -246,7 +197,7 @@ impl Stream {
     }
 
     pub(crate) fn stats(&self) -> milkglass_stats {
-        let status = self.life.status();
+        let status = self.counted.status();
         let (evidence_errors, evidence_trouble, evidence_changed) = self.evidence.figures();
         let nanos = |d: Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
         milkglass_stats {
@@ -291,24 +242,15 @@ impl Stream {
         if let Some(inlet) = &self.inlet {
             inlet.shut();
         }
-        if let Running::Yes(pipeline) = &*self.life.running() {
-            pipeline.stop();
-        }
+        self.counted.pipeline.stop();
         self.gate.close();
-        self.life.settle();
+        // Whoever takes or pushes has been told why it ended, if it had a fault.
+        let _ = self.counted.pipeline.close();
         self.evidence.end();
         let start = Instant::now();
         while self.source.strong_count() > 0 && start.elapsed() < PARTING {
             std::thread::sleep(Duration::from_millis(1));
         }
-    }
-
-    fn stopped(&self) -> Fault {
-        let why = match &*self.life.running() {
-            Running::Ended(_, Some(fault)) => fault.text.clone(),
-            _ => "the stream has ended; nothing leaves it any more".into(),
-        };
-        Fault::new(milkglass_status::STOPPED, why)
     }
 }
 

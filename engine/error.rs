@@ -2,6 +2,8 @@
 //!
 //! [`PolicyError`]: crate::PolicyError
 
+use std::sync::Arc;
+
 use crate::time::Timestamp;
 
 /// The result of this crate's fallible functions.
@@ -77,6 +79,26 @@ pub enum Error {
     /// A target did not take a frame.
     #[error("the target did not take the frame: {0}")]
     Sink(String),
+    /// The pipeline has ended in order, by its source's end or because it was asked to.
+    #[error("the pipeline has ended; nothing leaves it any more")]
+    Ended,
+    /// A thread met an error, which has ended the pipeline.
+    #[error("{source}; this ended the {thread} thread, and the pipeline with it")]
+    Failed {
+        /// Its name: "capture".
+        thread: String,
+        /// What it met.
+        source: Arc<Error>,
+    },
+    /// A thread panicked, which has ended the pipeline: a mistake in the detector, source or target that it runs, or in
+    /// this crate. What it said is not here, since that may be a sample or a place in a picture.
+    #[error(
+        "the {thread} thread panicked (standard error says where), which ended the pipeline; nothing leaves it any more"
+    )]
+    Panicked {
+        /// Its name: "capture", "detect", "redact", or "target" and the target's name.
+        thread: String,
+    },
     /// The evidence log cannot be begun.
     #[error("{0}")]
     Evidence(String),

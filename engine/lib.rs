@@ -58,7 +58,7 @@ pub use geometry::{Orientation, PixelRect, Rect};
 pub use lockstep::LockStep;
 #[cfg(feature = "config")]
 pub use opening::{Loaded, Opening, OpeningBuilder};
-pub use pipeline::{Outlet, Pipeline, Setup, State, Status, Taken};
+pub use pipeline::{Outlet, Pipeline, PipelineBuilder, State, Status, Taken};
 #[cfg(feature = "lock")]
 pub use policy::{Anchor, Bound, Lock, OwnerKey, OwnerSecret};
 #[cfg(feature = "config")]

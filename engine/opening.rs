@@ -431,14 +431,13 @@ impl Opening {
     /// [`Error::Model`](crate::Error::Model): they cannot be loaded, or do not find known persons;
     /// [`Error::Policy`](crate::Error::Policy): the owner allows others alone.
     #[cfg(feature = "models")]
-    pub fn load(&self, media: Media, threads: usize) -> Result<(Vec<Ensemble>, Loaded)> {
-        match (self.derived.classes(), media) {
-            ([], _) => Ok(Default::default()),
-            (_, Media::Live) => {
-                self.load_looks(std::iter::once(self.look(media)).chain(self.derived.rungs()), threads)
-            }
-            _ => self.load_looks([self.look(media)], threads),
+    pub fn load(&self, media: Media, threads: usize) -> Result<(Vec<Box<dyn Detector>>, Loaded)> {
+        if self.derived.classes().is_empty() {
+            return Ok(Default::default());
         }
+        let rungs = if media == Media::Live { self.derived.rungs() } else { &[] };
+        let (detectors, loaded) = self.load_looks(std::iter::once(self.look(media)).chain(rungs), threads)?;
+        Ok((detectors.into_iter().map(|d| Box::new(d) as Box<dyn Detector>).collect(), loaded))
     }
 
     /// Loads the models for `media` without a ladder; a detector that looks for nothing when zones alone are hidden.

@@ -9,8 +9,7 @@ use std::io::{BufReader, BufWriter, stdin, stdout};
 use std::time::Duration;
 
 use milkglass::{
-    Class, Detection, Detector, OnDeadline, Pipeline, Policy, Rect, Result, Setup, Style, View, Y4mSink,
-    Y4mSource,
+    Class, Detection, Detector, OnDeadline, Pipeline, Policy, Rect, Result, Style, View, Y4mSink, Y4mSource,
 };
 
 /// Looks for bright cells of 32 x 32 pixels.
@@ -52,15 +51,10 @@ fn main() -> Result<()> {
         .deadline(Duration::from_millis(800), OnDeadline::Obscure)
         .build()?;
     let sink = Y4mSink::new(BufWriter::new(stdout()), &format, rate)?;
-    let pipeline = Pipeline::spawn(Setup {
-        policy,
-        format,
-        buffers: None,
-        privacy: false,
-        source: Box::new(source),
-        detectors: vec![Box::new(BrightCells)],
-        sinks: vec![("stdout".into(), Box::new(sink))],
-        fps,
-    })?;
-    pipeline.join().map(drop)
+    let pipeline = Pipeline::builder(policy, format, source)
+        .fps(fps)
+        .detector(BrightCells)
+        .sink("stdout", sink)
+        .start()?;
+    pipeline.wait().map(drop)
 }

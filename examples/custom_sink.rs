@@ -7,7 +7,7 @@
 
 use std::io::{BufReader, stdin};
 
-use milkglass::{FrameSink, Pipeline, Policy, Polygon, RedactedFrame, Result, Setup, Style, Y4mSource, Zone};
+use milkglass::{FrameSink, Pipeline, Policy, Polygon, RedactedFrame, Result, Style, Y4mSource, Zone};
 
 struct Brightness;
 
@@ -28,15 +28,7 @@ fn main() -> Result<()> {
     let left =
         Polygon::new([(0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0)]).map_err(milkglass::Error::Source)?;
     let policy = Policy::builder().zone(Zone::new("left half", left, Style::default())?).build()?;
-    let pipeline = Pipeline::spawn(Setup {
-        policy,
-        format,
-        buffers: None,
-        privacy: false,
-        source: Box::new(source),
-        detectors: Vec::new(),
-        sinks: vec![("brightness".into(), Box::new(Brightness))],
-        fps,
-    })?;
-    pipeline.join().map(drop)
+    let pipeline =
+        Pipeline::builder(policy, format, source).fps(fps).sink("brightness", Brightness).start()?;
+    pipeline.wait().map(drop)
 }

@@ -7,37 +7,21 @@
 //! milliseconds, as a second argument.
 
 use std::io::{BufWriter, stdout};
-use std::time::Duration;
 
-use milkglass::detect::backend::Backend;
-use milkglass::detect::{Ensemble, ModelStore};
 use milkglass::v4l2::{V4l2Config, V4l2Source};
-use milkglass::{BackendChoice, Class, Pipeline, Policy, Preset, Result, Setup, Style, Y4mSink};
+use milkglass::{Media, Opening, Pipeline, Result, Y4mSink};
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let device = arguments.next().unwrap_or("/dev/video0".into());
-    let exposure = arguments.next().and_then(|ms| ms.parse().ok()).unwrap_or(500);
+    let exposure = arguments.next().unwrap_or("500".into());
+    let policy = format!("preset = 'fast'\nmax_gap = '{exposure}ms'");
+    let opening = Opening::builder().policy_text(policy, "policy").read()?;
+    let (detectors, _) = opening.load(Media::Live, opening.threads())?;
+
     let (source, format) = V4l2Source::open(&V4l2Config::new(device))?;
     let fps = source.fps().unwrap_or(30.0);
-
-    let policy = Policy::builder().hide(Class::Face, Style::default());
-    let policy = policy.max_gap(Duration::from_millis(exposure)).build()?;
-    let backend = Backend::choose(BackendChoice::Auto, 1)?;
-    let settings = Preset::Fast.settings(&[Class::Face]);
-    let detector = Ensemble::load(&ModelStore::locate()?, &backend, &settings)?;
-
     let sink = Y4mSink::new(BufWriter::new(stdout()), &format, ((fps * 1000.0) as u32, 1000))?;
-    Pipeline::spawn(Setup {
-        policy,
-        format,
-        buffers: None,
-        privacy: false,
-        source: Box::new(source),
-        detectors: vec![Box::new(detector)],
-        sinks: vec![("stdout".into(), Box::new(sink))],
-        fps,
-    })?
-    .join()
-    .map(drop)
+    let pipeline = Pipeline::builder(opening.policy(Media::Live), format, source).fps(fps);
+    pipeline.ladder(detectors).sink("stdout", sink).start()?.wait().map(drop)
 }

@@ -4,7 +4,7 @@
 
 use std::io::{BufReader, BufWriter, stdin, stdout};
 
-use milkglass::{Pipeline, Policy, Polygon, Result, Setup, Style, Y4mSink, Y4mSource, Zone};
+use milkglass::{Pipeline, Policy, Polygon, Result, Style, Y4mSink, Y4mSource, Zone};
 
 fn main() -> Result<()> {
     let source = Y4mSource::open(BufReader::new(stdin()), true)?;
@@ -16,15 +16,6 @@ fn main() -> Result<()> {
     let policy = Policy::builder().zone(Zone::new("window", window, Style::default())?).build()?;
 
     let sink = Y4mSink::new(BufWriter::new(stdout()), &format, rate)?;
-    let pipeline = Pipeline::spawn(Setup {
-        policy,
-        format,
-        buffers: None,
-        privacy: false,
-        source: Box::new(source),
-        detectors: Vec::new(),
-        sinks: vec![("stdout".into(), Box::new(sink))],
-        fps,
-    })?;
-    pipeline.join().map(drop)
+    let pipeline = Pipeline::builder(policy, format, source).fps(fps).sink("stdout", sink).start()?;
+    pipeline.wait().map(drop)
 }

@@ -1,12 +1,11 @@
 //! A live source: frames are pushed into a [`Pipeline`], whose one target is the line. Nothing waits; what is late leaves
 //! obscured, and what finds no buffer is skipped.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use milkglass::{
-    Detector, Error, FrameSink, Inlet, Pipeline, Policy, Pushed, RedactedFrame, Result, Setup, State, Status,
-    Timestamp, ViewMut,
+    Detector, FrameSink, Inlet, Pipeline, Policy, Pushed, RedactedFrame, Result, Status, Timestamp, ViewMut,
 };
 
 use crate::line::Line;
@@ -17,14 +16,9 @@ const SPARE_FRAMES: usize = 4;
 const MOST_FRAMES: usize = 64;
 
 pub(crate) struct Live {
-    pipeline: Mutex<Running>,
+    pipeline: Pipeline,
     inlet: Inlet,
     ended: Arc<Ended>,
-}
-
-enum Running {
-    Yes(Pipeline),
-    Ended(Box<Status>, Option<String>),
 }
 
 /// Told when the pipeline has handed over its last frame.
@@ -57,20 +51,12 @@ impl Live {
         let (inlet, frames) = Inlet::new(first);
         let ended = Arc::new(Ended::default());
         let exit = Exit { line: Arc::clone(line), source, writer, ended: Arc::clone(&ended) };
-        let pipeline = Pipeline::spawn(Setup {
-            policy,
-            format: stream.format,
-            buffers: None,
-            privacy,
-            source: frames,
-            detectors,
-            sinks: vec![("source pad".into(), Box::new(exit))],
-            fps,
-        })?;
+        let pipeline = Pipeline::builder(policy, stream.format, frames).fps(fps).privacy(privacy);
+        let pipeline = pipeline.ladder(detectors).sink("source pad", exit).start()?;
         // A sink that keeps to the clock takes a frame only when its deadline has come.
         let waiting = (pipeline.status().deadline.as_secs_f64() * fps).ceil() as usize;
         line.bound((waiting + SPARE_FRAMES).min(MOST_FRAMES));
-        Ok(Live { pipeline: Mutex::new(Running::Yes(pipeline)), inlet, ended })
+        Ok(Live { pipeline, inlet, ended })
     }
 
     pub fn push(
@@ -92,53 +78,25 @@ impl Live {
     }
 
     pub fn set_policy(&self, policy: Policy) -> Result<()> {
-        match &*self.running() {
-            Running::Yes(pipeline) => pipeline.set_policy(policy),
-            Running::Ended(..) => Err(Error::Sink("the stream has ended".into())),
-        }
+        self.pipeline.set_policy(policy)
     }
 
     /// Returns when it holds. Nothing leaves a pipeline that has ended.
     pub fn set_privacy(&self, on: bool) {
-        if let Running::Yes(pipeline) = &*self.running() {
-            let _ = pipeline.set_privacy(on);
-        }
+        let _ = self.pipeline.set_privacy(on);
     }
 
     pub fn status(&self) -> Status {
-        match &*self.running() {
-            Running::Yes(pipeline) => pipeline.status(),
-            Running::Ended(status, _) => **status,
-        }
+        self.pipeline.status()
     }
 
-    /// Ends it, and says by what fault it had ended before, if it had.
-    pub fn end(&self) -> Option<String> {
+    /// Ends it.
+    ///
+    /// # Errors
+    /// The fault by which it had ended before, if it had.
+    pub fn end(&self) -> Result<()> {
         self.inlet.shut();
-        let nothing = Running::Ended(Box::default(), None);
-        let before = std::mem::replace(&mut *self.running(), nothing);
-        let (status, fault) = match before {
-            Running::Ended(status, fault) => (status, fault),
-            Running::Yes(pipeline) => {
-                pipeline.stop();
-                let mut status = pipeline.status();
-                let fault = match pipeline.join() {
-                    Ok(stats) => {
-                        status.stats = stats;
-                        None
-                    }
-                    Err(e) => Some(e.to_string()),
-                };
-                status.state = State::Stopped;
-                (Box::new(status), fault)
-            }
-        };
-        *self.running() = Running::Ended(status, fault.clone());
-        fault
-    }
-
-    fn running(&self) -> MutexGuard<'_, Running> {
-        self.pipeline.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pipeline.close().map(drop)
     }
 }
 

@@ -72,8 +72,7 @@ impl Asked {
             let loaded = opening.own(&detectors)?;
             return Ok((detectors, loaded));
         }
-        let (detectors, loaded) = opening.load(Media::Live, opening.threads())?;
-        Ok((detectors.into_iter().map(|d| Box::new(d) as Box<dyn Detector>).collect(), loaded))
+        opening.load(Media::Live, opening.threads())
     }
 }
 

@@ -10,7 +10,7 @@ use milkglass::detect::backend::Backend;
 use milkglass::detect::{Ensemble, Manifest, ModelStore, Settings};
 use milkglass::{
     BackendChoice, Captured, Class, Detection, Detector, FrameFormat, FramePool, FrameSource, OnDeadline,
-    Pipeline, PixelFormat, Policy, Preset, Proof, Rect, Result, Setup, Style, View,
+    Pipeline, PixelFormat, Policy, Preset, Proof, Rect, Result, Style, View,
 };
 
 const MODELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models");
@@ -247,20 +247,13 @@ impl FrameSource for NoFrames {
 }
 
 fn spawn(detectors: Vec<Box<dyn Detector>>, size: (u32, u32)) -> Result<Pipeline> {
-    Pipeline::spawn(Setup {
-        policy: Policy::builder()
-            .hide(Class::Face, Style::default())
-            .max_gap(std::time::Duration::from_secs(10))
-            .deadline(std::time::Duration::from_secs(30), OnDeadline::Obscure)
-            .build()?,
-        format: FrameFormat::new(PixelFormat::Nv12, size.0, size.1)?,
-        buffers: Some(8),
-        privacy: false,
-        source: Box::new(NoFrames),
-        detectors,
-        sinks: Vec::new(),
-        fps: 10.0,
-    })
+    let policy = Policy::builder()
+        .hide(Class::Face, Style::default())
+        .max_gap(std::time::Duration::from_secs(10))
+        .deadline(std::time::Duration::from_secs(30), OnDeadline::Obscure)
+        .build()?;
+    let format = FrameFormat::new(PixelFormat::Nv12, size.0, size.1)?;
+    Pipeline::builder(policy, format, NoFrames).fps(10.0).buffers(8).ladder(detectors).start()
 }
 
 #[test]

@@ -13,8 +13,7 @@ use std::time::Duration;
 
 use milkglass::{
     Captured, Class, DetectJob, Detection, Detector, FrameFormat, FrameMeta, FramePool, FrameSource,
-    Pipeline, PixelFormat, Policy, Polygon, Rect, RedactedFrame, Result, Setup, Stats, Style, Timestamp,
-    View, Zone,
+    Pipeline, PixelFormat, Policy, Polygon, Rect, RedactedFrame, Result, Stats, Style, Timestamp, View, Zone,
 };
 
 const FRAMES: u64 = 700;
@@ -186,25 +185,10 @@ fn run(detector: Box<dyn Detector>, (frames, warm): (u64, u64), pace: Duration, 
         }
         Ok(())
     };
-    let pipeline = Pipeline::spawn(Setup {
-        policy,
-        format: FrameFormat::new(PixelFormat::Nv12, what.size.0, what.size.1).unwrap(),
-        buffers: Some(32),
-        privacy: false,
-        source: Box::new(Camera {
-            next: 0,
-            pace,
-            counted: Arc::clone(&counted),
-            frames,
-            warm,
-            size: what.size,
-        }),
-        detectors: vec![detector],
-        sinks: vec![("a".into(), Box::new(sink)), ("b".into(), Box::new(sink))],
-        fps: 30.0,
-    })
-    .unwrap();
-    let stats = pipeline.join().unwrap();
+    let format = FrameFormat::new(PixelFormat::Nv12, what.size.0, what.size.1).unwrap();
+    let camera = Camera { next: 0, pace, counted: Arc::clone(&counted), frames, warm, size: what.size };
+    let pipeline = Pipeline::builder(policy, format, camera).fps(30.0).buffers(32).ladder([detector]);
+    let stats = pipeline.sink("a", sink).sink("b", sink).start().unwrap().wait().unwrap();
     let [all, ours] = [0, 1].map(|i| counted[i].load(Ordering::Relaxed));
     Counted { all, ours, stats }
 }

@@ -6,8 +6,8 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use milkglass::{
-    FrameFormat, Inlet, Outcome, Outlet, Pipeline, PixelFormat, Policy, Polygon, Pushed, Setup, State, Style,
-    Taken, Timestamp, Zone,
+    FrameFormat, Inlet, Outcome, Outlet, Pipeline, PixelFormat, Policy, Polygon, Pushed, State, Style, Taken,
+    Timestamp, Zone,
 };
 
 const SOON: Option<Duration> = Some(Duration::from_millis(200));
@@ -28,17 +28,10 @@ impl Rig {
         let left = Polygon::new([(0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0)]).unwrap();
         let zone = Zone::new("left", left, Style::default()).unwrap();
         let (inlet, source) = Inlet::new(0);
-        let setup = Setup {
-            policy: Policy::builder().zone(zone).build().unwrap(),
-            format: FrameFormat::new(PixelFormat::Rgb24, 64, 16).unwrap(),
-            buffers: Some(12),
-            privacy,
-            source,
-            detectors: Vec::new(),
-            sinks: Vec::new(),
-            fps: 25.0,
-        };
-        let (pipeline, outlet) = Pipeline::spawn_with_outlet(setup, false).unwrap();
+        let policy = Policy::builder().zone(zone).build().unwrap();
+        let format = FrameFormat::new(PixelFormat::Rgb24, 64, 16).unwrap();
+        let pipeline = Pipeline::builder(policy, format, source).fps(25.0).buffers(12).privacy(privacy);
+        let (pipeline, outlet) = pipeline.start_with_outlet().unwrap();
         Rig { pipeline, inlet, outlet, next: 0 }
     }
 
@@ -87,7 +80,7 @@ fn frames_are_taken_in_order_and_the_rest_of_them_after_the_end() {
     }
     rig.push(2);
     rig.inlet.shut();
-    rig.pipeline.join().unwrap();
+    rig.pipeline.wait().unwrap();
     assert_eq!(take(&rig.outlet, None), Taken::Frame((5, Outcome::Covered)));
     assert_eq!(take(&rig.outlet, None), Taken::Frame((6, Outcome::Covered)));
     assert_eq!(take(&rig.outlet, None), Taken::Ended);
@@ -211,7 +204,7 @@ fn several_who_take_get_every_frame_once() {
     assert!(all.iter().all(|own| own.is_sorted()), "{all:?}");
     let mut all: Vec<u64> = all.concat();
     all.sort_unstable();
-    let dropped = rig.pipeline.join().map(|_| 40 - all.len()).unwrap();
+    let dropped = rig.pipeline.wait().map(|_| 40 - all.len()).unwrap();
     all.dedup();
     assert!(all.len() + dropped == 40 && all.len() > 20, "{all:?}");
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use milkglass::{
     Captured, Class, Detection, Detector, Error, FrameFormat, FrameMeta, FramePool, FrameSink, FrameSource,
-    OnDeadline, Outcome, Pipeline, PixelFormat, Policy, Rect, RedactedFrame, Result, Setup, State, Style,
-    Timestamp, View,
+    OnDeadline, Outcome, Pipeline, PipelineBuilder, PixelFormat, Policy, Rect, RedactedFrame, Result, State,
+    Style, Timestamp, View,
 };
 
 const SIZE: (u32, u32) = (96, 64);
@@ -145,18 +145,31 @@ fn policy(deadline: u64) -> Policy {
         .unwrap()
 }
 
-fn setup(frames: u64, detector: Box<dyn Detector>, sinks: Vec<(String, Box<dyn FrameSink>)>) -> Setup {
+fn setup(
+    frames: u64,
+    detector: Box<dyn Detector>,
+    sinks: Vec<(String, Box<dyn FrameSink>)>,
+) -> PipelineBuilder {
+    from(source(frames, |_| Step::Frame), policy(500), sinks).ladder([detector])
+}
+
+/// The same from a source of one's own.
+fn setup_from(source: impl FrameSource + 'static, seen: &Seen) -> PipelineBuilder {
+    from(source, policy(500), one(seen)).ladder([finder(|_| Ok(()))])
+}
+
+/// The same without a detector.
+fn from(
+    source: impl FrameSource + 'static,
+    policy: Policy,
+    sinks: Vec<(String, Box<dyn FrameSink>)>,
+) -> PipelineBuilder {
     let format = FrameFormat::new(PixelFormat::Nv12, SIZE.0, SIZE.1).unwrap();
-    Setup {
-        policy: policy(500),
-        format,
-        buffers: Some(80),
-        privacy: false,
-        source: Box::new(Source { steps: Box::new(|_| Step::Frame), frames, next: 0 }),
-        detectors: vec![detector],
-        sinks,
-        fps: 100.0,
-    }
+    Pipeline::builder(policy, format, source).fps(100.0).buffers(80).sinks(sinks)
+}
+
+fn source(frames: u64, steps: impl Fn(u64) -> Step + Send + 'static) -> Source {
+    Source { steps: Box::new(steps), frames, next: 0 }
 }
 
 fn one(seen: &Seen) -> Vec<(String, Box<dyn FrameSink>)> {
@@ -169,8 +182,8 @@ const MEASURING: u64 = 4;
 #[test]
 fn a_good_run_covers_every_frame_but_the_last_unseen_ones() {
     let seen = Seen::default();
-    let pipeline = Pipeline::spawn(setup(60, finder(|_| Ok(())), one(&seen))).unwrap();
-    let stats = pipeline.join().unwrap();
+    let pipeline = setup(60, finder(|_| Ok(())), one(&seen)).start().unwrap();
+    let stats = pipeline.wait().unwrap();
     seen.assert_no_mark();
     assert_eq!(stats.pushed, 60);
     assert!(stats.covered >= 40, "{stats:?}");
@@ -182,7 +195,7 @@ fn a_good_run_covers_every_frame_but_the_last_unseen_ones() {
 fn a_detector_that_always_fails_releases_nothing_but_obscured_frames() {
     let seen = Seen::default();
     let fail = |call| if call < MEASURING { Ok(()) } else { Err(Error::Detector("broken".into())) };
-    let stats = Pipeline::spawn(setup(80, finder(fail), one(&seen))).unwrap().join().unwrap();
+    let stats = setup(80, finder(fail), one(&seen)).start().unwrap().wait().unwrap();
     seen.assert_no_mark();
     assert_eq!((stats.covered, seen.covered()), (0, 0));
     assert!(stats.detector_errors > 0 && stats.obscured > 0, "{stats:?}");
@@ -197,8 +210,8 @@ fn a_detector_that_hangs_for_a_while_obscures_and_recovers() {
         }
         Ok(())
     };
-    let pipeline = Pipeline::spawn(setup(200, finder(hang), one(&seen))).unwrap();
-    let stats = pipeline.join().unwrap();
+    let pipeline = setup(200, finder(hang), one(&seen)).start().unwrap();
+    let stats = pipeline.wait().unwrap();
     seen.assert_no_mark();
     assert!(stats.obscured >= 10, "{stats:?}");
     let outcomes = seen.outcomes.lock().unwrap();
@@ -207,22 +220,37 @@ fn a_detector_that_hangs_for_a_while_obscures_and_recovers() {
     assert!(again >= 20 || seen.covered() >= 60, "did not recover: {stats:?}");
 }
 
+/// Ends a pipeline by a panic; whoever asks hears the thread's name, from every call and as often as they ask, and not what
+/// the panic said.
+fn assert_panicked(pipeline: &Pipeline, thread: &str) {
+    let named = |e: &Error| match e {
+        Error::Panicked { thread } => thread.clone(),
+        other => panic!("{other}"),
+    };
+    let error = pipeline.wait().unwrap_err();
+    assert_eq!(named(&error), thread);
+    let text = error.to_string();
+    assert!(
+        text.starts_with(&format!("the {thread} thread panicked")) && !text.contains("scripted"),
+        "{text}"
+    );
+    assert_eq!(pipeline.status().state, State::Stopped);
+    for again in [pipeline.close().map(drop), pipeline.set_policy(policy(500)), pipeline.set_privacy(true)] {
+        assert_eq!(named(&again.unwrap_err()), thread);
+    }
+    assert_eq!(named(&pipeline.failure().unwrap()), thread);
+}
+
 #[test]
 fn a_panic_in_any_thread_ends_everything_with_an_error() {
     let panic_at = |n: u64| move |call: u64| if call == n { panic!("scripted") } else { Ok(()) };
     let seen = Seen::default();
-    let pipeline = Pipeline::spawn(setup(200, finder(panic_at(MEASURING + 8)), one(&seen))).unwrap();
-    let error = pipeline.join().unwrap_err().to_string();
-    assert!(error.contains("detect"), "{error}");
+    assert_panicked(&setup(200, finder(panic_at(MEASURING + 8)), one(&seen)).start().unwrap(), "detect");
     seen.assert_no_mark();
 
     let seen = Seen::default();
-    let source =
-        Source { steps: Box::new(|n| if n == 30 { Step::Panic } else { Step::Frame }), frames: 200, next: 0 };
-    let pipeline =
-        Pipeline::spawn(Setup { source: Box::new(source), ..setup(0, finder(|_| Ok(())), one(&seen)) });
-    let error = pipeline.unwrap().join().unwrap_err().to_string();
-    assert!(error.contains("capture"), "{error}");
+    let source = source(200, |n| if n == 30 { Step::Panic } else { Step::Frame });
+    assert_panicked(&setup_from(source, &seen).start().unwrap(), "capture");
     seen.assert_no_mark();
     assert!(seen.covered() > 0);
 
@@ -234,23 +262,83 @@ fn a_panic_in_any_thread_ends_everything_with_an_error() {
         Ok(())
     });
     let sinks = vec![("dies".into(), dies), ("lives".into(), seen.sink())];
-    let error =
-        Pipeline::spawn(setup(200, finder(|_| Ok(())), sinks)).unwrap().join().unwrap_err().to_string();
-    assert!(error.contains("target"), "{error}");
+    assert_panicked(&setup(200, finder(|_| Ok(())), sinks).start().unwrap(), "target dies");
     seen.assert_no_mark();
+}
+
+#[test]
+fn a_target_that_panics_at_the_very_end_is_told_too() {
+    let last = 19;
+    let dies = move |frame: &RedactedFrame| {
+        assert!(frame.meta().sequence < last, "scripted");
+        Ok(())
+    };
+    let pipeline =
+        setup(last + 1, finder(|_| Ok(())), vec![("dies".into(), Box::new(dies))]).start().unwrap();
+    assert_panicked(&pipeline, "target dies");
 }
 
 #[test]
 fn a_source_that_fails_ends_with_its_error_and_shows_nothing_more() {
     let seen = Seen::default();
-    let source =
-        Source { steps: Box::new(|n| if n == 40 { Step::Fail } else { Step::Frame }), frames: 200, next: 0 };
-    let pipeline =
-        Pipeline::spawn(Setup { source: Box::new(source), ..setup(0, finder(|_| Ok(())), one(&seen)) });
-    let error = pipeline.unwrap().join().unwrap_err().to_string();
-    assert!(error.contains("unplugged"), "{error}");
+    let source = source(200, |n| if n == 40 { Step::Fail } else { Step::Frame });
+    let pipeline = setup_from(source, &seen).start().unwrap();
+    let error = pipeline.wait().unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("unplugged") && text.contains("the capture thread"), "{text}");
+    for again in [error, pipeline.set_privacy(false).unwrap_err(), pipeline.failure().unwrap()] {
+        let Error::Failed { thread, source } = again else { panic!("{again}") };
+        assert!(thread == "capture" && matches!(*source, Error::Source(_)), "{source}");
+    }
     seen.assert_no_mark();
     assert!(seen.covered() > 0);
+}
+
+#[test]
+fn figures_stay_readable_after_the_end_and_closing_twice_is_no_mistake() {
+    let seen = Seen::default();
+    let dead: Box<dyn FrameSink> = Box::new(|_: &RedactedFrame| Err(Error::Sink("gone".into())));
+    let sinks = vec![("dead".into(), dead), ("test".into(), seen.sink())];
+    let pipeline = setup(u64::MAX, finder(|_| Ok(())), sinks).start().unwrap();
+    while seen.covered() < 10 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(pipeline.failure().is_none());
+    // One that waits for the end does not keep others from closing.
+    let all: Vec<_> = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| pipeline.wait());
+        std::thread::sleep(Duration::from_millis(50));
+        let closing: Vec<_> = (0..3).map(|_| scope.spawn(|| pipeline.close())).collect();
+        closing.into_iter().chain([waiting]).map(|thread| thread.join().unwrap().unwrap()).collect()
+    });
+    let status = pipeline.status();
+    assert!(all.iter().all(|stats| *stats == status.stats), "{all:?} {status:?}");
+    assert_eq!((status.state, status.targets_lost), (State::Stopped, 1));
+    assert_eq!(status.stats.covered + status.stats.obscured, status.stats.pushed, "{status:?}");
+    let (covered, dropped) = (status.stats.covered, status.target_drops);
+    assert!((covered - dropped..=covered).contains(&seen.covered()), "{} of {status:?}", seen.covered());
+    assert!(status.exposure > Duration::ZERO && status.heartbeat > 0);
+    assert!(pipeline.failure().is_none() && pipeline.wait().is_ok());
+    for ended in [pipeline.set_policy(policy(500)), pipeline.set_privacy(true)] {
+        assert!(matches!(ended, Err(Error::Ended)), "{ended:?}");
+    }
+    seen.assert_no_mark();
+}
+
+#[test]
+fn a_rate_or_a_number_of_buffers_that_cannot_be_is_refused() {
+    let build = || from(source(1, |_| Step::Frame), policy(500), Vec::new()).ladder([finder(|_| Ok(()))]);
+    let refused = |builder: PipelineBuilder| match builder.start() {
+        Err(Error::Policy(why)) => why.to_string(),
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("accepted"),
+    };
+    for fps in [0.0, -25.0, f64::NAN, f64::INFINITY] {
+        assert!(refused(build().fps(fps)).contains("fps = "));
+    }
+    assert!(refused(build().buffers(usize::MAX)).contains("buffers = "));
+    assert!(matches!(build().buffers(1).start(), Err(Error::PoolTooSmall { .. })));
+    build().buffers(None).start().unwrap().wait().unwrap();
 }
 
 #[test]
@@ -262,10 +350,10 @@ fn a_slow_or_dead_target_stalls_nobody() {
     });
     let dead: Box<dyn FrameSink> = Box::new(|_: &RedactedFrame| Err(Error::Sink("gone".into())));
     let sinks = vec![("slow".into(), slow), ("dead".into(), dead), ("fast".into(), seen.sink())];
-    let pipeline = Pipeline::spawn(setup(100, finder(|_| Ok(())), sinks)).unwrap();
+    let pipeline = setup(100, finder(|_| Ok(())), sinks).start().unwrap();
     std::thread::sleep(Duration::from_millis(900));
     let status = pipeline.status();
-    let stats = pipeline.join().unwrap();
+    let stats = pipeline.wait().unwrap();
     assert_eq!(status.targets_lost, 1);
     assert!(status.target_drops > 0, "{status:?}");
     assert_eq!(stats.pushed, 100, "the camera was stalled: {stats:?}");
@@ -287,7 +375,7 @@ fn frames_that_a_slow_detector_releases_together_reach_a_target_that_keeps_up() 
         sink.send(frame)
     });
     let setup = setup(150, finder(slow), vec![("busy".into(), busy)]);
-    let stats = Pipeline::spawn(setup).unwrap().join().unwrap();
+    let stats = setup.start().unwrap().wait().unwrap();
     seen.assert_no_mark();
     let left = stats.covered + stats.obscured;
     assert!(
@@ -318,7 +406,7 @@ impl Detector for Told {
 #[test]
 fn a_detector_forgets_two_seconds_after_the_last_picture_and_at_the_end() {
     let (seen, told) = (Seen::default(), Told::default());
-    let pipeline = Pipeline::spawn(setup(u64::MAX, Box::new(told.clone()), one(&seen))).unwrap();
+    let pipeline = setup(u64::MAX, Box::new(told.clone()), one(&seen)).start().unwrap();
     let until = |what: &str, good: &dyn Fn(&[Instant], &[Instant]) -> bool| {
         let end = Instant::now() + Duration::from_secs(20);
         loop {
@@ -344,8 +432,7 @@ fn a_detector_forgets_two_seconds_after_the_last_picture_and_at_the_end() {
     pipeline.set_privacy(false).unwrap();
     let before = told.0.lock().unwrap().0.len();
     until("it never looked again", &|looks, _| looks.len() > before + 5);
-    pipeline.stop();
-    pipeline.join().unwrap();
+    pipeline.close().unwrap();
     let (looks, forgot) = &*told.0.lock().unwrap();
     assert!(forgot.len() == 2 && forgot[1] >= *looks.last().unwrap(), "it keeps the last picture");
 }
@@ -353,7 +440,7 @@ fn a_detector_forgets_two_seconds_after_the_last_picture_and_at_the_end() {
 #[test]
 fn privacy_mode_covers_at_once_and_ends_again() {
     let seen = Seen::default();
-    let pipeline = Pipeline::spawn(setup(150, finder(|_| Ok(())), one(&seen))).unwrap();
+    let pipeline = setup(150, finder(|_| Ok(())), one(&seen)).start().unwrap();
     std::thread::sleep(Duration::from_millis(400));
     pipeline.set_privacy(true).unwrap();
     let confirmed = Instant::now();
@@ -361,7 +448,7 @@ fn privacy_mode_covers_at_once_and_ends_again() {
     assert_eq!(pipeline.status().state, State::Privacy);
     pipeline.set_privacy(false).unwrap();
     let off = Instant::now();
-    pipeline.join().unwrap();
+    pipeline.wait().unwrap();
     seen.assert_no_mark();
     let outcomes = seen.outcomes.lock().unwrap();
     // One frame may have been in the target's hands when it was confirmed.
@@ -382,10 +469,9 @@ fn clock_jumps_and_skipped_pictures_do_not_end_the_stream() {
         7 => Step::Skip,
         _ => Step::Frame,
     };
-    let source = Source { steps: Box::new(steps), frames: 100, next: 0 };
-    let setup = Setup { source: Box::new(source), ..setup(0, finder(|_| Ok(())), one(&seen)) };
-    let pipeline = Pipeline::spawn(setup).unwrap();
-    let stats = pipeline.join().unwrap();
+    let source = source(100, steps);
+    let pipeline = setup_from(source, &seen).start().unwrap();
+    let stats = pipeline.wait().unwrap();
     seen.assert_no_mark();
     assert_eq!(stats.pushed, 80);
     assert!(seen.covered() >= 30, "{stats:?}");
@@ -398,11 +484,11 @@ fn an_exhausted_pool_skips_pictures_and_keeps_running() {
         std::thread::sleep(Duration::from_millis(60));
         Ok(())
     };
-    let setup = Setup { buffers: Some(4), ..setup(120, finder(slow), one(&seen)) };
-    let pipeline = Pipeline::spawn(setup).unwrap();
+    let setup = setup(120, finder(slow), one(&seen)).buffers(4);
+    let pipeline = setup.start().unwrap();
     std::thread::sleep(Duration::from_millis(800));
     let skipped = pipeline.status().skipped;
-    let stats = pipeline.join().unwrap();
+    let stats = pipeline.wait().unwrap();
     seen.assert_no_mark();
     assert!(skipped > 0 && stats.pushed < 120, "skipped {skipped}, {stats:?}");
     assert!(seen.covered() > 0, "{stats:?}");
@@ -414,12 +500,13 @@ fn what_cannot_hold_is_refused_at_the_start() {
         std::thread::sleep(Duration::from_millis(120));
         Ok(())
     };
-    let refused = Pipeline::spawn(Setup { policy: policy(200), ..setup(10, finder(slow), Vec::new()) });
+    let frames = || source(10, |_| Step::Frame);
+    let refused = from(frames(), policy(200), Vec::new()).ladder([finder(slow)]).start();
     let error = refused.err().unwrap().to_string();
     assert!(error.contains("deadline") && error.contains("need"), "{error}");
 
     let persons = Policy::builder().hide(Class::Person, Style::default()).build().unwrap();
-    let refused = Pipeline::spawn(Setup { policy: persons, ..setup(10, finder(|_| Ok(())), Vec::new()) });
+    let refused = from(frames(), persons, Vec::new()).ladder([finder(|_| Ok(()))]).start();
     assert!(refused.err().unwrap().to_string().contains("no loaded model finds persons"));
 }
 
@@ -432,12 +519,11 @@ fn a_detector_that_becomes_too_slow_is_replaced_by_the_next_rung() {
         }
         Ok(())
     };
-    let mut setup = setup(300, finder(slows_down), one(&seen));
-    setup.detectors.push(finder(|_| Ok(())));
-    let pipeline = Pipeline::spawn(setup).unwrap();
+    let setup = setup(300, finder(slows_down), one(&seen)).ladder([finder(|_| Ok(()))]);
+    let pipeline = setup.start().unwrap();
     std::thread::sleep(Duration::from_millis(2400));
     let status = pipeline.status();
-    pipeline.join().unwrap();
+    pipeline.wait().unwrap();
     seen.assert_no_mark();
     assert_eq!(status.level, 1, "{status:?}");
     let outcomes = seen.outcomes.lock().unwrap();
@@ -451,8 +537,8 @@ fn zones_alone_need_no_detector() {
     let area = milkglass::Polygon::new([(0.2, 0.1), (0.7, 0.1), (0.7, 0.9), (0.2, 0.9)]).unwrap();
     let zone = milkglass::Zone::new("middle", area, Style::default()).unwrap();
     let policy = Policy::builder().zone(zone).build().unwrap();
-    let base = setup(30, finder(|_| Ok(())), one(&seen));
-    let stats = Pipeline::spawn(Setup { policy, detectors: Vec::new(), ..base }).unwrap().join().unwrap();
+    let setup = from(source(30, |_| Step::Frame), policy, one(&seen));
+    let stats = setup.start().unwrap().wait().unwrap();
     seen.assert_no_mark();
     assert_eq!((stats.pushed, stats.covered, seen.obscured()), (30, 30, 0));
 }
@@ -460,12 +546,12 @@ fn zones_alone_need_no_detector() {
 #[test]
 fn a_policy_can_be_exchanged_while_it_runs() {
     let seen = Seen::default();
-    let pipeline = Pipeline::spawn(setup(100, finder(|_| Ok(())), one(&seen))).unwrap();
+    let pipeline = setup(100, finder(|_| Ok(())), one(&seen)).start().unwrap();
     std::thread::sleep(Duration::from_millis(200));
     let persons = Policy::builder().hide(Class::Person, Style::default()).build().unwrap();
     assert!(pipeline.set_policy(persons).is_err(), "a class without detector was accepted");
     pipeline.set_policy(policy(600)).unwrap();
-    pipeline.join().unwrap();
+    pipeline.wait().unwrap();
     seen.assert_no_mark();
     assert!(seen.covered() >= 30);
 }
@@ -485,13 +571,12 @@ impl Detector for Both {
 #[test]
 fn a_later_policy_may_name_only_what_every_rung_of_the_ladder_finds() {
     let seen = Seen::default();
-    let mut setup = setup(60, Box::new(Both(finder(|_| Ok(())))), one(&seen));
-    setup.detectors.push(finder(|_| Ok(())));
-    let pipeline = Pipeline::spawn(setup).unwrap();
+    let setup = setup(60, Box::new(Both(finder(|_| Ok(())))), one(&seen)).ladder([finder(|_| Ok(()))]);
+    let pipeline = setup.start().unwrap();
     let persons = Policy::builder().hide(Class::Person, Style::default()).build().unwrap();
     let refused = pipeline.set_policy(persons).unwrap_err().to_string();
     assert!(refused.contains("no loaded model finds persons"), "{refused}");
-    pipeline.join().unwrap();
+    pipeline.wait().unwrap();
     seen.assert_no_mark();
     assert!(seen.covered() >= 20);
 }
@@ -509,7 +594,7 @@ fn a_later_policy_must_hold_with_the_detector_and_gets_a_deadline() {
         std::thread::sleep(Duration::from_millis(30));
         Ok(())
     };
-    let pipeline = Pipeline::spawn(setup(250, finder(script), one(&seen))).unwrap();
+    let pipeline = setup(250, finder(script), one(&seen)).start().unwrap();
     std::thread::sleep(Duration::from_millis(600));
     let policy = Policy::builder().hide(Class::Face, Style::default());
     let short = policy.clone().deadline(Duration::from_millis(40), OnDeadline::Obscure).build().unwrap();
@@ -521,7 +606,7 @@ fn a_later_policy_must_hold_with_the_detector_and_gets_a_deadline() {
     std::thread::sleep(Duration::from_millis(900));
     let obscured = seen.obscured();
     hang.store(0, Ordering::SeqCst);
-    pipeline.join().unwrap();
+    pipeline.wait().unwrap();
     seen.assert_no_mark();
     assert!(obscured >= 5, "without a deadline nothing left: {obscured}");
     assert!(seen.covered() >= 5);
@@ -560,7 +645,7 @@ fn impossible_detections_cover_nothing_and_release_nothing() {
         [Box::new(Liar(finder(|_| Ok(())), nan, 0)), Box::new(Liar(finder(|_| Ok(())), outside, 0))];
     for liar in liars {
         let seen = Seen::default();
-        let stats = Pipeline::spawn(setup(100, liar, one(&seen))).unwrap().join().unwrap();
+        let stats = setup(100, liar, one(&seen)).start().unwrap().wait().unwrap();
         seen.assert_no_mark();
         assert!(stats.detector_errors >= 10, "{stats:?}");
         assert!(seen.covered() >= 20, "{} {stats:?}", seen.covered());
@@ -572,9 +657,10 @@ fn a_face_that_is_missed_for_a_while_stays_hidden() {
     let seen = Seen::default();
     // Half a second of nothing, again and again; the policy holds for a second.
     let misses = |n: u64, found: Vec<Detection>| if n % 60 > 10 { Vec::new() } else { found };
-    let mut setup = setup(150, Box::new(Liar(finder(|_| Ok(())), misses, 0)), one(&seen));
-    setup.policy = setup.policy.to_builder().look_ahead(Duration::from_millis(100)).build().unwrap();
-    let stats = Pipeline::spawn(setup).unwrap().join().unwrap();
+    let policy = policy(500).to_builder().look_ahead(Duration::from_millis(100)).build().unwrap();
+    let setup = from(source(150, |_| Step::Frame), policy, one(&seen));
+    let setup = setup.detector(Liar(finder(|_| Ok(())), misses, 0));
+    let stats = setup.start().unwrap().wait().unwrap();
     seen.assert_no_mark();
     assert!(seen.covered() >= 60, "{} {stats:?}", seen.covered());
 }
@@ -582,13 +668,13 @@ fn a_face_that_is_missed_for_a_while_stays_hidden() {
 #[test]
 fn it_can_start_in_privacy_mode() {
     let seen = Seen::default();
-    let setup = Setup { privacy: true, ..setup(120, finder(|_| Ok(())), one(&seen)) };
-    let pipeline = Pipeline::spawn(setup).unwrap();
+    let setup = setup(120, finder(|_| Ok(())), one(&seen)).privacy(true);
+    let pipeline = setup.start().unwrap();
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!((seen.covered(), pipeline.status().state), (0, State::Privacy));
     assert!(seen.obscured() > 5);
     pipeline.set_privacy(false).unwrap();
-    pipeline.join().unwrap();
+    pipeline.wait().unwrap();
     seen.assert_no_mark();
     assert!(seen.covered() >= 20);
 }
@@ -597,9 +683,8 @@ fn it_can_start_in_privacy_mode() {
 fn a_camera_that_falls_silent_is_told_and_the_last_frames_leave() {
     let seen = Seen::default();
     let silent = |n: u64| if n < 60 { Step::Frame } else { Step::Skip };
-    let source = Source { steps: Box::new(silent), frames: u64::MAX, next: 0 };
-    let setup = Setup { source: Box::new(source), ..setup(0, finder(|_| Ok(())), one(&seen)) };
-    let pipeline = Pipeline::spawn(setup).unwrap();
+    let source = source(u64::MAX, silent);
+    let pipeline = setup_from(source, &seen).start().unwrap();
     let end = Instant::now() + Duration::from_secs(10);
     while pipeline.status().state != State::NoCamera {
         assert!(Instant::now() < end, "{:?}", pipeline.status());
@@ -607,8 +692,7 @@ fn a_camera_that_falls_silent_is_told_and_the_last_frames_leave() {
     }
     let status = pipeline.status();
     assert!(status.skipped > 0 && status.fps == 0.0, "{status:?}");
-    pipeline.stop();
-    let stats = pipeline.join().unwrap();
+    let stats = pipeline.close().unwrap();
     assert_eq!(stats.covered + stats.obscured, 60);
     seen.assert_no_mark();
     assert!(seen.covered() >= 30);
@@ -625,7 +709,7 @@ fn a_detector_that_never_comes_back_is_seen_and_does_not_keep_it_from_ending() {
         }
         Ok(())
     };
-    let pipeline = Pipeline::spawn(setup(u64::MAX, finder(hang), one(&seen))).unwrap();
+    let pipeline = setup(u64::MAX, finder(hang), one(&seen)).start().unwrap();
     let end = Instant::now() + Duration::from_secs(10);
     while pipeline.status().detecting < Duration::from_secs(1) {
         assert!(Instant::now() < end, "{:?}", pipeline.status());
@@ -635,8 +719,7 @@ fn a_detector_that_never_comes_back_is_seen_and_does_not_keep_it_from_ending() {
     assert_eq!(before.state, State::Degraded);
     std::thread::sleep(Duration::from_millis(100));
     assert!(pipeline.status().heartbeat > before.heartbeat, "the redact thread waits for the detector");
-    pipeline.stop();
-    let stats = pipeline.join().unwrap();
+    let stats = pipeline.close().unwrap();
     seen.assert_no_mark();
     assert!(seen.covered() > 0 && stats.obscured > 10, "{stats:?}");
 }
@@ -645,9 +728,8 @@ fn a_detector_that_never_comes_back_is_seen_and_does_not_keep_it_from_ending() {
 fn a_clock_that_was_set_back_for_good_does_not_end_the_stream() {
     let seen = Seen::default();
     let steps = |n: u64| if n < 50 { Step::At(1_000_000 + n * 10) } else { Step::At(n * 10) };
-    let source = Source { steps: Box::new(steps), frames: 120, next: 0 };
-    let setup = Setup { source: Box::new(source), ..setup(0, finder(|_| Ok(())), one(&seen)) };
-    let stats = Pipeline::spawn(setup).unwrap().join().unwrap();
+    let source = source(120, steps);
+    let stats = setup_from(source, &seen).start().unwrap().wait().unwrap();
     seen.assert_no_mark();
     assert_eq!(stats.pushed, 117, "three frames show that it was set back");
     let late = seen.outcomes.lock().unwrap().iter().filter(|o| o.0 > 60 && o.1 == Outcome::Covered).count();
@@ -658,10 +740,10 @@ fn a_clock_that_was_set_back_for_good_does_not_end_the_stream() {
 fn frames_that_are_all_dropped_are_told_and_cost_no_memory() {
     let seen = Seen::default();
     let fail = |call| if call < MEASURING + 10 { Ok(()) } else { Err(Error::Detector("broken".into())) };
-    let mut setup = setup(450, finder(fail), one(&seen));
-    setup.policy =
-        setup.policy.to_builder().deadline(Duration::from_millis(300), OnDeadline::Drop).build().unwrap();
-    let pipeline = Pipeline::spawn(setup).unwrap();
+    let policy =
+        policy(500).to_builder().deadline(Duration::from_millis(300), OnDeadline::Drop).build().unwrap();
+    let setup = from(source(450, |_| Step::Frame), policy, one(&seen)).ladder([finder(fail)]);
+    let pipeline = setup.start().unwrap();
     let end = Instant::now() + Duration::from_secs(20);
     while pipeline.status().state != State::Covered {
         assert!(Instant::now() < end, "{:?}", pipeline.status());
@@ -670,7 +752,7 @@ fn frames_that_are_all_dropped_are_told_and_cost_no_memory() {
         assert!(Instant::now() < end, "nothing leaves, and it says {:?}", pipeline.status());
         std::thread::sleep(Duration::from_millis(10));
     }
-    let stats = pipeline.join().unwrap();
+    let stats = pipeline.wait().unwrap();
     seen.assert_no_mark();
     assert!(seen.covered() >= 5 && stats.dropped > 100, "{stats:?}");
 }
@@ -686,11 +768,9 @@ fn the_end_does_not_wait_for_what_hangs() {
         }
     }
     let seen = Seen::default();
-    let setup = Setup { source: Box::new(Silent), ..setup(0, finder(|_| Ok(())), one(&seen)) };
-    let pipeline = Pipeline::spawn(setup).unwrap();
+    let pipeline = setup_from(Silent, &seen).start().unwrap();
     let start = Instant::now();
-    pipeline.stop();
-    pipeline.join().unwrap();
+    pipeline.close().unwrap();
     // A hundredth of a second on an idle machine; the wait for a target would be the best part of a second.
     assert!(start.elapsed() < Duration::from_millis(700), "{:?}", start.elapsed());
 }
@@ -699,9 +779,8 @@ fn the_end_does_not_wait_for_what_hangs() {
 fn privacy_mode_replaces_the_last_picture_of_a_camera_that_is_gone() {
     let seen = Seen::default();
     let silent = |n: u64| if n < 60 { Step::Frame } else { Step::Skip };
-    let source = Source { steps: Box::new(silent), frames: u64::MAX, next: 0 };
-    let setup = Setup { source: Box::new(source), ..setup(0, finder(|_| Ok(())), one(&seen)) };
-    let pipeline = Pipeline::spawn(setup).unwrap();
+    let source = source(u64::MAX, silent);
+    let pipeline = setup_from(source, &seen).start().unwrap();
     let end = Instant::now() + Duration::from_secs(20);
     let await_state = |state| {
         while pipeline.status().state != state {
@@ -720,7 +799,6 @@ fn privacy_mode_replaces_the_last_picture_of_a_camera_that_is_gone() {
     assert!(seen.outcomes.lock().unwrap()[before..].iter().all(|o| o.1 == Outcome::Obscured));
     pipeline.set_privacy(false).unwrap();
     await_state(State::NoCamera);
-    pipeline.stop();
-    pipeline.join().unwrap();
+    pipeline.close().unwrap();
     assert!(seen.covered() >= 30 && seen.marked.load(Ordering::SeqCst) == 0);
 }

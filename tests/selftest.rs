@@ -12,8 +12,8 @@ use milkglass::detect::backend::Backend;
 use milkglass::detect::{Ensemble, ModelStore, Settings};
 use milkglass::{
     BackendChoice, Captured, Class, Detection, Detector, Error, FrameFormat, FrameMeta, FramePool, FrameSink,
-    FrameSource, Outcome, Pipeline, PixelFormat, Policy, Preset, Rect, RedactedFrame, Result, Setup, State,
-    Style, Timestamp, View,
+    FrameSource, Outcome, Pipeline, PipelineBuilder, PixelFormat, Policy, Preset, Rect, RedactedFrame,
+    Result, State, Style, Timestamp, View,
 };
 
 const SIZE: (u32, u32) = (320, 240);
@@ -120,18 +120,13 @@ fn policy(every: Option<Duration>) -> Policy {
     policy.max_gap(Duration::from_secs(2)).build().unwrap()
 }
 
+fn builder(policy: Policy) -> PipelineBuilder {
+    let format = FrameFormat::new(PixelFormat::Nv12, SIZE.0, SIZE.1).unwrap();
+    Pipeline::builder(policy, format, Camera { start: Instant::now(), next: 0 })
+}
+
 fn run(seen: &Seen, detectors: Vec<Box<dyn Detector>>, every: Option<Duration>) -> Pipeline {
-    Pipeline::spawn(Setup {
-        policy: policy(every),
-        format: FrameFormat::new(PixelFormat::Nv12, SIZE.0, SIZE.1).unwrap(),
-        buffers: Some(80),
-        privacy: false,
-        source: Box::new(Camera { start: Instant::now(), next: 0 }),
-        detectors,
-        sinks: seen.sink(),
-        fps: 10.0,
-    })
-    .unwrap()
+    builder(policy(every)).fps(10.0).buffers(80).ladder(detectors).sinks(seen.sink()).start().unwrap()
 }
 
 fn wait(pipeline: &Pipeline, what: &str, until: impl Fn(State) -> bool) {
@@ -155,8 +150,7 @@ fn nothing_leaves_covered_by_a_detector_that_fails_at_the_start() {
         assert_eq!(seen.covered_after(start), 0, "{fault:?}");
         *switch.lock().unwrap() = Fault::None;
         wait(&pipeline, "trusted again", |state| state == State::Covered);
-        pipeline.stop();
-        pipeline.join().unwrap();
+        pipeline.close().unwrap();
         assert_eq!(seen.1.load(Ordering::SeqCst), 0, "{fault:?}: samples of the self-test at a target");
     }
 }
@@ -183,8 +177,7 @@ fn a_detector_that_fails_later_is_found_out_within_a_period_and_trusted_again_wh
         }
         *switch.lock().unwrap() = Fault::None;
         wait(&pipeline, "trusted again", |state| state == State::Covered);
-        pipeline.stop();
-        pipeline.join().unwrap();
+        pipeline.close().unwrap();
         assert_eq!(seen.1.load(Ordering::SeqCst), 0, "{fault:?}: samples of the self-test at a target");
     }
 }
@@ -257,16 +250,7 @@ fn times_leave_room_for_the_self_test() {
     // At 100 frames/s, two detections and two frames take 100 ms and a little, three take 140 ms.
     let spawn = |every, deadline| {
         let policy = policy(every).to_builder().deadline(Duration::from_millis(deadline), Default::default());
-        Pipeline::spawn(Setup {
-            policy: policy.build().unwrap(),
-            format: FrameFormat::new(PixelFormat::Nv12, SIZE.0, SIZE.1).unwrap(),
-            buffers: None,
-            privacy: false,
-            source: Box::new(Camera { start: Instant::now(), next: 0 }),
-            detectors: vec![Box::new(Slow)],
-            sinks: vec![],
-            fps: 100.0,
-        })
+        builder(policy.build().unwrap()).fps(100.0).detector(Slow).start()
     };
     let refused = |every, deadline| match spawn(every, deadline) {
         Ok(_) => None,

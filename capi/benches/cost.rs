@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use milkglass::{
     Captured, FrameFormat, FrameMeta, FramePool, FrameSource, Media, Opening, Pipeline, PixelFormat,
-    RedactedFrame, Result, Setup, Timestamp,
+    RedactedFrame, Result, Timestamp,
 };
 use milkglass_capi::*;
 use rustix::time::{ClockId, clock_gettime};
@@ -63,25 +63,14 @@ fn main() -> ExitCode {
     let policy = Opening::builder().policy_text(POLICY, "policy").read().unwrap().policy(Media::Live);
     let (show, pictures) = sync_channel(4);
     let (sent, seen) = sync_channel(4);
-    let pipeline = Pipeline::spawn(Setup {
-        policy,
-        format,
-        buffers: Some(12),
-        privacy: false,
-        source: Box::new(Camera { pictures }),
-        detectors: Vec::new(),
-        sinks: vec![(
-            "rust".into(),
-            Box::new(move |frame: &RedactedFrame| {
-                // Looked at, not copied.
-                assert!(frame.view().row(0, 0)[0] == 16 && frame.view().row(0, 0)[SIZE.0 - 1] == 200);
-                let _ = sent.send(frame.meta().sequence);
-                Ok(())
-            }),
-        )],
-        fps: 30.0,
-    })
-    .unwrap();
+    let sink = move |frame: &RedactedFrame| {
+        // Looked at, not copied.
+        assert!(frame.view().row(0, 0)[0] == 16 && frame.view().row(0, 0)[SIZE.0 - 1] == 200);
+        let _ = sent.send(frame.meta().sequence);
+        Ok(())
+    };
+    let pipeline = Pipeline::builder(policy, format, Camera { pictures }).fps(30.0).buffers(12);
+    let pipeline = pipeline.sink("rust", sink).start().unwrap();
 
     let text = std::ffi::CString::new(POLICY).unwrap();
     // SAFETY: zeros are what C programs begin with; every field is valid for them.
@@ -144,7 +133,7 @@ fn main() -> ExitCode {
     }
     assert_eq!(milkglass_close(stream), milkglass_status::OK);
     drop(show);
-    pipeline.join().unwrap();
+    pipeline.wait().unwrap();
 
     let (rust, c, copy) = (median(rust), median(c), median(copy));
     let copies = (c.as_secs_f64() - rust.as_secs_f64()) / copy.as_secs_f64();

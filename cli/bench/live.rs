@@ -7,8 +7,7 @@ use milkglass::detect::Ensemble;
 use milkglass::v4l2::{CameraFormat, V4l2Config, V4l2Source};
 use milkglass::{
     Captured, Class, Detection, Detector, Error, FrameFormat, FrameMeta, FramePool, FrameSource, Outcome,
-    Pipeline, Policy, Polygon, Proof, RedactedFrame, Result as EngineResult, Setup, Style, Timestamp, View,
-    Zone,
+    Pipeline, Policy, Polygon, Proof, RedactedFrame, Result as EngineResult, Style, Timestamp, View, Zone,
 };
 
 use super::picture::Frames;
@@ -62,17 +61,8 @@ pub fn run(name: &str, origin: &Origin, detectors: Vec<Ensemble>, time: Duration
         let (source, format, fps) = open(origin, time, &log, &go)?;
         let sink = watch(origin.clone(), format, Arc::clone(&log));
         let detector = Watched { detector, log: Arc::clone(&log) };
-        let pipeline = Pipeline::spawn(Setup {
-            policy: policy()?,
-            format,
-            buffers: None,
-            privacy: false,
-            source,
-            detectors: vec![Box::new(detector)],
-            sinks: vec![("bench".into(), Box::new(sink))],
-            fps,
-        });
-        let pipeline = match pipeline {
+        let pipeline = Pipeline::builder(policy()?, format, source).fps(fps);
+        let pipeline = match pipeline.detector(detector).sink("bench", sink).start() {
             Err(Error::Policy(why)) => return Ok(Ran::Refused(why.to_string())),
             pipeline => pipeline?,
         };
@@ -85,8 +75,7 @@ pub fn run(name: &str, origin: &Origin, detectors: Vec<Ensemble>, time: Duration
     }
     let mut logs = Vec::new();
     for (pipeline, log, fps) in streams {
-        pipeline.stop();
-        pipeline.join()?;
+        pipeline.close()?;
         logs.push((log, fps));
     }
     if progress::cancelled() {

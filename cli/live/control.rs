@@ -12,11 +12,10 @@ use super::privacy::Remembered;
 use super::target::Stream;
 use crate::outcome::Failure;
 
-/// The running pipeline, shared by whoever may steer it.
+/// The pipeline, shared by whoever may steer it.
 pub struct Control {
-    pipeline: Mutex<Option<Pipeline>>,
-    /// Figures while nothing runs: none yet, or those of the end.
-    last: Mutex<Status>,
+    /// None while nothing has begun.
+    pipeline: OnceLock<Pipeline>,
     /// Held while privacy mode changes, so that what is stored and what is in force never differ for long.
     remembered: Mutex<Remembered>,
     privacy: AtomicBool,
@@ -38,8 +37,7 @@ impl Control {
     ) -> Control {
         let privacy = AtomicBool::new(privacy || remembered.is_on());
         Control {
-            pipeline: Mutex::new(None),
-            last: Mutex::default(),
+            pipeline: OnceLock::new(),
             remembered: Mutex::new(remembered),
             privacy,
             reversible: AtomicBool::new(true),
@@ -55,18 +53,23 @@ impl Control {
     /// # Errors
     /// The pipeline has ended already.
     pub fn start(&self, pipeline: Pipeline) -> Result<(), Failure> {
-        let mut running = lock(&self.pipeline);
+        // Whoever asks for privacy mode meanwhile waits, and then finds the pipeline.
+        let _one = lock(&self.remembered);
+        let pipeline = self.pipeline.get_or_init(|| pipeline);
         if self.privacy() {
             pipeline.set_privacy(true)?;
         }
-        *running = Some(pipeline);
         Ok(())
     }
 
     /// Figures of this moment.
     pub fn status(&self) -> Status {
-        let running = lock(&self.pipeline).as_ref().map(Pipeline::status);
-        running.unwrap_or_else(|| *lock(&self.last))
+        self.pipeline.get().map(Pipeline::status).unwrap_or_default()
+    }
+
+    /// The pipeline, unless it has ended.
+    fn running(&self) -> Option<&Pipeline> {
+        self.pipeline.get().filter(|pipeline| pipeline.status().state != State::Stopped)
     }
 
     /// Counters of the camera; `None` when the frames come from a pipe.
@@ -111,11 +114,10 @@ impl Control {
     /// What could not be done; the picture is covered then.
     pub fn set_privacy(&self, on: bool) -> Result<(), Failure> {
         let remembered = lock(&self.remembered);
-        let running = lock(&self.pipeline);
         if on {
             self.privacy.store(true, Ordering::SeqCst);
         }
-        let Some(pipeline) = running.as_ref() else {
+        let Some(pipeline) = self.running() else {
             // What begins later begins covered; what is on stays on.
             if on {
                 remembered.store(true)?;
@@ -138,15 +140,13 @@ impl Control {
 
     /// Exchanges the policy; an error leaves the old one in force.
     pub fn set_policy(&self, policy: Policy) -> Result<(), Failure> {
-        match lock(&self.pipeline).as_ref() {
-            Some(pipeline) => {
-                let reversible = policy.reversible();
-                pipeline.set_policy(policy)?;
-                self.set_reversible(reversible);
-                Ok(())
-            }
-            None => Err(Failure::new("the pipeline does not run")),
-        }
+        let reversible = policy.reversible();
+        self.pipeline
+            .get()
+            .ok_or_else(|| Failure::new("the pipeline does not run yet"))?
+            .set_policy(policy)?;
+        self.set_reversible(reversible);
+        Ok(())
     }
 
     /// Whether the policy allows cosmetic styles: for the page, so that it offers none that would be refused.
@@ -164,20 +164,7 @@ impl Control {
     /// # Errors
     /// Why it ended by itself, if it did.
     pub fn stop(&self) -> Result<Stats, Failure> {
-        // The lock is not held meanwhile: a target that ends may still ask for figures.
-        let pipeline = lock(&self.pipeline).take();
-        match pipeline {
-            Some(pipeline) => {
-                let mut last = pipeline.status();
-                last.state = State::Stopped;
-                *lock(&self.last) = last;
-                pipeline.stop();
-                let stats = pipeline.join()?;
-                lock(&self.last).stats = stats;
-                Ok(stats)
-            }
-            None => Ok(Stats::default()),
-        }
+        Ok(self.pipeline.get().map(Pipeline::close).transpose()?.unwrap_or_default())
     }
 }
 
@@ -210,9 +197,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use clap::Parser as _;
-    use milkglass::{
-        Captured, FrameFormat, FramePool, FrameSource, PixelFormat, Polygon, Setup, Style, Zone,
-    };
+    use milkglass::{Captured, FrameFormat, FramePool, FrameSource, PixelFormat, Polygon, Style, Zone};
 
     use super::*;
     use crate::args::{Cli, Command};
@@ -241,16 +226,7 @@ mod tests {
         let format = FrameFormat::new(PixelFormat::Nv12, 64, 48).unwrap();
         let area = Polygon::new([(0.0, 0.0), (1.0, 0.0), (1.0, 1.0)]).unwrap();
         let policy = Policy::builder().zone(Zone::new("z", area, Style::default()).unwrap()).build();
-        let pipeline = Pipeline::spawn(Setup {
-            policy: policy.unwrap(),
-            format,
-            buffers: None,
-            privacy: false,
-            source: Box::new(Gone),
-            detectors: Vec::new(),
-            sinks: Vec::new(),
-            fps: 25.0,
-        });
+        let pipeline = Pipeline::builder(policy.unwrap(), format, Gone).fps(25.0).start();
         let stream = Stream { format, rate: (25, 1), threads: 1 };
         let control = Control::new(remembered(folder.path()), false, None, stream);
         control.start(pipeline.unwrap()).unwrap();

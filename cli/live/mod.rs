@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use milkglass::{Detector, Loaded, Media, Opening, Pipeline, PolicyFile, Setup, State, Status};
+use milkglass::{Loaded, Media, Opening, Pipeline, PolicyFile, State, Status};
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
@@ -91,17 +91,14 @@ pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
         log::info!("preset {}, inference by {}", opening.look(Media::Live).preset, loaded.runtime);
     }
     let evidence = evidence::open(args, opening.identity(PROGRAM, &loaded), &state)?;
-    let spawn = if args.lock_memory { Pipeline::spawn_locked } else { Pipeline::spawn };
-    let pipeline = spawn(Setup {
-        policy,
-        format: stream.format,
-        buffers: memory::of_a_pipeline(&stream.format)?,
-        privacy: control.privacy(),
-        source: camera.source,
-        detectors: detectors.into_iter().map(|d| Box::new(d) as Box<dyn Detector>).collect(),
-        sinks,
-        fps,
-    })?;
+    let pipeline = Pipeline::builder(policy, stream.format, camera.source)
+        .fps(fps)
+        .buffers(memory::of_a_pipeline(&stream.format)?)
+        .locked_memory(args.lock_memory)
+        .privacy(control.privacy())
+        .ladder(detectors)
+        .sinks(sinks)
+        .start()?;
     control.start(pipeline)?;
     opening.remember(&stream.format)?;
     let evidence = evidence.map(|log| Evidence::start(log, Arc::clone(&control))).transpose()?;

@@ -4,18 +4,17 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::budget::{budget, check_parts, wants_test, with_budget};
-use super::{Clock, Event, NO_CAMERA, Outbox, State, Status, lock, panicked, shelf};
+use super::{Clock, Event, Failure, NO_CAMERA, Outbox, State, Status, lock, shelf};
 use crate::detect::Detection;
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::frame::{DetectJob, FrameMeta, Outcome, RawFrame, RedactedFrame};
 use crate::policy::{Policy, PolicyError};
 use crate::selftest::Fault;
-use crate::stats::Stats;
 use crate::time::Timestamp;
 
 /// In privacy mode, the longest time without a frame, if the camera gives none.
@@ -84,6 +83,7 @@ pub(super) struct Redact {
     /// The memory of the last detection's list, on its way back to the detector.
     pub list: Vec<Detection>,
     pub status: Arc<Mutex<Status>>,
+    pub failure: Arc<OnceLock<Failure>>,
     /// When the frames in the line arrived, and when those of the last second left.
     pub arrivals: VecDeque<(u64, Timestamp)>,
     /// At most so many: as there are buffers.
@@ -102,19 +102,31 @@ pub(super) struct Redact {
     pub in_parts: bool,
 }
 
+/// What comes after an event.
+enum Next {
+    More,
+    /// What may leave leaves, and that is the end.
+    Last,
+    /// Something is wrong: nothing more leaves.
+    Halt,
+}
+
 impl Redact {
-    pub fn run(mut self, events: &Receiver<Event>) -> Result<Stats> {
+    pub fn run(mut self, events: &Receiver<Event>) {
         // Whatever happens in here, a panic too: the outboxes end.
-        let ended = catch_unwind(AssertUnwindSafe(|| self.serve(events)));
-        for outbox in &self.outboxes {
-            outbox.close();
+        if catch_unwind(AssertUnwindSafe(|| self.serve(events))).is_err() {
+            let _ = self.failure.set(Failure::Panicked("redact".into()));
         }
-        lock(&self.status).state = State::Stopped;
-        ended.unwrap_or_else(|_| Err(panicked("redact")))?;
-        Ok(self.engine.stats())
+        {
+            let mut status = lock(&self.status);
+            status.stats = self.engine.stats();
+            status.target_drops = self.outboxes.iter().map(|o| o.dropped()).sum();
+            status.state = State::Stopped;
+        }
+        self.outboxes.iter().for_each(|o| o.close());
     }
 
-    fn serve(&mut self, events: &Receiver<Event>) -> Result<()> {
+    fn serve(&mut self, events: &Receiver<Event>) {
         let mut left: VecDeque<Instant> =
             VecDeque::with_capacity((2.0 * self.fps).clamp(16.0, 1024.0) as usize);
         loop {
@@ -123,27 +135,27 @@ impl Redact {
                 None => Duration::from_secs(1),
             };
             // A deadline that is over is dealt with by release below.
-            let result = match events.recv_timeout(wait.max(Duration::from_millis(1))) {
+            let next = match events.recv_timeout(wait.max(Duration::from_millis(1))) {
                 Ok(event) => self.take(event),
-                Err(RecvTimeoutError::Timeout) => Ok(true),
-                Err(RecvTimeoutError::Disconnected) => Ok(false),
+                Err(RecvTimeoutError::Timeout) => Next::More,
+                Err(RecvTimeoutError::Disconnected) => Next::Last,
             };
+            if matches!(next, Next::Halt) {
+                return;
+            }
             if let Some(job) = self.engine.next_job() {
                 self.lent = Some(Instant::now());
                 // The loan is the mailbox: only one is ever out, so there is room. A lost job covers nothing.
                 let _ = self.jobs.try_send((job, std::mem::take(&mut self.list)));
             }
-            if result.is_ok() {
-                self.hand_over(&mut left);
-            }
-            if !result? {
-                return Ok(());
+            self.hand_over(&mut left);
+            if matches!(next, Next::Last) {
+                return;
             }
         }
     }
 
-    /// Deals with one event; false when it was the last.
-    fn take(&mut self, event: Event) -> Result<bool> {
+    fn take(&mut self, event: Event) -> Next {
         match event {
             Event::Frame(mut frame, arrived) => {
                 self.clock_of_source.mend(&mut frame);
@@ -152,7 +164,7 @@ impl Redact {
                     // The source's clock jumped: the frame is gone, the stream goes on.
                     lock(&self.status).skipped += 1;
                     self.clock_of_source.refused(meta.captured, &e);
-                    return Ok(true);
+                    return Next::More;
                 }
                 self.clock_of_source.taken(meta.captured);
                 self.last_frame = Instant::now();
@@ -189,23 +201,22 @@ impl Redact {
                 }
                 let _ = reply.send(());
             }
-            Event::TargetLost(name, e) => {
-                log::warn!("target {name} has ended: {e}");
-                lock(&self.status).targets_lost += 1;
+            Event::Panicked => return Next::Halt,
+            Event::SourceEnded(Err(e)) => {
+                let _ = self.failure.set(Failure::Failed("capture".into(), Arc::new(e)));
+                return Next::Halt;
             }
-            Event::Panicked(thread) => return Err(panicked(thread)),
-            Event::SourceEnded(result) => {
-                result?;
+            Event::SourceEnded(Ok(())) => {
                 self.outboxes.iter().for_each(|o| o.keep_all());
                 self.engine.finish();
-                return Ok(false);
+                return Next::Last;
             }
             Event::Stop => {
                 self.engine.finish();
-                return Ok(false);
+                return Next::Last;
             }
         }
-        Ok(true)
+        Next::More
     }
 
     fn exchange(&mut self, policy: Policy) -> Result<(), PolicyError> {

@@ -37,7 +37,7 @@ pub enum Pushed {
     Skipped,
     /// The inlet is shut.
     Shut,
-    /// The pipeline has ended by itself; [`Pipeline::join`](crate::Pipeline::join) says why.
+    /// The pipeline has ended by itself; [`Pipeline::failure`](crate::Pipeline::failure) says why.
     Ended,
 }
 
@@ -47,7 +47,7 @@ struct Feed {
 }
 
 impl Inlet {
-    /// An inlet, and the source behind it for a [`Setup`](crate::Setup). Frames are numbered from `first` on. Shut the inlet
+    /// An inlet, and the source behind it for a [`Pipeline`](crate::Pipeline). Frames are numbered from `first` on. Shut the inlet
     /// before the pipeline is waited for.
     pub fn new(first: u64) -> (Inlet, Box<dyn FrameSource>) {
         let (sender, frames) = channel();

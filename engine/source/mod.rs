@@ -36,3 +36,9 @@ pub trait FrameSource: Send {
     /// [`Captured::Skipped`] meanwhile.
     fn capture(&mut self, pool: &FramePool) -> Result<Captured>;
 }
+
+impl<S: FrameSource + ?Sized> FrameSource for Box<S> {
+    fn capture(&mut self, pool: &FramePool) -> Result<Captured> {
+        (**self).capture(pool)
+    }
+}

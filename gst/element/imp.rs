@@ -257,7 +257,7 @@ impl MilkGlass {
                 if finish {
                     live.finish(|| self.line.is_flushing());
                 }
-                failed = live.end().map(Error::Sink);
+                failed = live.end().err();
             }
             Drive::Clip(clip) => {
                 if finish {
@@ -513,8 +513,7 @@ impl MilkGlass {
     /// The session has ended by itself: nothing more leaves, and the pipeline hears why.
     fn fault(&self, session: &Session) {
         let Drive::Live(live) = &session.drive else { return };
-        let why = live.end().unwrap_or_else(|| "the engine has ended".into());
-        self.refuse(&Error::Sink(why));
+        self.refuse(&live.end().err().unwrap_or(Error::Ended));
     }
 
     /// Posts an error, once.

@@ -110,7 +110,7 @@ pub fn another_format_after_replugging_ends() {
     set(0, "quantization=1");
     set(0, "disconnect=1");
     await_that("losing it", || running.counters.lost() == 1);
-    let end = running.pipeline.join().unwrap_err().to_string();
+    let end = running.pipeline.wait().unwrap_err().to_string();
     assert!(end.contains("another format"), "{end}");
     // What left is not compared: the raw picture itself has changed.
     set(0, "quantization=0");

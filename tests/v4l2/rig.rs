@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use milkglass::v4l2::{V4l2Config, V4l2Counters, V4l2Source};
 use milkglass::{
     Class, Detector, FrameSink, OnDeadline, Outcome, Pipeline, PixelRect, Policy, RedactedFrame, Result,
-    Setup, Style, View,
+    Style, View,
 };
 
 /// Log lines go where the results go.
@@ -190,23 +190,14 @@ impl Running {
             .build()
             .unwrap();
         let count = (fps * deadline.as_secs_f64()).ceil() as usize + 8;
-        let pipeline = Pipeline::spawn(Setup {
-            policy,
-            format,
-            buffers: Some(count),
-            privacy: false,
-            source: Box::new(source),
-            detectors: vec![detector],
-            sinks: vec![("checked".into(), sink)],
-            fps,
-        });
+        let pipeline = Pipeline::builder(policy, format, source).fps(fps).buffers(count).ladder([detector]);
+        let pipeline = pipeline.sinks([("checked".into(), sink)]).start();
         Running { pipeline: pipeline.unwrap(), counters, seen, fps }
     }
 
     /// Stops, and asserts that all that left was right.
     pub fn finish(self) {
-        self.pipeline.stop();
-        self.pipeline.join().unwrap();
+        self.pipeline.close().unwrap();
         self.seen.assert_clean();
     }
 }
