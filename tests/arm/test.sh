@@ -41,5 +41,5 @@ done
 skip "cli/tests and capi/tests" "they start programs, which qemu-user cannot; tests/v4l2 runs the command, and programs in C, in \
 an emulated machine; unit tests of both run"
 skip "gst" "needs GStreamer's libraries for AArch64, which are not installed here"
-"${CARGO:-cargo}" test --target aarch64-unknown-linux-gnu --package milkglass-cli --package milkglass-capi --lib -- "$@"
+"${CARGO:-cargo}" test --target aarch64-unknown-linux-gnu --package milkglass-cli --package milkglass-capi --package milkglass-parsers --lib -- "$@"
 "${CARGO:-cargo}" test "${arguments[@]}" -- --skip every_preset_passes_wherever --skip pages_of_frames_are_left_out "$@"
