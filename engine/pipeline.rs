@@ -14,7 +14,6 @@
 
 mod budget;
 mod detect;
-mod outbox;
 mod outlet;
 mod redact;
 mod shelf;
@@ -43,12 +42,7 @@ use crate::time::Timestamp;
 
 pub use self::outlet::{Outlet, Taken};
 
-type Outbox = outbox::Outbox<shelf::Share>;
-
-/// What [`outbox`] is made of; tests/threads.rs puts a model in its place.
-mod sync {
-    pub use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-}
+type Outbox = milkglass_queues::Outbox<shelf::Share>;
 
 /// Events between the threads; the redact thread never waits for another one, so a full queue empties by itself.
 const EVENTS: usize = 32;

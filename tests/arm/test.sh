@@ -34,7 +34,6 @@ for file in tests/*.rs; do
     allocations) skip "$file" "looks at dozens of pictures with every network; what is allocated does not depend on the processor" ;;
     selftest) skip "$file" "runs networks in real time, and an emulated one takes seconds; its unit tests run" ;;
     ring) skip "$file" "compiles and starts C programs of this machine" ;;
-    threads) skip "$file" "its interleavings are those of a model, the same on every processor; minutes when emulated" ;;
     *) arguments+=(--test "$name") ;;
   esac
 done
