@@ -12,7 +12,7 @@ mod peers;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use milkglass::bench::{Case, InstructionSet, cases};
+use milkglass_benches::{Case, InstructionSet, cases};
 use peers::Side;
 
 /// `ours` takes at most `most` times as long as `other`.

@@ -5,7 +5,7 @@
 
 use std::process::ExitCode;
 
-use milkglass::bench::{InstructionSet, cases};
+use milkglass_benches::{InstructionSet, cases};
 
 fn main() -> ExitCode {
     for set in InstructionSet::available() {

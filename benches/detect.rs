@@ -11,9 +11,9 @@
 use std::io::Read;
 use std::process::{Command, ExitCode, Stdio};
 
-use milkglass::bench::Inference;
 use milkglass::detect::ModelStore;
 use milkglass::detect::backend::Backend;
+use milkglass::internal::Inference;
 use milkglass::{BackendChoice, FrameFormat, PixelFormat};
 use rustix::time::{ClockId, clock_gettime};
 

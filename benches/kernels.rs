@@ -6,7 +6,7 @@
 mod peers;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use milkglass::bench::{InstructionSet, cases};
+use milkglass_benches::{InstructionSet, cases};
 
 fn kernels(criterion: &mut Criterion) {
     for set in InstructionSet::available() {

@@ -1,1 +1,6 @@
-//! Nothing but a home for the benchmarks beside this file: README.md tells what each measures.
+//! Measuring: [`cases`] is what `milkglass bench`, the benches of this package and the instruction counts (tests/arm/count.sh)
+//! run. What it needs of the engine's inside is `milkglass::internal`.
+
+mod cases;
+
+pub use cases::{Case, InstructionSet, cases};

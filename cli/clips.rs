@@ -103,9 +103,9 @@ impl Clip {
         let threads = tools.map_or(1, Tools::threads);
         if is_dash(input) {
             let mut stdin = BufReader::with_capacity(1 << 18, std::io::stdin());
-            let header = Y4mHeader::read(&mut stdin)?;
+            let header = y4m::read_header(&mut stdin)?;
             let mut info = ClipInfo::of_y4m(&header);
-            let format = shaped(header.format()?, &mut info, hiding);
+            let format = shaped(y4m::format(&header)?, &mut info, hiding);
             memory::of_a_clip(&format, threads, LEAST_WAITING, LEAST_WAITING, encodes)?;
             return Ok(Clip { info, format, frames: Frames::Y4m(stdin), threads, encodes });
         }
@@ -431,15 +431,14 @@ impl Target {
         if is_dash(output) {
             let mut stdout = BufWriter::with_capacity(1 << 18, std::io::stdout());
             let info = &clip.info;
-            let range = if info.full_range { ColorRange::Full } else { ColorRange::Limited };
             let header = Y4mHeader {
                 width: info.width,
                 height: info.height,
                 frame_rate: info.frame_rate.unwrap_or((30, 1)),
                 sample_aspect_ratio: info.sample_aspect_ratio,
-                range,
+                full_range: info.full_range,
             };
-            header.write(&mut stdout)?;
+            y4m::write_header(&mut stdout, &header)?;
             return Ok(Target { writer: Writer::Y4m(stdout), partial: None });
         }
         let tools = tools.ok_or_else(|| Failure::new("clips need ffmpeg"))?;

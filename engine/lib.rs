@@ -21,8 +21,6 @@
 //! `ort` and `rten` (both default) are the inference backends; without them the crate is the bare engine for a detector of
 //! your own. docs/INTEGRATING.md says more, docs/THREAT-MODEL.md what is promised and what is not.
 
-#[cfg(feature = "bench")]
-pub mod bench;
 pub mod detect;
 mod engine;
 mod error;
@@ -30,6 +28,9 @@ mod error;
 pub mod evidence;
 mod frame;
 mod geometry;
+#[cfg(feature = "internal")]
+#[doc(hidden)]
+pub mod internal;
 mod kernels;
 mod lockstep;
 mod motion;

@@ -15,7 +15,6 @@
 mod budget;
 mod builder;
 mod detect;
-mod outbox;
 mod outlet;
 mod redact;
 mod shelf;
@@ -41,12 +40,7 @@ pub use self::builder::PipelineBuilder;
 pub use self::outlet::{Outlet, Taken};
 pub use self::status::{State, Status};
 
-type Outbox = outbox::Outbox<shelf::Share>;
-
-/// What [`outbox`] is made of; tests/threads.rs puts a model in its place.
-mod sync {
-    pub use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-}
+type Outbox = milkglass_queues::Outbox<shelf::Share>;
 
 /// Events between the threads; the redact thread never waits for another one, so a full queue empties by itself.
 const EVENTS: usize = 32;

@@ -19,7 +19,7 @@ mod verdict;
 use std::io::Write;
 use std::time::Duration;
 
-use milkglass::bench::InstructionSet;
+use milkglass_benches::InstructionSet;
 
 use crate::args::BenchArgs;
 use crate::outcome::{Exit, Failure};

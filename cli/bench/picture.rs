@@ -1,14 +1,15 @@
 //! The pictures that detectors look at: one that is built in, and frames of a clip kept in memory.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 
 use image::RgbImage;
 use image::imageops::{FilterType, resize};
-use milkglass::y4m::Y4mHeader;
+use milkglass::y4m;
 use milkglass::{Class, ColorMatrix, ColorRange, Detection, FrameFormat, PixelAspect, PixelFormat, ViewMut};
+use milkglass_parsers::y4m::{Y4mError, begin_frame};
 
 use crate::clip::{self, Decoder};
 use crate::outcome::Failure;
@@ -60,20 +61,16 @@ impl Frames {
     fn read_y4m(path: &Path) -> Result<Frames, Failure> {
         let file = File::open(path).map_err(|e| Failure::new(e.to_string()))?;
         let mut input = BufReader::with_capacity(1 << 18, file);
-        let header = Y4mHeader::read(&mut input)?;
-        let format = header.format()?;
+        let header = y4m::read_header(&mut input)?;
+        let format = y4m::format(&header)?;
         let mut pictures = Vec::new();
         while pictures.len() < most(&format) {
-            let mut line = Vec::new();
-            let read = input.by_ref().take(1024).read_until(b'\n', &mut line);
-            if read.map_err(|e| Failure::new(e.to_string()))? == 0 {
+            let broken = |e: Y4mError| Failure::damaged(e.to_string());
+            if !begin_frame(&mut input).map_err(broken)? {
                 break;
             }
             let mut picture = vec![0; len(&format)];
-            let whole = line.starts_with(b"FRAME") && input.read_exact(&mut picture).is_ok();
-            if !whole {
-                return Err(Failure::damaged("it ends within a frame"));
-            }
+            input.read_exact(&mut picture).map_err(|e| broken(Y4mError::CutOff(e)))?;
             pictures.push(picture);
         }
         let fps = f64::from(header.frame_rate.0) / f64::from(header.frame_rate.1);

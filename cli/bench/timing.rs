@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use milkglass::bench::Case;
+use milkglass_benches::Case;
 use serde::{Deserialize, Serialize};
 
 use crate::outcome::Failure;

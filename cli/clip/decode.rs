@@ -10,11 +10,11 @@ use std::process::{ChildStdout, Stdio};
 use std::time::Duration;
 
 use super::child::{End, FIT, Log, Running, TimedPipe};
-use super::nut::{NutError, Reader};
 use super::probe::ClipInfo;
 use super::tools::{Tools, reading};
 use super::{ClipError, Limits};
 use crate::cage::Access;
+use milkglass_parsers::nut::{NutError, Reader};
 
 const NAME: &str = "decoder";
 

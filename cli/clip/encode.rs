@@ -10,11 +10,11 @@ use std::process::{ChildStdin, Stdio};
 use super::audio::{AHEAD_US, Sound};
 use super::child::{End, Running, TimedPipe};
 use super::decode::range;
-use super::nut::{NutError, VideoStream, Writer};
 use super::probe::ClipInfo;
 use super::tools::{Tools, file_url};
 use super::{ClipError, Limits};
 use crate::cage::Access;
+use milkglass_parsers::nut::{NutError, VideoStream, Writer};
 
 const NAME: &str = "encoder";
 

@@ -16,7 +16,6 @@ pub mod child;
 pub mod decode;
 pub mod encode;
 mod layers;
-pub mod nut;
 pub mod probe;
 pub mod sandbox;
 pub mod tools;

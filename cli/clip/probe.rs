@@ -74,7 +74,7 @@ pub struct ClipInfo {
 impl ClipInfo {
     /// What a Y4M stream's header tells.
     pub fn of_y4m(header: &milkglass::y4m::Y4mHeader) -> Self {
-        let full_range = header.range == milkglass::ColorRange::Full;
+        let full_range = header.full_range;
         let (num, den) = header.frame_rate;
         ClipInfo {
             width: header.width,

@@ -12,8 +12,8 @@ use super::journal::Journal;
 use super::target::Stream;
 use crate::clip::Limits;
 use crate::clip::child::{Running, TimedPipe};
-use crate::clip::nut::{VideoStream, Writer};
 use crate::outcome::Failure;
+use milkglass_parsers::nut::{NutError, VideoStream, Writer};
 
 /// Ticks of a second in what the children get: RTP's, and exact for the usual frame rates.
 pub const CLOCK: u32 = 90_000;
@@ -292,7 +292,7 @@ fn put_frame(
     frame: &RedactedFrame,
     stream: &VideoStream,
     pts: i64,
-) -> Result<(), crate::clip::nut::NutError> {
+) -> Result<(), NutError> {
     let (width, height) = frame.format().size();
     let (wide, high) = (stream.width as usize, stream.height);
     let rows = Yuv420::new(frame);

@@ -10,15 +10,10 @@ use crate::geometry::Rect;
 mod admission;
 #[cfg(feature = "models")]
 pub mod backend;
-#[cfg(all(feature = "bench", feature = "ort"))]
-pub(crate) mod bench;
 #[cfg(feature = "models")]
-mod decode;
+pub(crate) mod decode;
 #[cfg(feature = "models")]
 mod ensemble;
-#[cfg(all(fuzzing, feature = "models"))]
-#[doc(hidden)]
-pub mod fuzzing;
 #[cfg(feature = "models")]
 mod letterbox;
 #[cfg(feature = "models")]
@@ -32,11 +27,11 @@ mod tiles;
 pub use crate::policy::{Pass, Settings};
 #[cfg(feature = "models")]
 pub use ensemble::Ensemble;
-#[cfg(feature = "bench")]
+#[cfg(feature = "internal")]
 pub(crate) use letterbox::Letterbox;
 #[cfg(feature = "models")]
 pub(crate) use manifest::hex as manifest_hex;
-#[cfg(feature = "bench")]
+#[cfg(feature = "internal")]
 pub(crate) use manifest::{ChannelOrder, Input};
 #[cfg(feature = "models")]
 pub use manifest::{Manifest, ModelStore};

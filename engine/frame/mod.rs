@@ -5,7 +5,6 @@
 
 mod aspect;
 mod format;
-mod free_list;
 mod memory;
 mod pool;
 mod room;
@@ -29,11 +28,6 @@ use crate::redact::{self, Mosaics};
 use crate::time::Timestamp;
 use crate::track::Cover;
 use pool::Lease;
-
-/// What [`free_list`] is made of; tests/threads.rs puts a model in its place.
-mod sync {
-    pub use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-}
 
 /// What is known of a frame beside its pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

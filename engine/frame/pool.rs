@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use milkglass_queues::FreeList;
+
 use super::format::FrameFormat;
-use super::free_list::FreeList;
 use super::memory::Memory;
 use super::view::{View, ViewMut};
 use super::{FrameMeta, RawFrame, RedactedFrame};

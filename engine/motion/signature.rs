@@ -196,7 +196,7 @@ impl Signature {
     }
 
     /// The sums, plane by plane, row by row.
-    #[cfg(any(test, feature = "bench"))]
+    #[cfg(any(test, feature = "internal"))]
     pub fn sums(&self) -> &[u16] {
         &self.0
     }

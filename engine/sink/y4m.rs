@@ -4,8 +4,8 @@ use std::io::Write;
 
 use super::{FrameSink, Yuv420};
 use crate::error::{Error, Result};
-use crate::frame::{FrameFormat, RedactedFrame};
-use crate::y4m::{Y4mHeader, write_frame};
+use crate::frame::{ColorRange, FrameFormat, RedactedFrame};
+use crate::y4m::{Y4mHeader, write_frame, write_header};
 
 /// Writes Y4M, 8-bit 4:2:0 whatever the frames' own format.
 pub struct Y4mSink<W: Write> {
@@ -26,9 +26,9 @@ impl<W: Write + Send> Y4mSink<W> {
             height: format.height(),
             frame_rate,
             sample_aspect_ratio,
-            range: Yuv420::range(format),
+            full_range: Yuv420::range(format) == ColorRange::Full,
         };
-        header.write(&mut output)?;
+        write_header(&mut output, &header)?;
         Ok(Y4mSink { output })
     }
 }

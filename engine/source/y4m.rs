@@ -7,7 +7,7 @@ use super::{Captured, FrameSource};
 use crate::error::Result;
 use crate::frame::{FrameFormat, FrameMeta, FramePool};
 use crate::time::Timestamp;
-use crate::y4m::{Y4mHeader, read_frame};
+use crate::y4m::{self, Y4mHeader, read_frame};
 
 /// Reads frames at the stream's own rate, as a camera would deliver them, or as fast as they can be taken.
 pub struct Y4mSource<R> {
@@ -27,7 +27,7 @@ impl<R: BufRead + Send> Y4mSource<R> {
     /// # Errors
     /// [`Error::Source`](crate::Error::Source) when it is no Y4M that we read.
     pub fn open(mut input: R, paced: bool) -> Result<Self> {
-        let header = Y4mHeader::read(&mut input)?;
+        let header = y4m::read_header(&mut input)?;
         Ok(Y4mSource { input, header, sequence: 0, started: None, paced, arrived: None })
     }
 
@@ -50,7 +50,7 @@ impl<R: BufRead + Send> Y4mSource<R> {
     /// # Errors
     /// [`Error::Format`](crate::Error::Format) for impossible sizes.
     pub fn format(&self) -> Result<FrameFormat> {
-        self.header.format()
+        y4m::format(&self.header)
     }
 
     /// Frames per second.

@@ -4,7 +4,7 @@
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use milkglass::detect::fuzzing::{DECODERS, decode};
+use milkglass::internal::{DECODERS, decode};
 
 #[derive(Arbitrary, Debug)]
 struct Answer {

@@ -1,23 +1,13 @@
-//! What a camera says to be JPEG pictures (`engine/source/v4l2/mjpeg.rs`): each is withheld whole, or decoded whole. Nothing of
+//! What a camera says to be JPEG pictures (`parsers/jpeg`): each is withheld whole, or decoded whole. Nothing of
 //! the picture before it shines through, nothing behind its end counts, its size is the one that was agreed on, and it takes
 //! no longer than it may.
 #![no_main]
 
-// The reader needs nothing else of the cameras, whose bindings take libclang.
-#[path = "../../engine/source/v4l2/mjpeg.rs"]
-mod mjpeg;
-
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use milkglass::{FrameFormat, FrameMeta, FramePool, PixelFormat, Timestamp};
-use mjpeg::Mjpeg;
+use milkglass_parsers::jpeg::Mjpeg;
 use rustix::time::ClockId;
-
-/// What the reader takes from the crate.
-mod frame {
-    pub use milkglass::ViewMut;
-}
 
 const SIZES: [(u32, u32); 4] = [(64, 48), (33, 17), (8, 8), (1, 1)];
 /// CPU time for one picture, with the checks of this build; usual is a thousandth.
@@ -47,24 +37,19 @@ fuzz_target!(|data: &[u8]| {
 /// The samples of a picture, in I420 without padding; `None` when it was withheld.
 fn decode(mjpeg: &mut Mjpeg, size: (u32, u32), jpeg: &[u8]) -> Option<Vec<u8>> {
     let start = cpu_time();
-    let decoded = mjpeg.load(jpeg) && mjpeg.decode().is_ok();
+    let decoded = mjpeg.load(jpeg).and_then(|()| mjpeg.decode()).is_ok();
     let took = cpu_time() - start;
     assert!(took < LONGEST, "{} bytes took {took:?}", jpeg.len());
     if !decoded {
         return None;
     }
-    let format = FrameFormat::new(PixelFormat::I420, size.0, size.1).expect("a size that I420 has");
-    let mut samples = Vec::new();
-    let meta = FrameMeta { sequence: 0, captured: Timestamp::ZERO };
-    let frame = FramePool::new(format, 1).fill(meta, |view| {
-        mjpeg.write(view);
-        for (i, plane) in format.planes().iter().enumerate() {
-            (0..plane.height).for_each(|y| samples.extend_from_slice(view.as_view().row(i, y)));
-        }
-        Ok(())
-    });
-    assert!(frame.is_ok_and(|frame| frame.is_some()), "there is a buffer");
-    Some(samples)
+    let half = (size.0.div_ceil(2), size.1.div_ceil(2));
+    let plane = |(n, (width, height)): (usize, (u32, u32))| {
+        let mut samples = vec![0; width as usize * height as usize];
+        (0..).zip(samples.chunks_exact_mut(width as usize)).for_each(|(y, row)| mjpeg.row(n, y, row));
+        samples
+    };
+    Some([size, half, half].into_iter().enumerate().flat_map(plane).collect())
 }
 
 fn cpu_time() -> Duration {

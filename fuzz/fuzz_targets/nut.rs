@@ -2,13 +2,8 @@
 //! survive being written and read again.
 #![no_main]
 
-// The reader needs nothing of the rest of the command, which would take minutes to compile.
-#[allow(dead_code)]
-#[path = "../../cli/clip/nut.rs"]
-mod nut;
-
 use libfuzzer_sys::fuzz_target;
-use nut::{FrameHead, NutError, Reader, VideoStream, Writer};
+use milkglass_parsers::nut::{FrameHead, NutError, Reader, VideoStream, Writer};
 
 /// A small picture: frames above it must be refused before anything is done for them.
 const MAX_FRAME: u64 = 1 << 12;

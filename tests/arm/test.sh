@@ -34,12 +34,11 @@ for file in tests/*.rs; do
     allocations) skip "$file" "looks at dozens of pictures with every network; what is allocated does not depend on the processor" ;;
     selftest) skip "$file" "runs networks in real time, and an emulated one takes seconds; its unit tests run" ;;
     ring) skip "$file" "compiles and starts C programs of this machine" ;;
-    threads) skip "$file" "its interleavings are those of a model, the same on every processor; minutes when emulated" ;;
     *) arguments+=(--test "$name") ;;
   esac
 done
 skip "cli/tests and capi/tests" "they start programs, which qemu-user cannot; tests/v4l2 runs the command, and programs in C, in \
 an emulated machine; unit tests of both run"
 skip "gst" "needs GStreamer's libraries for AArch64, which are not installed here"
-"${CARGO:-cargo}" test --target aarch64-unknown-linux-gnu --package milkglass-cli --package milkglass-capi --lib -- "$@"
+"${CARGO:-cargo}" test --target aarch64-unknown-linux-gnu --package milkglass-cli --package milkglass-capi --package milkglass-parsers --lib -- "$@"
 "${CARGO:-cargo}" test "${arguments[@]}" -- --skip every_preset_passes_wherever --skip pages_of_frames_are_left_out "$@"

@@ -16,8 +16,8 @@ use gstreamer_rtsp_server::prelude::*;
 
 use super::bound;
 use crate::args::RtspServerArgs;
-use crate::clip::nut::{NutError, Reader, VideoStream};
 use crate::live::fed_child::CLOCK;
+use milkglass_parsers::nut::{NutError, Reader, VideoStream};
 
 /// Name of the pipeline's source.
 pub const SOURCE: &str = "frames";

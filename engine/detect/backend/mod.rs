@@ -6,8 +6,8 @@ mod pin;
 #[cfg(feature = "rten")]
 mod rten;
 
-#[cfg(all(feature = "bench", feature = "ort"))]
-pub(super) use ort::Bound as OrtBound;
+#[cfg(all(feature = "internal", feature = "ort"))]
+pub(crate) use ort::Bound as OrtBound;
 
 pub use pin::Processors;
 
@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::policy::BackendChoice;
 
 /// A network ready to run. Outputs come in the order of the decoder's names.
-pub(super) trait Network: Send {
+pub(crate) trait Network: Send {
     /// Runs it on a tensor 1 x 3 x height x width and shows the outputs to `read`.
     fn run(
         &mut self,
@@ -52,7 +52,9 @@ enum Allowed<'a> {
 }
 
 #[cfg(not(any(feature = "ort", feature = "rten")))]
-compile_error!("the features `models`, `lock` and `bench` need a backend: add `rten` (pure Rust) or `ort`");
+compile_error!(
+    "the features `models`, `lock` and `internal` need a backend: add `rten` (pure Rust) or `ort`"
+);
 
 #[derive(Clone, Debug)]
 enum Kind {
@@ -183,8 +185,8 @@ impl Backend {
     }
 
     /// The bare runtime with `values` bound to the model's input; `None` where there is none to compare with.
-    #[cfg(all(feature = "bench", feature = "ort"))]
-    pub(super) fn bound(
+    #[cfg(all(feature = "internal", feature = "ort"))]
+    pub(crate) fn bound(
         &self,
         bytes: &[u8],
         shape: [usize; 4],
@@ -193,7 +195,7 @@ impl Backend {
         matches!(self.kind, Kind::Ort(_)).then(|| ort::Bound::new(bytes, shape, values, self.threads))
     }
 
-    pub(super) fn load(&self, manifest: &Manifest, bytes: Vec<u8>) -> Result<Box<dyn Network>> {
+    pub(crate) fn load(&self, manifest: &Manifest, bytes: Vec<u8>) -> Result<Box<dyn Network>> {
         match &self.pin {
             Some(pin) => pin.inherited(|| self.start(manifest, bytes)).map_err(Error::Model)?,
             None => self.start(manifest, bytes),

@@ -1,6 +1,6 @@
 //! ONNX Runtime, loaded at run time from a library we find and hash ourselves.
 
-#[cfg(feature = "bench")]
+#[cfg(feature = "internal")]
 mod bound;
 mod library;
 
@@ -16,7 +16,7 @@ use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session, SessionInputValue};
 use ort::value::TensorRef;
 
-#[cfg(feature = "bench")]
+#[cfg(feature = "internal")]
 pub(crate) use bound::Bound;
 
 use super::{Allowed, Network};

@@ -95,7 +95,7 @@ pub(crate) struct Letterbox {
 impl Letterbox {
     /// The upright picture as it looks with the likeliest shape of its pixels, scaled so that its longer side has
     /// `long_side` pixels.
-    #[cfg(any(test, feature = "bench"))]
+    #[cfg(any(test, feature = "internal"))]
     pub fn new(format: &FrameFormat, long_side: u32, input: &Input) -> Letterbox {
         Letterbox::of_shape(format, format.pixel_aspect(), long_side, input)
     }

@@ -8,7 +8,6 @@
 mod counters;
 mod devices;
 pub(crate) mod format;
-mod mjpeg;
 mod negotiate;
 mod order;
 mod picture;

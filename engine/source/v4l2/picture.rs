@@ -2,8 +2,9 @@
 
 use std::io;
 
+use milkglass_parsers::jpeg::Mjpeg;
+
 use super::format::{CameraFormat, Negotiated, Rows, copy_rows, is_whole};
-use super::mjpeg::Mjpeg;
 use super::sys::{Filled, Stream};
 use crate::error::{Error, Result};
 use crate::frame::{FrameFormat, FrameMeta, FramePool, RawFrame};
@@ -59,15 +60,18 @@ impl Picture {
                 let loaded = filled.read(|picture| jpeg.load(picture.memory(0)));
                 filled.requeue()?;
                 match loaded {
-                    Ok(true) => {}
-                    Ok(false) => return Ok(Err("it is no complete JPEG of one scan".into())),
+                    Ok(whole) => {
+                        if let Err(why) = whole.and_then(|()| jpeg.decode()) {
+                            return Ok(Err(why.to_string()));
+                        }
+                    }
                     Err(e) => return Ok(Err(unreadable(&e))),
                 }
-                if let Err(why) = jpeg.decode() {
-                    return Ok(Err(why));
-                }
                 let frame = pool.fill(meta, |view| {
-                    jpeg.write(view);
+                    for plane in 0..view.format().planes().len() {
+                        let rows = 0..view.format().planes()[plane].height;
+                        rows.for_each(|y| jpeg.row(plane, y, view.row_mut(plane, y)));
+                    }
                     Ok(())
                 });
                 Ok(skipped_if_full(frame))

@@ -1,6 +1,5 @@
-//! The queue of a target and the list of free buffers, the very source files, under every interleaving of a few threads: no
+//! The queue of a target and the list of free buffers under every interleaving of a few threads: no
 //! deadlock, no lost wake-up, no frame out of order or seen after it was to be forgotten, no buffer lost or given twice.
-#![allow(clippy::unwrap_used, dead_code, missing_docs)]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
@@ -8,19 +7,7 @@ use std::task::Poll;
 use shuttle::sync::Arc;
 use shuttle::thread;
 
-/// The model's locks, in the place of the real ones.
-mod sync {
-    pub use shuttle::sync::{Condvar, Mutex, MutexGuard};
-    pub use std::sync::PoisonError;
-}
-
-#[path = "../engine/frame/free_list.rs"]
-mod free_list;
-#[path = "../engine/pipeline/outbox.rs"]
-mod outbox;
-
-use free_list::FreeList;
-use outbox::Outbox;
+use crate::{FreeList, Outbox};
 
 /// Every schedule, however many there are; panics when there were suspiciously few.
 fn every_schedule(least: usize, run: impl Fn() + Send + Sync + 'static) {

@@ -3,12 +3,10 @@
 use std::hint::black_box;
 use std::rc::Rc;
 
-use super::{Case, InstructionSet};
-use crate::frame::{FrameFormat, PixelFormat, View, ViewMut};
-use crate::geometry::PixelRect;
-use crate::policy::{Color, Polygon, Style, Zone};
-use crate::redact::{Kernels, Mask, MosaicKey, Mosaics, Shape, hide_shape, rasterise};
-use crate::time::Timestamp;
+use milkglass::internal::{Hider, Shape, ZoneMask, buffer_len, evens, in_plane, odd_means, view, view_mut};
+use milkglass::{Color, FrameFormat, PixelFormat, PixelRect, Polygon, Style, Timestamp, View, ViewMut, Zone};
+
+use super::{Case, FORMATS, InstructionSet};
 
 const SIZE: (u32, u32) = (1920, 1080);
 /// Somewhere in the picture, begun at no round number of bytes.
@@ -24,21 +22,14 @@ const LATER: u64 = 600_000_000;
 
 pub(super) fn cases(set: InstructionSet) -> Vec<Case> {
     let mut cases = Vec::new();
-    for pixel in [PixelFormat::Nv12, PixelFormat::I420, PixelFormat::Yuyv, PixelFormat::Rgb24] {
+    for (pixel, name) in FORMATS {
         let Ok(format) = FrameFormat::new(pixel, SIZE.0, SIZE.1) else { continue };
-        let name = match pixel {
-            PixelFormat::Nv12 => "nv12",
-            PixelFormat::I420 => "i420",
-            PixelFormat::Yuyv => "yuyv",
-            PixelFormat::Rgb24 => "rgb24",
-        };
-        let face = || Where::Rect(FACE);
+        let face = || Shape::Rect(FACE);
         cases.push(drawn(format!("pixelate/{name}-200x200-4"), set, format, face(), PIXELATE, LATER));
         cases.push(drawn(format!("pixelate-held/{name}-200x200-4"), set, format, face(), PIXELATE, 0));
         cases.push(drawn(format!("blur/{name}-200x200-5"), set, format, face(), BLUR, LATER));
         cases.push(drawn(format!("fill/{name}-200x200"), set, format, face(), PAINT, 0));
-        if let Some(mask) = mask(&format) {
-            let zone = Where::Mask(Rc::new(mask));
+        if let Some(zone) = zone(&format) {
             cases.push(drawn(format!("polygon/{name}-61-percent"), set, format, zone, PAINT, 0));
         }
         match pixel {
@@ -50,39 +41,25 @@ pub(super) fn cases(set: InstructionSet) -> Vec<Case> {
     cases
 }
 
-/// A zone's mask is large; two cases share it.
-enum Where {
-    Rect(PixelRect),
-    Mask(Rc<Mask>),
+/// The bytes under it.
+fn bytes(shape: &Shape, format: &FrameFormat) -> u64 {
+    let mut bytes = 0;
+    for plane in format.planes() {
+        shape.runs(plane, |_, x0, x1| bytes += u64::from(x1 - x0) * plane.channels as u64);
+    }
+    bytes
 }
 
-impl Where {
-    fn shape(&self) -> Shape<'_> {
-        match self {
-            Where::Rect(r) => Shape::Rect(*r),
-            Where::Mask(m) => Shape::Mask(m),
-        }
-    }
-
-    fn bytes(&self, format: &FrameFormat) -> u64 {
-        let mut bytes = 0;
-        for plane in format.planes() {
-            self.shape().runs(plane, |_, x0, x1| bytes += u64::from(x1 - x0) * plane.channels as u64);
-        }
-        bytes
-    }
-
-    /// Luma pixels.
-    fn pixels(&self, format: &FrameFormat) -> u64 {
-        let (plane, mut pixels) = (&format.planes()[0], 0);
-        self.shape().runs(plane, |_, x0, x1| pixels += u64::from(x1 - x0) << plane.shift.0);
-        pixels
-    }
+/// Luma pixels.
+fn pixels(shape: &Shape, format: &FrameFormat) -> u64 {
+    let (plane, mut pixels) = (&format.planes()[0], 0);
+    shape.runs(plane, |_, x0, x1| pixels += u64::from(x1 - x0) << plane.shift.0);
+    pixels
 }
 
-fn mask(format: &FrameFormat) -> Option<Mask> {
+fn zone(format: &FrameFormat) -> Option<Shape> {
     let zone = Zone::new("bench", Polygon::new(ZONE).ok()?, PAINT).ok()?;
-    rasterise(&[zone], format).pop()
+    ZoneMask::new(&zone, format).map(Shape::Zone)
 }
 
 /// A picture in which neighbours differ, and mosaics of its own.
@@ -90,16 +67,15 @@ struct Picture {
     format: FrameFormat,
     bytes: Vec<u8>,
     start: usize,
-    mosaics: Mosaics,
     now: u64,
 }
 
 impl Picture {
     fn new(format: FrameFormat) -> Picture {
-        let bytes = vec![0; format.buffer_len() + 63];
+        let bytes = vec![0; buffer_len(&format) + 63];
         // As a frame of the pool: rows begin at multiples of 64 bytes.
         let start = bytes.as_ptr().align_offset(64).min(63);
-        let mut picture = Picture { format, bytes, start, mosaics: Mosaics::default(), now: 0 };
+        let mut picture = Picture { format, bytes, start, now: 0 };
         for (i, plane) in format.planes().iter().enumerate() {
             for y in 0..plane.height {
                 let mut view = picture.view_mut();
@@ -112,24 +88,22 @@ impl Picture {
     }
 
     fn view_mut(&mut self) -> ViewMut<'_> {
-        let len = self.format.buffer_len();
-        ViewMut::new(&self.format, &mut self.bytes[self.start..self.start + len])
+        let len = buffer_len(&self.format);
+        view_mut(&self.format, &mut self.bytes[self.start..self.start + len])
     }
 
     fn view(&self) -> View<'_> {
-        View::new(&self.format, &self.bytes[self.start..self.start + self.format.buffer_len()])
+        view(&self.format, &self.bytes[self.start..self.start + buffer_len(&self.format)])
     }
 
-    fn draw(&mut self, k: &Kernels, shape: &Shape<'_>, style: Style, later: u64) {
+    fn draw(&mut self, hider: &mut Hider, shape: &Shape, style: Style, later: u64) {
         self.now += later;
-        let Picture { format, bytes, start, mosaics, now } = self;
-        let mut view = ViewMut::new(format, &mut bytes[*start..*start + format.buffer_len()]);
         // A track's cells are sampled once: time that passes stands for another track.
         if later > 0 {
-            mosaics.clear();
+            hider.forget();
         }
-        let key = MosaicKey::Track(1);
-        hide_shape(k, &mut view, shape, style, key, mosaics, Timestamp::from_nanos(*now));
+        let now = Timestamp::from_nanos(self.now);
+        hider.hide(&mut self.view_mut(), shape, style, now);
     }
 }
 
@@ -138,25 +112,26 @@ fn drawn(
     name: String,
     set: InstructionSet,
     format: FrameFormat,
-    place: Where,
+    place: Shape,
     style: Style,
     later: u64,
 ) -> Case {
-    let (k, place) = (Kernels::of(set), Rc::new(place));
-    let bytes = place.bytes(&format);
+    let (mut hider, place) = (Hider::new(set), Rc::new(place));
+    let bytes = bytes(&place, &format);
     let reads = if matches!(style, Style::Fill(_)) || later == 0 { 0 } else { bytes };
-    let work = (place.pixels(&format), reads, bytes);
+    let work = (pixels(&place, &format), reads, bytes);
     let mut picture = Picture::new(format);
     let again = Rc::clone(&place);
-    let run = move || picture.draw(k, &again.shape(), style, later);
+    let run = move || picture.draw(&mut hider, &again, style, later);
     let check = move || {
         let [mut got, mut expected] = [Picture::new(format), Picture::new(format)];
+        let [mut ours, mut scalar] = [set, InstructionSet::Scalar].map(Hider::new);
         for _ in 0..2 {
-            got.draw(k, &place.shape(), style, later);
-            expected.draw(Kernels::of(InstructionSet::Scalar), &place.shape(), style, later);
+            got.draw(&mut ours, &place, style, later);
+            expected.draw(&mut scalar, &place, style, later);
         }
         same(got.view(), expected.view())?;
-        only_inside(got.view(), Picture::new(format).view(), &place.shape())
+        only_inside(got.view(), Picture::new(format).view(), &place)
     };
     Case::new(name, work, run, check)
 }
@@ -173,7 +148,7 @@ fn same(got: View<'_>, expected: View<'_>) -> Result<(), String> {
 }
 
 /// Nothing changed outside the shape, and most of what is inside did.
-fn only_inside(got: View<'_>, raw: View<'_>, shape: &Shape<'_>) -> Result<(), String> {
+fn only_inside(got: View<'_>, raw: View<'_>, shape: &Shape) -> Result<(), String> {
     for (i, plane) in raw.format().planes().iter().enumerate() {
         let (n, mut inside, mut changed) = (plane.channels, 0, 0);
         let mut left: Vec<Vec<u8>> = (0..plane.height).map(|y| got.row(i, y).to_vec()).collect();
@@ -197,8 +172,8 @@ fn only_inside(got: View<'_>, raw: View<'_>, shape: &Shape<'_>) -> Result<(), St
 /// What reading and writing the same bytes costs, whoever does it: what the styles are held against.
 fn limits(format: FrameFormat) -> Vec<Case> {
     let fine = || Ok(());
-    let face = Where::Rect(FACE);
-    let (pixels, bytes) = (face.pixels(&format), face.bytes(&format));
+    let face = Shape::Rect(FACE);
+    let (of_face, under_face) = (pixels(&face, &format), bytes(&face, &format));
     let mut picture = Picture::new(format);
     let read_write = move || {
         black_box(read(picture.view(), FACE));
@@ -207,20 +182,19 @@ fn limits(format: FrameFormat) -> Vec<Case> {
     let mut picture = Picture::new(format);
     let face = move || write(picture.view_mut(), &Shape::Rect(FACE));
     let mut limits = vec![
-        Case::new("limit/read-write-nv12-200x200", (pixels, bytes, bytes), read_write, fine),
-        Case::new("limit/write-nv12-200x200", (pixels, 0, bytes), face, fine),
+        Case::new("limit/read-write-nv12-200x200", (of_face, under_face, under_face), read_write, fine),
+        Case::new("limit/write-nv12-200x200", (of_face, 0, under_face), face, fine),
     ];
-    if let Some(mask) = mask(&format) {
-        let zone = Where::Mask(Rc::new(mask));
-        let work = (zone.pixels(&format), 0, zone.bytes(&format));
+    if let Some(zone) = zone(&format) {
+        let work = (pixels(&zone, &format), 0, bytes(&zone, &format));
         let mut picture = Picture::new(format);
-        let run = move || write(picture.view_mut(), &zone.shape());
+        let run = move || write(picture.view_mut(), &zone);
         limits.push(Case::new("limit/write-nv12-61-percent", work, run, fine));
     }
     let (from, mut to) = (Picture::new(format), Picture::new(format));
     let pixels = u64::from(SIZE.0) * u64::from(SIZE.1);
     let copy = move || {
-        let len = format.buffer_len();
+        let len = buffer_len(&format);
         to.bytes[to.start..][..len].copy_from_slice(black_box(&from.bytes[from.start..][..len]));
     };
     limits.push(Case::new("limit/copy-nv12-1920x1080", (pixels, pixels * 3 / 2, pixels * 3 / 2), copy, fine));
@@ -231,7 +205,7 @@ fn limits(format: FrameFormat) -> Vec<Case> {
 fn read(view: View<'_>, area: PixelRect) -> u64 {
     let mut seen = [0u64; 8];
     for (i, plane) in view.format().planes().iter().enumerate() {
-        let r = area.in_plane(plane.shift, plane.width, plane.height);
+        let r = in_plane(area, plane);
         for y in r.y0..r.y1 {
             let row = &view.row(i, y)[r.x0 as usize * plane.channels..r.x1 as usize * plane.channels];
             let (eights, rest) = row.as_chunks::<8>();
@@ -249,7 +223,7 @@ fn read(view: View<'_>, area: PixelRect) -> u64 {
 }
 
 /// The C library's memset, run by run.
-fn write(mut view: ViewMut<'_>, shape: &Shape<'_>) {
+fn write(mut view: ViewMut<'_>, shape: &Shape) {
     let format = *view.format();
     for (i, plane) in format.planes().iter().enumerate() {
         let n = plane.channels;
@@ -261,23 +235,23 @@ fn write(mut view: ViewMut<'_>, shape: &Shape<'_>) {
 fn to_nv12(set: InstructionSet, format: FrameFormat) -> Case {
     let pixels = u64::from(SIZE.0) * u64::from(SIZE.1);
     let picture = Rc::new(Picture::new(format));
-    let convert = |k: &Kernels, picture: &Picture, to: &mut [u8]| {
+    let convert = |set: InstructionSet, picture: &Picture, to: &mut [u8]| {
         let wide = SIZE.0 as usize;
         let (luma, chroma) = to.split_at_mut(wide * SIZE.1 as usize);
         for (y, row) in (0..).zip(luma.chunks_exact_mut(wide)) {
-            (k.evens)(picture.view().row(0, y), row);
+            evens(set, picture.view().row(0, y), row);
         }
         for (y, row) in (0..).zip(chroma.chunks_exact_mut(wide)) {
-            (k.odd_means)(picture.view().row(0, 2 * y), picture.view().row(0, 2 * y + 1), row);
+            odd_means(set, picture.view().row(0, 2 * y), picture.view().row(0, 2 * y + 1), row);
         }
     };
     let mut to = vec![0; pixels as usize * 3 / 2];
     let from = Rc::clone(&picture);
-    let run = move || convert(Kernels::of(set), &from, black_box(&mut to));
+    let run = move || convert(set, &from, black_box(&mut to));
     let check = move || {
         let [got, expected] = [set, InstructionSet::Scalar].map(|set| {
             let mut to = vec![0; pixels as usize * 3 / 2];
-            convert(Kernels::of(set), &picture, &mut to);
+            convert(set, &picture, &mut to);
             to
         });
         let (raw, wide) = (picture.view(), SIZE.0 as usize);
@@ -305,7 +279,7 @@ mod tests {
     #[test]
     fn the_zone_is_as_large_as_its_name_says() {
         let format = FrameFormat::new(PixelFormat::Nv12, SIZE.0, SIZE.1).unwrap();
-        let share = Where::Mask(Rc::new(mask(&format).unwrap())).pixels(&format) as f64 / (1920.0 * 1080.0);
+        let share = pixels(&zone(&format).unwrap(), &format) as f64 / (1920.0 * 1080.0);
         assert!((share - 0.61).abs() < 0.005, "{share}");
     }
 
@@ -313,7 +287,7 @@ mod tests {
     fn a_sample_outside_the_shape_is_noticed() {
         let format = FrameFormat::new(PixelFormat::Nv12, SIZE.0, SIZE.1).unwrap();
         let [mut got, raw] = [Picture::new(format), Picture::new(format)];
-        got.draw(crate::redact::kernels(), &Shape::Rect(FACE), PAINT, 0);
+        got.draw(&mut Hider::new(InstructionSet::chosen()), &Shape::Rect(FACE), PAINT, 0);
         assert_eq!(only_inside(got.view(), raw.view(), &Shape::Rect(FACE)), Ok(()));
         got.view_mut().row_mut(1, 3)[7] ^= 1;
         assert!(only_inside(got.view(), raw.view(), &Shape::Rect(FACE)).is_err());

@@ -8,9 +8,16 @@ mod motion;
 mod path;
 mod redact;
 
-#[cfg(feature = "ort")]
-pub use crate::detect::bench::Inference;
-pub use crate::kernels::InstructionSet;
+use milkglass::PixelFormat;
+pub use milkglass::internal::InstructionSet;
+
+/// Every format, with its name in those of cases.
+const FORMATS: [(PixelFormat, &str); 4] = [
+    (PixelFormat::Nv12, "nv12"),
+    (PixelFormat::I420, "i420"),
+    (PixelFormat::Yuyv, "yuyv"),
+    (PixelFormat::Rgb24, "rgb24"),
+];
 
 /// Something that can be timed: a kernel, or a few of them in the order in which a frame meets them.
 pub struct Case {

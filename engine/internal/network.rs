@@ -1,11 +1,11 @@
-//! One network on one tensor: the inference library alone, and with everything that this crate does around it.
+//! One network on one tensor: the inference library alone, and with everything that this crate does around it; and the decoders
+//! alone.
 
 use std::sync::Arc;
 
-use super::backend::{Backend, Network, OrtBound};
-use super::decode::{self, Candidate};
-use super::letterbox::Letterbox;
-use super::manifest::{Manifest, ModelStore};
+use crate::detect::backend::{Backend, Network, OrtBound};
+use crate::detect::decode::{self, Candidate, DecoderKind, Output};
+use crate::detect::{Letterbox, Manifest, ModelStore};
 use crate::error::{Error, Result};
 use crate::frame::{DetectJob, FrameFormat, FrameMeta, FramePool, ViewMut};
 use crate::time::Timestamp;
@@ -89,4 +89,47 @@ impl Inference {
         decode::suppress(found, manifest.thresholds.nms, |c| c.score, decode::iou);
         Ok(found.len())
     }
+}
+
+/// How many decoders there are.
+pub const DECODERS: usize = KINDS.len();
+const KINDS: [DecoderKind; 5] = [
+    DecoderKind::Yunet,
+    DecoderKind::YunetMerged,
+    DecoderKind::Centerface,
+    DecoderKind::CenterfaceMerged,
+    DecoderKind::Yolox,
+];
+
+/// A box in pixels of the tensor, as left, upper, right and lower edge.
+#[derive(Debug)]
+pub struct Found {
+    /// Left, upper, right, lower.
+    pub edges: [f32; 4],
+    /// From 0 to 1.
+    pub score: f32,
+    /// Which of the classes that were asked for.
+    pub class: usize,
+}
+
+/// What a detector does with a network's outputs: decodes them, and joins boxes that overlap.
+///
+/// # Errors
+/// The outputs are not what they should be.
+pub fn decode(
+    kind: usize,
+    outputs: &[(Vec<usize>, Vec<f32>)],
+    size: (usize, usize),
+    class_index: &[usize],
+    least: f32,
+    nms: f32,
+) -> Result<Vec<Found>> {
+    let outputs: Option<Vec<Output<'_>>> =
+        outputs.iter().map(|(shape, data)| Output::new(shape.iter().copied(), data)).collect();
+    let outputs = outputs.ok_or_else(|| Error::Detector("too many sides".into()))?;
+    let mut found = Vec::new();
+    decode::decode(KINDS[kind], &outputs, size, class_index, least, &mut found)?;
+    decode::suppress(&mut found, nms, |c| c.score, decode::iou);
+    let found = found.into_iter();
+    Ok(found.map(|c| Found { edges: [c.x0, c.y0, c.x1, c.y1], score: c.score, class: c.class }).collect())
 }

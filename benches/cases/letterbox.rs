@@ -1,26 +1,18 @@
 //! From a frame to the tensors of its networks.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
-use super::{Case, InstructionSet};
-use crate::detect::{ChannelOrder, Input, Letterbox};
-use crate::frame::{DetectJob, FrameFormat, FrameMeta, FramePool, PixelFormat};
-use crate::geometry::{Orientation, PixelRect};
-use crate::time::Timestamp;
+use milkglass::internal::{Tensor, buffer_len, view, view_mut};
+use milkglass::{FrameFormat, Orientation, PixelFormat, PixelRect, View};
+
+use super::{Case, FORMATS, InstructionSet};
 
 pub(super) fn cases(set: InstructionSet) -> Vec<Case> {
     let mut cases = Vec::new();
-    let formats = [
-        (PixelFormat::Nv12, "nv12"),
-        (PixelFormat::I420, "i420"),
-        (PixelFormat::Yuyv, "yuyv"),
-        (PixelFormat::Rgb24, "rgb24"),
-    ];
-    for (pixel, name) in formats {
+    for (pixel, name) in FORMATS {
         let Ok(format) = FrameFormat::new(pixel, 1920, 1080) else { continue };
         let whole = PixelRect::whole(1920, 1080);
-        let Some(frame) = noise(format).map(Rc::new) else { continue };
+        let frame = Rc::new(Noise::new(format));
         let mut add = |what: String, part, content| cases.extend(pair(&what, &frame, part, content, set));
         add(format!("{name}-1920x1080-640x384"), whole, (640, 360));
         if pixel == PixelFormat::Nv12 {
@@ -29,7 +21,7 @@ pub(super) fn cases(set: InstructionSet) -> Vec<Case> {
             let tile = PixelRect { x0: 600, y0: 200, x1: 1240, y1: 840 };
             add(format!("{name}-tile-640x640"), tile, (640, 640));
             let turned = Orientation { transpose: true, flip_x: true, flip_y: false };
-            let Some(frame) = noise(format.with_orientation(turned)).map(Rc::new) else { continue };
+            let frame = Rc::new(Noise::new(format.with_orientation(turned)));
             let (what, whole) = (format!("{name}-turned-1920x1080-384x640"), PixelRect::whole(1080, 1920));
             cases.extend(pair(&what, &frame, whole, (360, 640), set));
         }
@@ -40,24 +32,19 @@ pub(super) fn cases(set: InstructionSet) -> Vec<Case> {
 /// A letterbox, and its limit: the bytes under it read once and its numbers written once, doing nothing else.
 fn pair(
     what: &str,
-    frame: &Rc<DetectJob>,
+    frame: &Rc<Noise>,
     part: PixelRect,
     content: (u32, u32),
     set: InstructionSet,
 ) -> [Case; 2] {
-    let format = *frame.view().format();
+    let format = frame.format;
     let (w, h) = format.upright_size();
     let bytes: u64 = format.planes().iter().map(|p| p.row_bytes() as u64 * u64::from(p.height)).sum();
     let luma = u64::from(part.width()) * u64::from(part.height());
     let reads = bytes * luma / (u64::from(w) * u64::from(h));
     let writes = 12 * u64::from(content.0) * u64::from(content.1);
     let pixels = u64::from(content.0) * u64::from(content.1);
-    let input = input();
-    let prepared = move |set| {
-        let mut letterbox = Letterbox::of_part(&format, part, content, &input);
-        letterbox.set_instructions(set);
-        letterbox
-    };
+    let prepared = move |set| Tensor::new(&format, part, content, set);
     let (mut loaded, mut checked) = (prepared(set), prepared(set));
     let (run, check) = (Rc::clone(frame), Rc::clone(frame));
     let letterbox = Case {
@@ -70,7 +57,7 @@ fn pair(
             let mut oracle = prepared(InstructionSet::Scalar);
             oracle.load(&check.view());
             checked.load(&check.view());
-            let same = oracle.tensor().zip(checked.tensor()).is_some_and(|(a, b)| a == b);
+            let same = oracle.values().zip(checked.values()).is_some_and(|(a, b)| a == b);
             if same { Ok(()) } else { Err("the tensor is another one".into()) }
         }),
     };
@@ -108,30 +95,28 @@ fn read(bytes: &[u8]) -> u64 {
     words.into_iter().fold(0, |a, b| a ^ b)
 }
 
-fn input() -> Input {
-    Input {
-        name: String::new(),
-        channels: ChannelOrder::Bgr,
-        pad: 0,
-        multiple: 32,
-        mean: [0.0; 3],
-        scale: [1.0; 3],
-    }
+/// A picture of random bytes.
+struct Noise {
+    format: FrameFormat,
+    bytes: Vec<u8>,
 }
 
-/// A frame of random bytes.
-fn noise(format: FrameFormat) -> Option<DetectJob> {
-    let (pool, mut noise) = (FramePool::new(format, 1), 1_u32);
-    let filled = pool.fill(FrameMeta { sequence: 0, captured: Timestamp::ZERO }, |view| {
+impl Noise {
+    fn new(format: FrameFormat) -> Noise {
+        let (mut bytes, mut noise) = (vec![0; buffer_len(&format)], 1_u32);
+        let mut picture = view_mut(&format, &mut bytes);
         for plane in 0..format.planes().len() {
             for y in 0..format.planes()[plane].height {
-                for v in view.row_mut(plane, y) {
+                for v in picture.row_mut(plane, y) {
                     noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                     *v = (noise >> 24) as u8;
                 }
             }
         }
-        Ok(())
-    });
-    Some(filled.ok()??.lend(Arc::default()))
+        Noise { format, bytes }
+    }
+
+    fn view(&self) -> View<'_> {
+        view(&self.format, &self.bytes)
+    }
 }

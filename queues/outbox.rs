@@ -1,15 +1,13 @@
 //! The queue between the redact thread and one target: a few frames, the oldest dropped, never waits.
-//!
-//! tests/threads.rs runs this very file under every interleaving of a few threads, hence `super::sync`.
 
 use std::collections::VecDeque;
 use std::task::Poll;
 use std::time::Instant;
 
-use super::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Frames, or rather shares of them, that wait for a target.
-pub(super) struct Outbox<F> {
+pub struct Outbox<F> {
     state: Mutex<Waiting<F>>,
     changed: Condvar,
 }
@@ -35,8 +33,11 @@ impl<F> Waiting<F> {
 }
 
 /// What a target has to do next: forget what it keeps, then show a frame.
-pub(super) struct Taken<F> {
+#[derive(Debug)]
+pub struct Taken<F> {
+    /// Drop whatever was kept, before the frame is shown.
     pub forget: bool,
+    /// The next frame, if one waits.
     pub frame: Option<F>,
 }
 

@@ -4,7 +4,7 @@
 use std::io::Read;
 use std::process::{Command, Stdio};
 
-use milkglass_cli::clip::nut::{NutError, Reader, VideoStream, Writer};
+use milkglass_parsers::nut::{NutError, Reader, VideoStream, Writer};
 use proptest::prelude::*;
 
 type Frames = Vec<(i64, Vec<u8>)>;

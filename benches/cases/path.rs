@@ -1,13 +1,11 @@
 //! All that the engine does to a frame beside looking at it: copied in, pushed, observed, covered, released.
 
+use milkglass::{
+    Class, Detection, Engine, Error, FrameFormat, FrameMeta, FramePool, Outcome, PixelFormat, Policy,
+    Polygon, Rect, RedactedFrame, Result, Style, Timestamp, Zone,
+};
+
 use super::{Case, InstructionSet};
-use crate::detect::{Class, Detection};
-use crate::engine::Engine;
-use crate::frame::{FrameFormat, FrameMeta, FramePool, Outcome, PixelFormat, RedactedFrame};
-use crate::geometry::Rect;
-use crate::policy::{Policy, Polygon, Style, Zone};
-use crate::time::Timestamp;
-use crate::{Error, Result};
 
 const SIZE: (u32, u32) = (1920, 1080);
 /// Left, top and side of each face.

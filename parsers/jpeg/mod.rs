@@ -1,4 +1,4 @@
-//! JPEG pictures of a camera, decoded to I420. A picture with any fault is withheld whole.
+//! JPEG pictures of a camera, decoded to rows of I420. A picture with any fault is withheld whole.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -6,8 +6,7 @@ use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
-
-use crate::frame::ViewMut;
+use zune_jpeg::errors::DecodeErrors;
 
 /// Says "Motion JPEG", which implies the standard's Huffman tables; cameras that leave the tables out often leave this out
 /// too.
@@ -18,8 +17,26 @@ const MOTION_JPEG: [u8; 9] = [0xFF, 0xE0, 0, 7, b'A', b'V', b'I', b'1', 0];
 const FENCE: [u8; 16] = [0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0];
 const END: [u8; 2] = [0xFF, 0xD9];
 
+/// Why a picture is withheld.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JpegError {
+    /// The markers of one whole picture are not there, or not in order.
+    #[error("it is no complete JPEG of one scan")]
+    Incomplete,
+    /// Another size than the one that was agreed on.
+    #[error("its size is {0:?}")]
+    Size(Option<(usize, usize)>),
+    /// Neither gray nor YCbCr.
+    #[error("its colours are {0}")]
+    Colors(String),
+    /// The decoder's own words.
+    #[error("{0}")]
+    Decoder(String),
+}
+
 /// Holds one compressed picture and one decoded one.
-pub(super) struct Mjpeg {
+pub struct Mjpeg {
     size: (u32, u32),
     compressed: Vec<u8>,
     /// Y Cb Cr for every pixel, or Y alone when `gray`.
@@ -35,11 +52,13 @@ impl Mjpeg {
         Mjpeg { size, compressed, decoded: vec![0; samples], gray: false }
     }
 
-    /// Takes a copy, so that the camera can have its buffer back before decoding. False when it is no complete JPEG, or
-    /// not of the kind that cameras send.
-    pub fn load(&mut self, bytes: &[u8]) -> bool {
+    /// Takes a copy, so that the camera can have its buffer back before decoding.
+    ///
+    /// # Errors
+    /// [`JpegError::Incomplete`]: it is no complete JPEG, or not of the kind that cameras send.
+    pub fn load(&mut self, bytes: &[u8]) -> Result<(), JpegError> {
         self.compressed.clear();
-        let Some(Outline { tables, scan, end }) = outline(bytes) else { return false };
+        let Outline { tables, scan, end } = outline(bytes).ok_or(JpegError::Incomplete)?;
         self.compressed.extend_from_slice(&bytes[..2]);
         if !tables {
             self.compressed.extend_from_slice(&MOTION_JPEG);
@@ -55,11 +74,14 @@ impl Mjpeg {
         for part in [rest, &FENCE, &END] {
             self.compressed.extend_from_slice(part);
         }
-        true
+        Ok(())
     }
 
-    /// Decodes what was loaded; says why it cannot be used.
-    pub fn decode(&mut self) -> Result<(), String> {
+    /// Decodes what was loaded.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub fn decode(&mut self) -> Result<(), JpegError> {
         let (width, height) = (self.size.0 as usize, self.size.1 as usize);
         let options = DecoderOptions::default()
             .set_strict_mode(true)
@@ -68,9 +90,10 @@ impl Mjpeg {
             .jpeg_set_out_colorspace(ColorSpace::YCbCr);
         let decode = || {
             let mut decoder = JpegDecoder::new_with_options(ZCursor::new(&self.compressed), options);
-            decoder.decode_headers().map_err(|e| e.to_string())?;
+            let gave_up = |e: DecodeErrors| JpegError::Decoder(e.to_string());
+            decoder.decode_headers().map_err(gave_up)?;
             if decoder.dimensions() != Some((width, height)) {
-                return Err(format!("its size is {:?}", decoder.dimensions()));
+                return Err(JpegError::Size(decoder.dimensions()));
             }
             self.gray = match decoder.input_colorspace() {
                 Some(ColorSpace::YCbCr) => false,
@@ -78,37 +101,36 @@ impl Mjpeg {
                     decoder.set_options(options.jpeg_set_out_colorspace(ColorSpace::Luma));
                     true
                 }
-                other => return Err(format!("its colours are {other:?}")),
+                other => return Err(JpegError::Colors(format!("{other:?}"))),
             };
             let samples = width * height * if self.gray { 1 } else { 3 };
-            decoder.decode_into(&mut self.decoded[..samples]).map_err(|e| e.to_string())
+            decoder.decode_into(&mut self.decoded[..samples]).map_err(gave_up)
         };
         // Whatever a stranger's bytes do to the decoder, the camera goes on.
-        catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| Err("the decoder gave up".into()))
+        catch_unwind(AssertUnwindSafe(decode))
+            .unwrap_or_else(|_| Err(JpegError::Decoder("the decoder gave up".into())))
     }
 
-    /// Writes the decoded picture; four chroma samples become their mean.
-    pub fn write(&self, view: &mut ViewMut<'_>) {
+    /// Writes row `y` of a plane (0: Y, 1: Cb, 2: Cr) of the decoded picture, whose sides are halved, rounded up, for Cb and Cr:
+    /// four chroma samples become their mean. `to` is as long as the row.
+    pub fn row(&self, plane: usize, y: u32, to: &mut [u8]) {
         let width = self.size.0 as usize;
         let channels = if self.gray { 1 } else { 3 };
         let row = |y: u32| &self.decoded[y as usize * width * channels..][..width * channels];
-        for y in 0..self.size.1 {
-            let pixels = row(y).iter().step_by(channels);
-            view.row_mut(0, y).iter_mut().zip(pixels).for_each(|(to, from)| *to = *from);
+        if plane == 0 {
+            to.iter_mut().zip(row(y).iter().step_by(channels)).for_each(|(to, from)| *to = *from);
+            return;
         }
-        for (y, plane) in (0..self.size.1.div_ceil(2)).flat_map(|y| [(y, 1), (y, 2)]) {
-            let to = view.row_mut(plane, y);
-            if self.gray {
-                to.fill(128);
-                continue;
-            }
-            // An odd last row or column stands for its missing neighbour.
-            let (above, below) = (row(2 * y), row((2 * y + 1).min(self.size.1 - 1)));
-            for (x, to) in to.iter_mut().enumerate() {
-                let (left, right) = (6 * x + plane, (6 * x + 3).min(3 * width - 3) + plane);
-                let sum = [above[left], above[right], below[left], below[right]].map(u32::from);
-                *to = ((sum.iter().sum::<u32>() + 2) >> 2) as u8;
-            }
+        if self.gray {
+            to.fill(128);
+            return;
+        }
+        // An odd last row or column stands for its missing neighbour.
+        let (above, below) = (row(2 * y), row((2 * y + 1).min(self.size.1 - 1)));
+        for (x, to) in to.iter_mut().enumerate() {
+            let (left, right) = (6 * x + plane, (6 * x + 3).min(3 * width - 3) + plane);
+            let sum = [above[left], above[right], below[left], below[right]].map(u32::from);
+            *to = ((sum.iter().sum::<u32>() + 2) >> 2) as u8;
         }
     }
 }
@@ -199,7 +221,5 @@ impl Frame {
     }
 }
 
-// Its place is named because fuzz/ compiles this file from another folder.
 #[cfg(test)]
-#[path = "mjpeg/tests.rs"]
 mod tests;

@@ -1,6 +1,4 @@
 use super::*;
-use crate::frame::{FrameFormat, FrameMeta, FramePool, PixelFormat};
-use crate::time::Timestamp;
 
 /// A JPEG whose blocks of 8x8 samples are each of one value, so that decoding is exact.
 struct Picture {
@@ -153,24 +151,17 @@ impl Picture {
     }
 }
 
-fn decode(size: (u32, u32), jpeg: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+fn decode(size: (u32, u32), jpeg: &[u8]) -> Result<Vec<Vec<u8>>, JpegError> {
     let mut mjpeg = Mjpeg::new(size, 1 << 16);
-    if !mjpeg.load(jpeg) {
-        return Err("incomplete".into());
-    }
+    mjpeg.load(jpeg)?;
     mjpeg.decode()?;
-    let format = FrameFormat::new(PixelFormat::I420, size.0, size.1).unwrap();
-    let mut planes = Vec::new();
-    let meta = FrameMeta { sequence: 0, captured: Timestamp::ZERO };
-    let fill = |view: &mut ViewMut<'_>| {
-        mjpeg.write(view);
-        for (p, plane) in format.planes().iter().enumerate() {
-            planes.push((0..plane.height).flat_map(|y| view.as_view().row(p, y).to_vec()).collect());
-        }
-        Ok(())
+    let half = (size.0.div_ceil(2), size.1.div_ceil(2));
+    let plane = |(n, (width, height)): (usize, (u32, u32))| {
+        let mut samples = vec![0; width as usize * height as usize];
+        (0..).zip(samples.chunks_exact_mut(width as usize)).for_each(|(y, row)| mjpeg.row(n, y, row));
+        samples
     };
-    FramePool::new(format, 1).fill(meta, fill).unwrap();
-    Ok(planes)
+    Ok([size, half, half].into_iter().enumerate().map(plane).collect())
 }
 
 fn assert_waves(size: (u32, u32), planes: &[Vec<u8>], chroma: [u8; 2]) {
@@ -355,7 +346,7 @@ fn what_no_camera_sends_is_withheld() {
     for (what, jpeg) in
         [("progressive", progressive), ("without chroma", without_chroma), ("two scans", two_scans)]
     {
-        assert!(!Mjpeg::new(WAVES.size, 1 << 16).load(&jpeg), "{what}");
+        assert!(Mjpeg::new(WAVES.size, 1 << 16).load(&jpeg).is_err(), "{what}");
     }
 }
 
@@ -379,10 +370,10 @@ fn garbage_is_withheld_and_leaves_the_decoder_usable() {
             damaged[at] = (seed >> 24) as u8;
         }
         // Damage that still is a JPEG decodes to something; it must only not bring the camera down.
-        if mjpeg.load(&damaged) {
+        if mjpeg.load(&damaged).is_ok() {
             let _ = mjpeg.decode();
         }
     }
-    assert!(mjpeg.load(&jpeg));
+    mjpeg.load(&jpeg).unwrap();
     mjpeg.decode().unwrap();
 }

@@ -1,17 +1,16 @@
 //! The buffers that nobody uses: taken by the source, given back by whoever drops a frame.
-//!
-//! tests/threads.rs runs this very file under every interleaving of a few threads, hence `super::sync`.
 
-use super::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Things of a fixed number; nothing is ever made or freed.
-pub(super) struct FreeList<T> {
+pub struct FreeList<T> {
     free: Mutex<Vec<T>>,
     returned: Condvar,
 }
 
 impl<T> FreeList<T> {
+    /// All of them, free.
     pub fn new(all: impl Iterator<Item = T>) -> FreeList<T> {
         FreeList { free: Mutex::new(all.collect()), returned: Condvar::new() }
     }
@@ -34,6 +33,7 @@ impl<T> FreeList<T> {
     }
 
     /// How many are free.
+    #[allow(clippy::len_without_is_empty, reason = "a count, and never asked whether it is 0")]
     pub fn len(&self) -> usize {
         self.lock().len()
     }
