@@ -5,15 +5,18 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::detect::{Class, Detection};
+use crate::class::Class;
+use crate::detect::Detection;
 use crate::error::{Error, Result};
-use crate::frame::{DetectJob, FrameMeta, FramePool, Outcome, RawFrame, RedactedFrame, Spare};
+use crate::frame::{DetectJob, FrameMeta, FramePool, RawFrame, RedactedFrame, Spare};
 use crate::motion::Motion;
 use crate::policy::{OnDeadline, Policy, PolicyError};
+use crate::redact::Outcome;
 use crate::redact::{Mosaics, paint_whole};
+use crate::redact::{RuleSet, Rules};
 use crate::stats::Stats;
 use crate::time::Timestamp;
-use crate::track::{RuleSet, Rules, Tracker, Verdict};
+use crate::track::{Tracker, Verdict};
 
 /// Holds raw frames in a line until detection has covered their time, and lets them out redacted.
 ///
@@ -112,9 +115,9 @@ impl Engine {
         self.last_pushed = Some(meta.captured);
         self.stats.pushed += 1;
         if self.rules.policy.motion_cover() && !self.privacy {
-            self.motion
-                .get_or_insert_with(|| Motion::new(self.pool.format(), self.pool.count()))
-                .push(&frame);
+            let motion =
+                self.motion.get_or_insert_with(|| Motion::new(self.pool.format(), self.pool.count()));
+            frame.look(|view| motion.push(meta.captured, &view));
         }
         let rules = Arc::clone(&self.fresh);
         self.line.push_back(Waiting { meta, arrived: now, frame: Some(frame), rules, obscure: self.privacy });

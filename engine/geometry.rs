@@ -1,5 +1,10 @@
 //! Rectangles, and how a stored picture is turned to stand upright.
 
+mod aspect;
+
+pub use aspect::PixelAspect;
+pub(crate) use aspect::Possible;
+
 /// A rectangle in luma pixels, half-open (`x0 <= x < x1`), with finite corners and a positive area.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rect {

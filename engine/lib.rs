@@ -21,7 +21,9 @@
 //! `ort` and `rten` (both default) are the inference backends; without them the crate is the bare engine for a detector of
 //! your own. docs/INTEGRATING.md says more, docs/THREAT-MODEL.md what is promised and what is not.
 
+mod class;
 pub mod detect;
+mod draw;
 mod engine;
 mod error;
 #[cfg(feature = "evidence")]
@@ -32,10 +34,13 @@ mod geometry;
 #[doc(hidden)]
 pub mod internal;
 mod kernels;
+#[cfg(feature = "lock")]
+pub mod lock;
 mod lockstep;
 mod motion;
 #[cfg(feature = "config")]
 mod opening;
+mod picture;
 mod pipeline;
 pub mod policy;
 mod redact;
@@ -45,39 +50,43 @@ mod source;
 mod stats;
 mod time;
 mod track;
+#[cfg(feature = "v4l2")]
+pub mod v4l2;
 pub mod y4m;
+mod yuv420;
 
-pub use detect::{Class, Detection, Detector, Proof};
+pub use class::Class;
+pub use detect::{Detection, Detector, Proof};
 pub use engine::Engine;
 pub use error::{Error, Result};
-pub use frame::{
-    ColorMatrix, ColorRange, DetectJob, FrameFormat, FrameMeta, FramePool, MAX_PIXELS, MAX_SIDE, Outcome,
-    PixelAspect, PixelFormat, PlaneLayout, ROW_ALIGNMENT, RawFrame, RedactedFrame, View, ViewMut,
-    available_memory,
-};
-pub use geometry::{Orientation, PixelRect, Rect};
+pub use frame::{DetectJob, FrameMeta, FramePool, RawFrame, RedactedFrame, available_memory};
+pub use geometry::{Orientation, PixelAspect, PixelRect, Rect};
+#[cfg(feature = "lock")]
+pub use lock::{Anchor, Bound, Lock, OwnerKey, OwnerSecret, Weakening};
 pub use lockstep::LockStep;
 #[cfg(feature = "config")]
 pub use opening::{Loaded, Opening, OpeningBuilder};
+pub use picture::{
+    ColorMatrix, ColorRange, FrameFormat, MAX_PIXELS, MAX_SIDE, PixelFormat, PlaneLayout, ROW_ALIGNMENT,
+    View, ViewMut,
+};
 pub use pipeline::{Outlet, Pipeline, PipelineBuilder, State, Status, Taken};
-#[cfg(feature = "lock")]
-pub use policy::{Anchor, Bound, Lock, OwnerKey, OwnerSecret};
 #[cfg(feature = "config")]
-pub use policy::{BackendChoice, Derived, KEYS, Media, PolicyFile, Preset, StyleName, Weakening, ZoneEntry};
+pub use policy::{BackendChoice, Derived, KEYS, Media, PolicyFile, Preset, StyleName, ZoneEntry};
 pub use policy::{Color, OnDeadline, Policy, PolicyBuilder, PolicyError, Polygon, RegionShape, Style, Zone};
+pub use redact::Outcome;
 pub use selftest::admit;
-pub use sink::{FrameSink, Y4mSink, Yuv420};
+pub use sink::{FrameSink, Y4mSink};
 #[cfg(feature = "ring")]
 pub use sink::{RingCounters, RingSink};
-#[cfg(feature = "v4l2")]
-pub use sink::{V4l2Output, V4l2OutputCounters};
-#[cfg(feature = "v4l2")]
-pub use source::v4l2;
 pub use source::{Captured, FrameSource, Inlet, Pushed, Y4mSource};
 #[cfg(feature = "dmabuf")]
 pub use source::{Dmabuf, DmabufPlane};
 pub use stats::Stats;
 pub use time::Timestamp;
+#[cfg(feature = "v4l2")]
+pub use v4l2::{V4l2Output, V4l2OutputCounters};
+pub use yuv420::Yuv420;
 
 /// The programs of docs/INTEGRATING.md, compiled and run as documentation tests.
 #[cfg(all(doctest, feature = "models"))]

@@ -1,6 +1,7 @@
 //! A source that waits, such as a file: an [`Engine`] without threads and without deadlines.
 
-use crate::detect::{Class, Detection, Detector};
+use crate::class::Class;
+use crate::detect::{Detection, Detector};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::frame::{DetectJob, FramePool, RawFrame, RedactedFrame};

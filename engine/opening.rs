@@ -20,14 +20,15 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 #[cfg(feature = "models")]
-use crate::detect::backend::{Backend, Processors};
+use crate::detect::backend::{Allowed, Backend, Processors};
 use crate::detect::{Detector, LoadedModel, Proof};
 #[cfg(feature = "models")]
 use crate::detect::{Ensemble, ModelStore};
 use crate::error::Result;
-use crate::frame::{FrameFormat, PixelAspect};
+use crate::geometry::PixelAspect;
 #[cfg(feature = "lock")]
-use crate::policy::{Anchor, Lock, OwnerKey};
+use crate::lock::{Anchor, Lock, OwnerKey};
+use crate::picture::FrameFormat;
 use crate::policy::{Derived, Look, Media, Policy, PolicyError, PolicyFile, ZoneEntry};
 
 /// What somebody asks for. Made by [`Opening::builder`]; [`OpeningBuilder::read`] checks the whole.
@@ -448,7 +449,7 @@ impl Opening {
     pub fn detector(&self, media: Media, threads: usize) -> Result<(Ensemble, Loaded)> {
         let look = self.look(media);
         let (mut detectors, loaded) = self.load_looks([look], threads)?;
-        let none = || crate::Error::Model(format!("the preset {} loads nothing", look.preset));
+        let none = || crate::error::Error::Model(format!("the preset {} loads nothing", look.preset));
         Ok((detectors.pop().ok_or_else(none)?, loaded))
     }
 
@@ -478,9 +479,15 @@ impl Opening {
         use crate::policy::BackendChoice;
         let choice = self.chosen.get().copied().unwrap_or_else(|| self.file().backend());
         #[cfg(feature = "lock")]
-        let backend = Backend::choose_locked(choice, threads, self.lock.as_ref())?;
+        let allowed = self.lock.as_ref().map_or(Allowed::Any, Lock::allowed_runtime);
         #[cfg(not(feature = "lock"))]
-        let backend = Backend::choose(choice, threads)?;
+        let allowed = Allowed::Any;
+        let backend = Backend::choose_allowed(choice, threads, allowed)?;
+        #[cfg(feature = "lock")]
+        if let (Some(lock), None) = (&self.lock, backend.library()) {
+            // A runtime that the owner bound is not replaced by a built-in one.
+            lock.admit_detector([], None)?;
+        }
         self.chosen
             .get_or_init(|| if backend.name() == "ort" { BackendChoice::Ort } else { BackendChoice::Rten });
         Ok(backend.pinned(self.asked.pin.clone()))

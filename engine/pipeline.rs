@@ -28,7 +28,8 @@ use std::time::{Duration, Instant};
 
 use crate::detect::Detection;
 use crate::error::{Error, Result};
-use crate::frame::{DetectJob, FrameFormat, FramePool, RawFrame};
+use crate::frame::{DetectJob, FramePool, RawFrame};
+use crate::picture::FrameFormat;
 use crate::policy::{Policy, PolicyError};
 use crate::selftest::Fault;
 use crate::sink::FrameSink;

@@ -6,16 +6,18 @@
 //! alone: nothing of it reaches a sink. It says that the detector is alive, not how good it is.
 
 use std::fmt;
-use std::fs::File;
-use std::io::Read as _;
 use std::time::{Duration, Instant};
 
-use crate::detect::{Class, Detection, Detector, Proof};
+use crate::class::Class;
+use crate::detect::{Detection, Detector, Proof};
+use crate::draw::{Draw, from_kernel};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::frame::{FrameFormat, FrameMeta, FramePool, Outcome, PixelFormat, RedactedFrame, View, ViewMut};
+use crate::frame::{FrameMeta, FramePool, RedactedFrame};
 use crate::geometry::{PixelRect, Rect};
+use crate::picture::{FrameFormat, PixelFormat, View, ViewMut};
 use crate::policy::{Color, Policy, Style};
+use crate::redact::Outcome;
 use crate::time::Timestamp;
 
 /// The person: engine/selftest/README.md.
@@ -171,33 +173,6 @@ impl SelfTest {
             return Ok(*seed);
         }
         from_kernel()
-    }
-}
-
-fn from_kernel() -> Result<u64> {
-    let mut bytes = [0; 8];
-    let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
-    read.map_err(|e| Error::io("random numbers for the self-test: /dev/urandom", e))?;
-    Ok(u64::from_le_bytes(bytes))
-}
-
-/// Numbers that look random: SplitMix64, so every seed gives another sequence.
-pub(crate) struct Draw(pub u64);
-
-impl Draw {
-    /// From a seed of the kernel's.
-    #[cfg(feature = "models")]
-    pub fn from_kernel() -> Result<Draw> {
-        from_kernel().map(Draw)
-    }
-
-    /// The next one, from `from` to below `to`.
-    pub fn between(&mut self, from: f32, to: f32) -> f32 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        from + (to - from) * ((z ^ (z >> 31)) >> 40) as f32 / (1u64 << 24) as f32
     }
 }
 

@@ -1,6 +1,6 @@
 //! From detections at some times to what must be hidden at any time in between.
 //!
-//! Only this module builds a [`Cover`], the ticket that lets a frame out (I1, I2).
+//! Only this module builds a [`Cover`], the ticket that lets a frame out (I1, I2): tests/imports.rs sees to it.
 
 mod padding;
 
@@ -9,82 +9,14 @@ use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::detect::{Class, Detection};
-use crate::frame::{FrameFormat, Outcome};
+use crate::class::Class;
+use crate::detect::Detection;
 use crate::geometry::{PixelRect, Rect};
 use crate::motion::Motion;
-use crate::policy::{Color, Policy, RegionShape, Style};
-use crate::redact::{Mask, MosaicKey, rasterise};
+use crate::policy::{Color, Policy, RegionShape};
+use crate::redact::{Cover, MosaicKey, Region, RuleSet, Rules};
 use crate::time::Timestamp;
 use padding::Padding;
-
-/// A policy made ready for one frame format.
-pub(crate) struct Rules {
-    pub policy: Policy,
-    masks: Vec<Mask>,
-    /// Square pixels per pixel along rows and columns, for each shape that pixels may have, the likeliest first.
-    squares: Vec<(f32, f32)>,
-}
-
-impl Rules {
-    pub fn new(policy: Policy, format: &FrameFormat) -> Rules {
-        let masks = rasterise(policy.zones(), format);
-        let squares = format.pixel_aspects().iter().map(|aspect| aspect.squares());
-        let squares = squares.map(|(x, y)| (x as f32, y as f32)).collect();
-        Rules { policy, masks, squares }
-    }
-
-    /// The same with the likeliest shape.
-    fn likeliest(&self) -> (f32, f32) {
-        self.squares.first().copied().unwrap_or((1.0, 1.0))
-    }
-}
-
-/// All policies that a frame lived under, the newest last.
-pub(crate) type RuleSet = Arc<[Arc<Rules>]>;
-
-/// What to hide in one frame. Only the tracker can build one.
-pub(crate) struct Cover {
-    outcome: Outcome,
-    regions: Vec<Region>,
-    /// Blocks that nobody has examined since they changed.
-    motion: Vec<PixelRect>,
-    rules: Option<RuleSet>,
-    obscure_color: Color,
-    export: bool,
-}
-
-/// A rectangle to hide.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Region {
-    pub area: PixelRect,
-    pub style: Style,
-    pub key: MosaicKey,
-}
-
-impl Cover {
-    pub fn outcome(&self) -> Outcome {
-        self.outcome
-    }
-    pub fn regions(&self) -> &[Region] {
-        &self.regions
-    }
-    pub fn obscure_color(&self) -> Color {
-        self.obscure_color
-    }
-    /// What moved and was not examined; filled in the colour of obscured frames.
-    pub fn motion(&self) -> &[PixelRect] {
-        &self.motion
-    }
-    /// The zones of every policy that the frame lived under (I3).
-    pub fn masks(&self) -> impl Iterator<Item = &Mask> {
-        self.rules.iter().flat_map(|rules| rules.iter()).flat_map(|r| &r.masks)
-    }
-    /// The hidden rectangles, if the owner asked for them by name (I7).
-    pub fn exported_regions(&self) -> Option<Vec<PixelRect>> {
-        self.export.then(|| self.regions.iter().map(|r| r.area).chain(self.motion.iter().copied()).collect())
-    }
-}
 
 /// Whether a frame may leave.
 pub(crate) enum Verdict {
@@ -275,11 +207,12 @@ impl Tracker {
     /// Takes the memory of a cover that was applied.
     /// Gives back that of its list of what moved.
     pub fn reuse(&mut self, cover: Cover) -> Vec<PixelRect> {
-        if cover.regions.capacity() > self.regions.capacity() {
-            self.regions = cover.regions;
+        let (regions, motion) = cover.into_parts();
+        if regions.capacity() > self.regions.capacity() {
+            self.regions = regions;
             self.regions.clear();
         }
-        cover.motion
+        motion
     }
 
     /// What must be hidden in the frame at `t`. `rules` are all policies that the frame lived under, the newest last.
@@ -325,26 +258,18 @@ impl Tracker {
                 moved = motion.cover(t, after, |block| regions.iter().any(|r| r.area.contains(&block)));
             }
         }
-        Verdict::Cover(Cover {
-            outcome: Outcome::Covered,
+        Verdict::Cover(Cover::covered(
             regions,
-            motion: moved,
-            rules: Some(Arc::clone(rules)),
-            obscure_color: newest.obscure_color(),
-            export: policies().all(Policy::export_regions),
-        })
+            moved,
+            Some(Arc::clone(rules)),
+            newest.obscure_color(),
+            policies().all(Policy::export_regions),
+        ))
     }
 
     /// A cover that leaves nothing of the picture.
     pub fn whole(color: Color) -> Cover {
-        Cover {
-            outcome: Outcome::Obscured,
-            regions: Vec::new(),
-            motion: Vec::new(),
-            rules: None,
-            obscure_color: color,
-            export: false,
-        }
+        Cover::whole(color)
     }
 
     /// Finds the track that each detection carries on.

@@ -5,8 +5,10 @@ use std::io::{BufRead, Write};
 use milkglass_parsers::y4m::{self, Y4mError};
 
 use crate::error::{Error, Result};
-use crate::frame::{ColorRange, FrameFormat, PixelAspect, PixelFormat, RedactedFrame, ViewMut};
-use crate::sink::Yuv420;
+use crate::frame::RedactedFrame;
+use crate::geometry::PixelAspect;
+use crate::picture::{ColorRange, FrameFormat, PixelFormat, ViewMut};
+use crate::yuv420::Yuv420;
 
 pub use milkglass_parsers::y4m::Header as Y4mHeader;
 

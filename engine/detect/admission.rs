@@ -16,12 +16,14 @@ use sha2::{Digest, Sha256};
 
 use super::ensemble::Ensemble;
 use super::manifest::{Manifest, hex};
-use super::{Class, Detection, Detector};
+use super::{Detection, Detector};
+use crate::class::Class;
+use crate::draw::Draw;
 use crate::error::{Error, Result};
-use crate::frame::{FrameFormat, FrameMeta, FramePool, PixelFormat};
+use crate::frame::{FrameMeta, FramePool};
 use crate::geometry::Rect;
+use crate::picture::{FrameFormat, PixelFormat};
 use crate::policy::Pass;
-use crate::selftest::Draw;
 use crate::time::Timestamp;
 
 /// A photograph, 120x160 in colour: engine/detect/admission/README.md.

@@ -6,9 +6,11 @@ use super::decode::{self, Candidate, DecoderKind};
 use super::letterbox::Letterbox;
 use super::manifest::{Input, Manifest, ModelStore};
 use super::sight::Sight;
-use super::{Class, Detection, Detector, LoadedModel, Proof};
+use super::{Detection, Detector, LoadedModel, Proof};
+use crate::class::Class;
 use crate::error::{Error, Result};
-use crate::frame::{DetectJob, FrameFormat, View};
+use crate::frame::DetectJob;
+use crate::picture::{FrameFormat, View};
 use crate::policy::{Pass, Settings};
 
 /// Boxes of different passes that overlap by more are one thing.
@@ -314,7 +316,8 @@ impl Prepared {
 #[cfg(all(test, feature = "rten"))]
 mod tests {
     use super::*;
-    use crate::frame::{FrameMeta, FramePool, PixelFormat};
+    use crate::frame::{FrameMeta, FramePool};
+    use crate::picture::PixelFormat;
     use crate::policy::BackendChoice;
     use crate::policy::Preset;
     use crate::time::Timestamp;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::Class;
 use super::admission::SMALLEST;
+use crate::class::Class;
 use crate::error::{Error, Result};
 
 /// Larger files are no models for a camera.

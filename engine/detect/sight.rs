@@ -3,7 +3,8 @@
 use super::letterbox::{Letterbox, square_size};
 use super::manifest::Input;
 use super::tiles::Tiles;
-use crate::frame::{FrameFormat, PixelAspect};
+use crate::geometry::PixelAspect;
+use crate::picture::FrameFormat;
 use crate::policy::Pass;
 
 /// Pixels of the network's input that neighbouring tiles share at least. Faces more than half as large are for the other
@@ -99,10 +100,11 @@ fn scale(pass: &Pass, format: &FrameFormat, aspect: PixelAspect) -> (f64, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::Class;
+    use crate::class::Class;
     use crate::detect::manifest::ChannelOrder;
-    use crate::frame::{FrameMeta, FramePool, PixelFormat};
+    use crate::frame::{FrameMeta, FramePool};
     use crate::geometry::{Orientation, PixelRect};
+    use crate::picture::PixelFormat;
     use crate::policy::Preset;
     use crate::time::Timestamp;
 

@@ -1,7 +1,7 @@
 //! A picture in equal tiles that overlap, and which of them is next.
 
-use crate::frame::FrameFormat;
 use crate::geometry::{PixelRect, Rect};
+use crate::picture::FrameFormat;
 
 /// Side of the blocks by which motion is told. What a tile is responsible for is whole blocks, so that none lies between two
 /// tiles.
@@ -123,8 +123,8 @@ fn places(side: u32, length: u32, overlap: u32) -> Vec<u32> {
 mod tests {
     use super::*;
     use crate::detect::sight::TILE_OVERLAP;
-    use crate::frame::PixelFormat;
     use crate::geometry::Orientation;
+    use crate::picture::PixelFormat;
     use crate::policy::TILE;
 
     /// The tiles of `Settings::in_tiles` in a picture of 1920 pixels or less.

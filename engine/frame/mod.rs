@@ -1,32 +1,24 @@
 //! THE TRUST BOUNDARY. Raw frames go in, redacted frames come out; the one function between them is
-//! [`RawFrame::redact`], and it wants a [`Cover`], which only the tracker can build.
+//! [`RawFrame::redact`], and it wants a [`Cover`], which only the tracker builds (tests/imports.rs sees to it).
 //!
 //! Review this file line by line.
 
-mod aspect;
-mod format;
 mod memory;
 mod pool;
 mod room;
-mod view;
 
 use std::fmt;
 use std::sync::Arc;
 
-pub use aspect::PixelAspect;
-pub use format::{
-    ColorMatrix, ColorRange, FrameFormat, MAX_PIXELS, MAX_SIDE, PixelFormat, PlaneLayout, ROW_ALIGNMENT,
-};
 pub use pool::FramePool;
 pub(crate) use pool::Spare;
 pub use room::available_memory;
-pub use view::{View, ViewMut};
 
 use crate::geometry::PixelRect;
 use crate::motion::Moved;
-use crate::redact::{self, Mosaics};
+use crate::picture::{FrameFormat, View};
+use crate::redact::{self, Cover, Mosaics, Outcome};
 use crate::time::Timestamp;
-use crate::track::Cover;
 use pool::Lease;
 
 /// What is known of a frame beside its pixels.
@@ -61,16 +53,6 @@ pub struct RedactedFrame {
     meta: FrameMeta,
     outcome: Outcome,
     regions: Option<Vec<PixelRect>>,
-}
-
-/// What was done to a frame before it left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Outcome {
-    /// Detections on both sides in time (I2) and the zones are hidden; the rest is as captured.
-    Covered,
-    /// Nothing of the picture is left.
-    Obscured,
 }
 
 impl RawFrame {

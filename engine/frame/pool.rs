@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use milkglass_queues::FreeList;
 
-use super::format::FrameFormat;
 use super::memory::Memory;
-use super::view::{View, ViewMut};
 use super::{FrameMeta, RawFrame, RedactedFrame};
 use crate::error::{Error, Result};
+use crate::picture::{FrameFormat, View, ViewMut};
 
 /// Fixed buffers of one format. Clones share the buffers.
 ///

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use super::{FrameFormat, FramePool};
+use super::FramePool;
 use crate::error::{Error, Result};
+use crate::picture::FrameFormat;
 
 impl FramePool {
     /// How many buffers of a format half of the available memory has room for: `wanted` at the most. What a file or a caller
@@ -63,7 +64,7 @@ fn group_leaves(line: &str, read: &dyn Fn(&Path) -> Option<String>) -> Option<u6
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::PixelFormat;
+    use crate::picture::PixelFormat;
 
     #[test]
     fn no_more_than_there_is_room_for_and_an_error_says_what_is_needed() {

@@ -11,9 +11,9 @@ pub use network::{DECODERS, Found, Inference, decode};
 use ndarray::ArrayView4;
 
 use crate::detect::{ChannelOrder, Input, Letterbox};
-use crate::frame::{FrameFormat, PlaneLayout, View, ViewMut};
 use crate::geometry::PixelRect;
 use crate::motion::{Grid, Signature};
+use crate::picture::{FrameFormat, PlaneLayout, View, ViewMut};
 use crate::policy::{Style, Zone};
 use crate::redact::{self, Kernels, Mask, MosaicKey, Mosaics};
 use crate::time::Timestamp;

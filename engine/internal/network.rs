@@ -7,7 +7,8 @@ use crate::detect::backend::{Backend, Network, OrtBound};
 use crate::detect::decode::{self, Candidate, DecoderKind, Output};
 use crate::detect::{Letterbox, Manifest, ModelStore};
 use crate::error::{Error, Result};
-use crate::frame::{DetectJob, FrameFormat, FrameMeta, FramePool, ViewMut};
+use crate::frame::{DetectJob, FrameMeta, FramePool};
+use crate::picture::{FrameFormat, ViewMut};
 use crate::time::Timestamp;
 
 /// A network with a picture in front of it.

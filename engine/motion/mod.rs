@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::frame::{FrameFormat, RawFrame};
 use crate::geometry::PixelRect;
+use crate::picture::{FrameFormat, View};
 use crate::redact::kernels;
 use crate::time::Timestamp;
 use signature::BLOCK;
@@ -71,10 +71,10 @@ impl Motion {
     }
 
     /// Takes the signature of a frame that enters the line.
-    pub fn push(&mut self, frame: &RawFrame) {
+    pub fn push(&mut self, at: Timestamp, view: &View<'_>) {
         let mut signature = self.stock.pop().unwrap_or_else(|| Signature::new(&self.grid));
-        frame.look(|view| signature.measure(&view, &self.grid, kernels()));
-        self.frames.push_back(Seen { at: frame.meta().captured, signature, part: None });
+        signature.measure(view, &self.grid, kernels());
+        self.frames.push_back(Seen { at, signature, part: None });
     }
 
     /// Notes that a part of the frame at `at` was examined (`None`: all of it).

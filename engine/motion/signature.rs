@@ -1,7 +1,7 @@
 //! A frame in little: how bright each small part of each plane is. Two frames are compared by it, block by block.
 
-use crate::frame::{FrameFormat, View};
 use crate::geometry::PixelRect;
+use crate::picture::{FrameFormat, View};
 use crate::redact::{Block, CELL, Kernels};
 
 /// Side of a block, in luma pixels. It holds whole cells of every plane.
@@ -223,8 +223,9 @@ impl Signature {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::{FrameMeta, FramePool, PixelFormat};
+    use crate::frame::{FrameMeta, FramePool};
     use crate::kernels::InstructionSet;
+    use crate::picture::PixelFormat;
     use crate::time::Timestamp;
     use proptest::prelude::*;
 

@@ -84,8 +84,8 @@ pub(super) fn budget(policy: &Policy, fps: f64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::Class;
-    use crate::frame::{FrameFormat, PixelFormat};
+    use crate::class::Class;
+    use crate::picture::{FrameFormat, PixelFormat};
     use crate::policy::Style;
 
     /// Every row of the table that integrators choose by is what happens at the start.

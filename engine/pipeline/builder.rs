@@ -12,10 +12,12 @@ use super::redact::{Redact, SourceClock};
 use super::{
     Clock, EVENTS, Outbox, Outlet, Pipeline, Status, Threads, run_capture, run_target, shelf, start_thread,
 };
-use crate::detect::{Class, Detector, Proof};
+use crate::class::Class;
+use crate::detect::{Detector, Proof};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::frame::{FrameFormat, FramePool};
+use crate::frame::FramePool;
+use crate::picture::FrameFormat;
 use crate::policy::{Policy, PolicyError};
 use crate::selftest::{SelfTest, admit};
 use crate::sink::FrameSink;

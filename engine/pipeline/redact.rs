@@ -12,8 +12,9 @@ use super::{Clock, Event, Failure, NO_CAMERA, Outbox, State, Status, lock, shelf
 use crate::detect::Detection;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::frame::{DetectJob, FrameMeta, Outcome, RawFrame, RedactedFrame};
+use crate::frame::{DetectJob, FrameMeta, RawFrame, RedactedFrame};
 use crate::policy::{Policy, PolicyError};
+use crate::redact::Outcome;
 use crate::selftest::Fault;
 use crate::time::Timestamp;
 

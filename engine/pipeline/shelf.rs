@@ -67,7 +67,8 @@ impl Drop for Share {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::frame::{FrameFormat, FrameMeta, FramePool, PixelFormat};
+    use crate::frame::{FrameMeta, FramePool};
+    use crate::picture::{FrameFormat, PixelFormat};
     use crate::time::Timestamp;
 
     #[test]

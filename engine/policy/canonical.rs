@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::keys::{GROW, Kind, MIN_SCORE, PRESET};
 use super::zone::{canonical_zones, quoted};
 use super::{Derived, Look, Media, Value};
-use crate::detect::Class;
-use crate::frame::PixelAspect;
+use crate::class::Class;
+use crate::geometry::PixelAspect;
 
 /// The first line: another form has another number.
 const FORM: &str = "canonical = 1\n";

@@ -7,13 +7,13 @@
 use std::time::Duration;
 
 use super::keys::{
-    DEADLINE, DETECT_EVERY, GROW, HOLD, Key, LADDER, LOOK_AHEAD, MAX_EXPOSURE, MAX_GAP, MOTION_COVER,
+    DEADLINE, DETECT_EVERY, GROW, HOLD, Key, Kind, LADDER, LOOK_AHEAD, MAX_EXPOSURE, MAX_GAP, MOTION_COVER,
     ON_DEADLINE, PRESET, REVERSIBLE, SELF_TEST, SHAPE, SPEED, TILES,
 };
 use super::value::{OFF, Value, Written};
 use super::zone_entry::style;
 use super::{Policy, PolicyBuilder, PolicyError, PolicyFile, Preset, Settings, StyleName};
-use crate::detect::Class;
+use crate::class::Class;
 
 /// Frames of a clip that may wait for the look-ahead: above it the pool alone would take hundreds of megabytes.
 const MOST_AHEAD: f64 = 64.0;
@@ -48,14 +48,14 @@ pub struct Look {
 /// A policy file, worked out. Made by [`PolicyFile::derive`].
 #[derive(Clone, Debug)]
 pub struct Derived {
-    pub(super) file: PolicyFile,
+    file: PolicyFile,
     classes: Vec<Class>,
     moving: Look,
     rungs: Vec<Look>,
     stills: Look,
-    pub(super) still: Policy,
-    pub(super) scene: Policy,
-    pub(super) live: Policy,
+    still: Policy,
+    scene: Policy,
+    pub(crate) live: Policy,
 }
 
 impl PolicyFile {
@@ -183,7 +183,7 @@ impl Derived {
 
     /// What a key outside of zones comes to; `None` where nothing bounds it, where each pass of a preset has its own value,
     /// and for zones.
-    pub(super) fn value(&self, key: &Key) -> Option<Value> {
+    pub(crate) fn value(&self, key: &Key) -> Option<Value> {
         let time = |t: Duration| Some(Value::Time(t));
         match key.name {
             _ if *key == PRESET => Some(Value::Word(self.moving.preset.as_str())),
@@ -196,6 +196,21 @@ impl Derived {
             _ if *key == SELF_TEST => Some(self.live.self_test.map_or(Value::Word(OFF), Value::Time)),
             name => self.file.get(name).cloned().or_else(|| default(key)),
         }
+    }
+
+    /// What a key outside of zones comes to, defaults filled in and keys that imply it worked out, for people to read; `None`
+    /// for an unknown key and for zones.
+    pub fn effective(&self, key: &str) -> Option<String> {
+        let key = self.file.keys().iter().find(|k| k.name == key && !k.in_zone() && k.kind != Kind::Zones)?;
+        match (key.name == PRESET.name, self.look(Media::Still).preset, self.look(Media::Live).preset) {
+            (true, stills, moving) if stills != moving => Some(format!("{moving}; {stills} on stills")),
+            _ => Some(self.shown(key)),
+        }
+    }
+
+    /// What holds for a key, in words where that is no constant.
+    pub(crate) fn shown(&self, key: &Key) -> String {
+        self.value(key).map_or_else(|| key.default.into(), |value| value.to_string())
     }
 
     /// The first key that is read when detectors are loaded and that comes to something else in `later`: such a policy cannot
@@ -215,5 +230,17 @@ fn default(key: &Key) -> Option<Value> {
 fn set<T>(target: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *target = value;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// As files and `milkglass policy keys` write it.
+    #[test]
+    fn no_time_is_shown_in_seconds() {
+        assert_eq!(PolicyFile::default().derive().unwrap().effective("look_ahead").as_deref(), Some("0s"));
     }
 }

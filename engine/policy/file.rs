@@ -21,7 +21,7 @@ use super::value::{
 };
 use super::zone_entry::{DEFAULT_CELLS, ZoneEntry};
 use super::{Color, PolicyError, forbidden};
-use crate::detect::Class;
+use crate::class::Class;
 
 /// What a policy file says. What it comes to, presets, defaults and implied values worked out, is told by
 /// [`PolicyFile::derive`].
@@ -108,7 +108,7 @@ impl PolicyFile {
         Self::parse_by(KEYS, text, name)
     }
 
-    pub(super) fn parse_by(keys: &'static [Key], text: &str, name: &str) -> Result<PolicyFile, PolicyError> {
+    pub(crate) fn parse_by(keys: &'static [Key], text: &str, name: &str) -> Result<PolicyFile, PolicyError> {
         let placed = |fault: Fault| PolicyError::At {
             place: place(text, name, fault.at),
             error: Box::new(fault.error),
@@ -153,19 +153,19 @@ impl PolicyFile {
         self.values.get(key)
     }
 
-    pub(super) fn keys(&self) -> &'static [Key] {
+    pub(crate) fn keys(&self) -> &'static [Key] {
         self.keys
     }
-    pub(super) fn switch(&self, key: &Key) -> Option<bool> {
+    pub(crate) fn switch(&self, key: &Key) -> Option<bool> {
         if let Some(Value::Switch(on)) = self.get(key.name) { Some(*on) } else { None }
     }
-    pub(super) fn whole(&self, key: &Key) -> Option<u32> {
+    pub(crate) fn whole(&self, key: &Key) -> Option<u32> {
         if let Some(Value::Whole(n)) = self.get(key.name) { Some(*n) } else { None }
     }
-    pub(super) fn number(&self, key: &Key) -> Option<f32> {
+    pub(crate) fn number(&self, key: &Key) -> Option<f32> {
         if let Some(Value::Number(x)) = self.get(key.name) { Some(*x) } else { None }
     }
-    pub(super) fn time(&self, key: &Key) -> Option<Duration> {
+    pub(crate) fn time(&self, key: &Key) -> Option<Duration> {
         if let Some(Value::Time(t)) = self.get(key.name) { Some(*t) } else { None }
     }
     pub(super) fn choice<T: Choice>(&self, key: &Key) -> Option<T> {

@@ -87,7 +87,7 @@ enum Refusal {
 }
 
 impl Range {
-    pub(super) const fn new(least: f64, most: f64, why: &'static str) -> Range {
+    pub(crate) const fn new(least: f64, most: f64, why: &'static str) -> Range {
         Range { least, above: false, most, low: Refusal::Range(why), high: Refusal::Range(why) }
     }
     const fn above(mut self) -> Range {
@@ -98,7 +98,7 @@ impl Range {
         self.low = Refusal::Weak(why);
         self
     }
-    pub(super) const fn weak_beyond(mut self, why: &'static str) -> Range {
+    pub(crate) const fn weak_beyond(mut self, why: &'static str) -> Range {
         self.high = Refusal::Weak(why);
         self
     }
@@ -108,7 +108,7 @@ impl Range {
     }
 
     /// Written so that what is no number is refused; `shown`: the value as it was written.
-    pub(super) fn check(&self, name: &str, value: f64, shown: &str) -> Result<(), PolicyError> {
+    pub(crate) fn check(&self, name: &str, value: f64, shown: &str) -> Result<(), PolicyError> {
         let enough = if self.above { value > self.least } else { value >= self.least };
         let refusal = match (enough, value <= self.most) {
             (true, true) => return Ok(()),
@@ -184,7 +184,7 @@ impl Key {
         text.into()
     }
 
-    pub(super) const fn flag(mut self, value: &'static str) -> Key {
+    pub(crate) const fn flag(mut self, value: &'static str) -> Key {
         self.flag = Some(value);
         self
     }
@@ -196,15 +196,15 @@ impl Key {
         self.scope = scope;
         self
     }
-    pub(super) const fn at_start(mut self) -> Key {
+    pub(crate) const fn at_start(mut self) -> Key {
         self.at_start = true;
         self
     }
 }
 
-pub(super) const ZONE: &str = "zone.";
+pub(crate) const ZONE: &str = "zone.";
 
-pub(super) const fn key(
+pub(crate) const fn key(
     name: &'static str,
     kind: Kind,
     default: &'static str,
@@ -520,7 +520,7 @@ impl fmt::Display for Kind {
 }
 
 /// The candidate that a writer most likely meant, if any comes near.
-pub(super) fn nearest<'a>(written: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(written: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     // Long text is no slip of the pen, and the distance of two texts costs their product.
     if written.chars().count() > 32 {
         return None;

@@ -4,18 +4,12 @@
 mod canonical;
 #[cfg(feature = "config")]
 mod derived;
-#[cfg(feature = "lock")]
-mod environment;
 #[cfg(feature = "config")]
 mod file;
 #[cfg(feature = "config")]
-mod keys;
-#[cfg(feature = "lock")]
-mod lock;
+pub(crate) mod keys;
 #[cfg(feature = "config")]
-mod ratchet;
-#[cfg(feature = "config")]
-mod schema;
+pub(crate) mod schema;
 #[cfg(feature = "config")]
 mod settings;
 #[cfg(feature = "config")]
@@ -33,10 +27,6 @@ pub use derived::{Derived, Look, Media};
 pub use file::PolicyFile;
 #[cfg(feature = "config")]
 pub use keys::{Direction, KEYS, Key, Kind, Range, Scope};
-#[cfg(feature = "lock")]
-pub use lock::{Anchor, Bound, Lock, OwnerKey, OwnerSecret};
-#[cfg(feature = "config")]
-pub use ratchet::Weakening;
 #[cfg(feature = "config")]
 pub use schema::{policy_dictionary, policy_schema, policy_table};
 #[cfg(all(test, feature = "models"))]
@@ -51,7 +41,7 @@ pub use zone::{Polygon, Zone};
 #[cfg(feature = "config")]
 pub use zone_entry::ZoneEntry;
 
-use crate::detect::Class;
+use crate::class::Class;
 
 /// An opaque colour, as 8-bit R'G'B'.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -21,7 +21,7 @@ pub fn policy_dictionary() -> String {
     dictionary(KEYS)
 }
 
-pub(super) fn schema(keys: &[Key]) -> String {
+pub(crate) fn schema(keys: &[Key]) -> String {
     let (zone, top): (Vec<&Key>, Vec<&Key>) = keys.iter().partition(|key| key.in_zone());
     let top: Vec<String> = top.into_iter().map(|key| property(key, &zone, 4)).collect();
     format!(
@@ -129,7 +129,7 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-pub(super) fn markdown(keys: &[Key]) -> String {
+pub(crate) fn markdown(keys: &[Key]) -> String {
     let mut text = String::from(
         "| key | what it does | what may be written | default | stronger when |\n|---|---|---|---|---|\n",
     );
@@ -148,7 +148,7 @@ pub(super) fn markdown(keys: &[Key]) -> String {
     text
 }
 
-pub(super) fn dictionary(keys: &[Key]) -> String {
+pub(crate) fn dictionary(keys: &[Key]) -> String {
     let mut text =
         String::from("# Keys and values of policy files, from the table in engine/policy/keys.rs.\n");
     let mut words: Vec<&str> =

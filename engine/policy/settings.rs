@@ -2,7 +2,7 @@
 
 use super::keys::{DETECT_EVERY, MIN_SCORE, TILES};
 use super::{PolicyFile, Preset};
-use crate::detect::Class;
+use crate::class::Class;
 
 /// Size of a tile, in pixels of the network's input: with the whole at 320 pixels no more work than the whole at 960.
 pub(crate) const TILE: (u32, u32) = (640, 640);

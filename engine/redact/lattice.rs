@@ -7,8 +7,8 @@
 
 use super::mask::Mask;
 use super::mosaic::MIN_CELL;
-use crate::frame::PlaneLayout;
 use crate::geometry::PixelRect;
+use crate::picture::PlaneLayout;
 
 /// The most often that the lattice is halved: a cell of a zone is never smaller than 1/16 of the picture's longer side. With
 /// it a face as high as half of a wide picture is four to five cells high, however many zones it lies behind.

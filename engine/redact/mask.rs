@@ -5,8 +5,8 @@
 //! edge within the row, joined with the inside of the polygon along the row's middle.
 
 use super::lattice::{Level, Touched, settle};
-use crate::frame::{FrameFormat, PlaneLayout};
 use crate::geometry::PixelRect;
+use crate::picture::{FrameFormat, PlaneLayout};
 use crate::policy::{Polygon, Style, Zone};
 
 /// Half-open runs of samples of one row, sorted, neither touching nor overlapping.

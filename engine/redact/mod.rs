@@ -1,18 +1,20 @@
 //! Hides shapes in a frame. Every style walks every plane, so "only luma was blurred" cannot be written.
 
+mod cover;
 mod kernels;
 mod lattice;
 mod mask;
 mod mosaic;
 
+pub use cover::Outcome;
+pub(crate) use cover::{Cover, Region, RuleSet, Rules};
 pub(crate) use mask::{Mask, rasterise};
 pub(crate) use mosaic::{MosaicKey, Mosaics};
 
-use crate::frame::{ColorRange, FrameFormat, Outcome, PixelFormat, PlaneLayout, ViewMut};
 use crate::geometry::PixelRect;
+use crate::picture::{ColorRange, FrameFormat, PixelFormat, PlaneLayout, ViewMut};
 use crate::policy::{Color, Style};
 use crate::time::Timestamp;
-use crate::track::Cover;
 pub(crate) use kernels::{Block, CELL, Kernels, kernels};
 
 /// Where something is hidden, in luma pixels of the stored picture.

@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::Shape;
 use super::kernels::{Block, Kernels, WHOLE};
 use super::lattice::{Edges, Level, MOST, in_plane};
-use crate::frame::{FrameFormat, PixelFormat, PlaneLayout, View, ViewMut};
 use crate::geometry::PixelRect;
+use crate::picture::{FrameFormat, PixelFormat, PlaneLayout, View, ViewMut};
 use crate::time::Timestamp;
 
 /// How long the cells of a zone are shown before they are sampled again.
@@ -352,7 +352,7 @@ fn ramp<const N: usize>(line: &mut [u8], a: &[u8], b: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::PixelAspect;
+    use crate::geometry::PixelAspect;
 
     #[test]
     fn cells_are_square_as_they_are_shown() {

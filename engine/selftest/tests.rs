@@ -265,7 +265,7 @@ fn she_is_drawn_and_found_through_pixels_of_any_shape() {
             .iter()
             .enumerate()
     {
-        let aspect = crate::frame::PixelAspect::new(aspect.0, aspect.1).unwrap();
+        let aspect = crate::geometry::PixelAspect::new(aspect.0, aspect.1).unwrap();
         for turn in [1, 6].map(|tag| Orientation::from_exif(tag).unwrap()) {
             let format = FrameFormat::new(PixelFormat::Nv12, size.0, size.1).unwrap();
             let format = format.with_orientation(turn).with_pixel_aspect(aspect);

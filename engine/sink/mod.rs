@@ -2,17 +2,11 @@
 
 #[cfg(feature = "ring")]
 mod ring;
-#[cfg(feature = "v4l2")]
-mod v4l2_output;
 mod y4m;
-mod yuv420;
 
 #[cfg(feature = "ring")]
 pub use ring::{RingCounters, RingSink};
-#[cfg(feature = "v4l2")]
-pub use v4l2_output::{V4l2Output, V4l2OutputCounters};
 pub use y4m::Y4mSink;
-pub use yuv420::Yuv420;
 
 use crate::error::Result;
 use crate::frame::RedactedFrame;

@@ -2,10 +2,12 @@
 
 use std::io::Write;
 
-use super::{FrameSink, Yuv420};
+use super::FrameSink;
 use crate::error::{Error, Result};
-use crate::frame::{ColorRange, FrameFormat, RedactedFrame};
+use crate::frame::RedactedFrame;
+use crate::picture::{ColorRange, FrameFormat};
 use crate::y4m::{Y4mHeader, write_frame, write_header};
+use crate::yuv420::Yuv420;
 
 /// Writes Y4M, 8-bit 4:2:0 whatever the frames' own format.
 pub struct Y4mSink<W: Write> {

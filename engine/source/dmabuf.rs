@@ -13,7 +13,7 @@ use rustix::ioctl::{Setter, ioctl, opcode};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 
 use crate::error::{Error, Result};
-use crate::frame::{PlaneLayout, ViewMut};
+use crate::picture::{PlaneLayout, ViewMut};
 
 /// The file systems that DMABUFs lie in: their own, and before Linux 5.3 that of files without a name.
 const DMA_BUF_MAGIC: u32 = 0x444d_4142;
@@ -128,7 +128,7 @@ fn end(layout: &PlaneLayout, offset: usize, stride: usize, len: usize) -> Result
 }
 
 /// Copies a picture out of its DMABUFs. An error leaves `view` half-written.
-pub(super) fn copy(planes: &[DmabufPlane<'_>], view: &mut ViewMut<'_>) -> Result<()> {
+pub(crate) fn copy(planes: &[DmabufPlane<'_>], view: &mut ViewMut<'_>) -> Result<()> {
     let layouts = view.format().planes();
     if planes.len() != layouts.len() {
         let (given, needed) = (planes.len(), layouts.len());
@@ -156,7 +156,7 @@ pub(super) fn copy(planes: &[DmabufPlane<'_>], view: &mut ViewMut<'_>) -> Result
 
 /// Reads while the kernel keeps these DMABUFs readable: their writers are waited for, and what the processor's caches
 /// hold of them is brought up to date. What was read is worth nothing when this fails.
-pub(super) fn reading<'a, T>(
+pub(crate) fn reading<'a, T>(
     mut buffers: impl Iterator<Item = &'a Descriptor>,
     read: impl FnOnce() -> T,
 ) -> io::Result<T> {
@@ -168,7 +168,7 @@ pub(super) fn reading<'a, T>(
 }
 
 /// A descriptor of our own that was found to be a DMABUF's.
-pub(super) struct Descriptor {
+pub(crate) struct Descriptor {
     fd: OwnedFd,
     len: usize,
 }
@@ -222,7 +222,8 @@ mod tests {
     use rustix::fs::{MemfdFlags, SealFlags, ftruncate, memfd_create};
 
     use super::*;
-    use crate::frame::{FrameFormat, FrameMeta, FramePool, PixelFormat};
+    use crate::frame::{FrameMeta, FramePool};
+    use crate::picture::{FrameFormat, PixelFormat};
     use crate::time::Timestamp;
 
     #[test]

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::{Captured, FrameSource};
 use crate::error::Result;
-use crate::frame::{FrameMeta, FramePool, RawFrame, ViewMut};
+use crate::frame::{FrameMeta, FramePool, RawFrame};
+use crate::picture::ViewMut;
 use crate::time::Timestamp;
 
 /// How long the pipeline's thread may take to ask for its first frame.

@@ -1,10 +1,8 @@
 //! Where frames come from. An integrator's own camera implements [`FrameSource`].
 
 #[cfg(feature = "dmabuf")]
-mod dmabuf;
+pub(crate) mod dmabuf;
 mod inlet;
-#[cfg(feature = "v4l2")]
-pub mod v4l2;
 mod y4m;
 
 #[cfg(feature = "dmabuf")]

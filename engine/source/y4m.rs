@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::{Captured, FrameSource};
 use crate::error::Result;
-use crate::frame::{FrameFormat, FrameMeta, FramePool};
+use crate::frame::{FrameMeta, FramePool};
+use crate::picture::FrameFormat;
 use crate::time::Timestamp;
 use crate::y4m::{self, Y4mHeader, read_frame};
 

@@ -40,15 +40,13 @@ pub struct Backend {
 
 /// Which library of ONNX Runtime may be loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Allowed<'a> {
+pub enum Allowed<'a> {
     /// Whichever is found.
     Any,
     /// One that this version knows.
-    #[cfg_attr(not(feature = "lock"), expect(dead_code, reason = "a lock asks for it"))]
     Pinned,
     /// The one with this SHA-256, in hexadecimal.
-    #[cfg_attr(not(feature = "lock"), expect(dead_code, reason = "a lock asks for it"))]
-    Only(#[cfg_attr(not(feature = "ort"), allow(dead_code, reason = "there is none"))] &'a str),
+    Only(&'a str),
 }
 
 #[cfg(not(any(feature = "ort", feature = "rten")))]
@@ -73,31 +71,12 @@ impl Backend {
         Self::chosen(choice, threads, Allowed::Any)
     }
 
-    /// Chooses a backend that an owner's lock allows: a library of ONNX Runtime is compared with it *before* it is loaded, since
-    /// loading runs code of it. A lock that names no runtime allows any, but for one that `ORT_DYLIB_PATH` names and this version
-    /// does not know.
+    /// Chooses a backend whose library is `allowed`: it is compared *before* it is loaded, since loading runs code of it.
     ///
     /// # Errors
-    /// [`Error::Policy`] when the lock allows another runtime alone; else as [`Backend::choose`].
-    #[cfg(feature = "lock")]
-    pub fn choose_locked(
-        choice: BackendChoice,
-        threads: usize,
-        lock: Option<&crate::policy::Lock>,
-    ) -> Result<Backend> {
-        let Some(lock) = lock else { return Self::choose(choice, threads) };
-        let bound = lock.bound().runtime.as_deref();
-        let named = std::env::var_os("ORT_DYLIB_PATH").is_some_and(|path| !path.is_empty());
-        let allowed = match (bound, named) {
-            (Some(hash), _) => Allowed::Only(hash),
-            (None, true) => Allowed::Pinned,
-            (None, false) => Allowed::Any,
-        };
-        let backend = Self::chosen(choice, threads, allowed)?;
-        match (bound, backend.library()) {
-            (Some(_), None) => lock.admit_detector([], None).map(|()| backend).map_err(Error::from),
-            _ => Ok(backend),
-        }
+    /// [`Error::Policy`] when another runtime alone is allowed; else as [`Backend::choose`].
+    pub fn choose_allowed(choice: BackendChoice, threads: usize, allowed: Allowed<'_>) -> Result<Backend> {
+        Self::chosen(choice, threads, allowed)
     }
 
     fn chosen(choice: BackendChoice, threads: usize, allowed: Allowed<'_>) -> Result<Backend> {

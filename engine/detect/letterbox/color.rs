@@ -1,7 +1,7 @@
 //! From three components to the channels of a network.
 
 use super::super::manifest::{ChannelOrder, Input};
-use crate::frame::{ColorRange, FrameFormat, PixelFormat};
+use crate::picture::{ColorRange, FrameFormat, PixelFormat};
 
 /// Y'CbCr to R'G'B' in 0..=255 (ITU-T H.273), or RGB as it is; then the network's order, mean and scale: all in one
 /// factor for each component and channel, and a number added to each channel.

@@ -3,7 +3,7 @@
 
 use super::Layer;
 use super::color::Converter;
-use crate::frame::View;
+use crate::picture::View;
 
 /// The rows under one row of the tensor: of `bytes`, `stride` bytes apart, and each one's weight.
 #[derive(Clone, Copy)]

@@ -10,7 +10,7 @@ use super::Layer;
 use super::color::Converter;
 use super::kernels::{Loops, Rows, Scratch};
 use super::taps::{LANE, OUTPUTS, Piece, Shape, Steady, Taps};
-use crate::frame::View;
+use crate::picture::View;
 
 /// Two lanes of [`LANE`] bytes each, and what is made of them. Who calls any of these functions has asked whether the
 /// processor has the set.

@@ -36,9 +36,10 @@ use self::kernels::{Loops, Rows, Scalar, Scratch};
 use self::taps::Taps;
 use self::values::Values;
 use super::manifest::Input;
-use crate::frame::{FrameFormat, PixelAspect, PixelFormat, View};
+use crate::geometry::PixelAspect;
 use crate::geometry::{PixelRect, Rect};
 use crate::kernels::InstructionSet;
+use crate::picture::{FrameFormat, PixelFormat, View};
 
 /// How many rows are turned into columns at once: half a line of the cache.
 const BLOCK: usize = 8;

@@ -5,8 +5,9 @@ use proptest::test_runner::RngSeed;
 
 use super::*;
 use crate::detect::manifest::ChannelOrder;
-use crate::frame::{ColorMatrix, ColorRange, DetectJob, FrameMeta, FramePool, RawFrame, ViewMut};
+use crate::frame::{DetectJob, FrameMeta, FramePool, RawFrame};
 use crate::geometry::Orientation;
+use crate::picture::{ColorMatrix, ColorRange, ViewMut};
 use crate::time::Timestamp;
 
 const FORMATS: [PixelFormat; 4] =

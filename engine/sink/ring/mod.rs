@@ -14,7 +14,8 @@ use self::memory::{Memory, PIXELS};
 use self::socket::{Consumer, Listener};
 use super::FrameSink;
 use crate::error::{Error, Result};
-use crate::frame::{FrameFormat, RedactedFrame, ViewMut};
+use crate::frame::RedactedFrame;
+use crate::picture::{FrameFormat, ViewMut};
 use crate::policy::Color;
 use crate::redact::paint_whole;
 

@@ -1,7 +1,10 @@
 //! The messages on a ring's socket: fixed sizes, little endian, one datagram each. docs/INTEGRATING.md has them as a table.
 
-use crate::frame::{ColorMatrix, ColorRange, FrameFormat, Outcome, PixelAspect, PixelFormat, RedactedFrame};
+use crate::frame::RedactedFrame;
 use crate::geometry::Orientation;
+use crate::geometry::PixelAspect;
+use crate::picture::{ColorMatrix, ColorRange, FrameFormat, PixelFormat};
+use crate::redact::Outcome;
 
 /// Grows when a message changes its meaning or its size.
 pub const VERSION: u32 = 1;

@@ -101,7 +101,7 @@ impl FromStr for PixelAspect {
 
 /// The shapes that the pixels of a format may have, the likeliest first; never empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Possible {
+pub(crate) struct Possible {
     all: [PixelAspect; PixelAspect::MOST_POSSIBLE],
     count: usize,
 }

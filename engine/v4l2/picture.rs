@@ -7,7 +7,8 @@ use milkglass_parsers::jpeg::Mjpeg;
 use super::format::{CameraFormat, Negotiated, Rows, copy_rows, is_whole};
 use super::sys::{Filled, Stream};
 use crate::error::{Error, Result};
-use crate::frame::{FrameFormat, FrameMeta, FramePool, RawFrame};
+use crate::frame::{FrameMeta, FramePool, RawFrame};
+use crate::picture::FrameFormat;
 use crate::source::Captured;
 
 /// How to get the samples out of the driver's memory.

@@ -5,7 +5,8 @@ use std::fmt;
 use v4l::v4l_sys as raw;
 
 use crate::error::{Error, Result};
-use crate::frame::{ColorMatrix, ColorRange, FrameFormat, PixelAspect, PixelFormat, View, ViewMut};
+use crate::geometry::PixelAspect;
+use crate::picture::{ColorMatrix, ColorRange, FrameFormat, PixelFormat, View, ViewMut};
 
 /// A V4L2 format code, such as `NV12`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

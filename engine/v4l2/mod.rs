@@ -7,11 +7,12 @@
 
 mod counters;
 mod devices;
-pub(crate) mod format;
+mod format;
 mod negotiate;
 mod order;
+mod output;
 mod picture;
-pub(crate) mod sys;
+mod sys;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -26,14 +27,17 @@ pub use format::{CameraFormat, Fourcc};
 use format::{ColorCodes, Negotiated};
 use negotiate::settle;
 use order::{Order, Pace};
+pub use output::{V4l2Output, V4l2OutputCounters};
 use picture::Picture;
 use sys::{Device, Kind, Stream};
 pub use sys::{FrameSize, Import};
 
-use super::{Captured, FrameSource};
 use crate::error::{Error, Result};
-use crate::frame::{FrameFormat, FramePool, PixelAspect};
+use crate::frame::FramePool;
 use crate::geometry::Orientation;
+use crate::geometry::PixelAspect;
+use crate::picture::FrameFormat;
+use crate::source::{Captured, FrameSource};
 use crate::time::Timestamp;
 
 /// Buffers asked of the driver.

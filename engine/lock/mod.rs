@@ -5,6 +5,9 @@
 //! inference runtime. [`Anchor`] remembers the owner and the highest number on the device, so that neither an older file nor
 //! another owner's takes its place.
 
+mod environment;
+mod ratchet;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -14,9 +17,11 @@ use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{PolicyError, PolicyFile};
+use crate::detect::backend::Allowed;
 use crate::detect::{LoadedModel, manifest_hex as hex};
-use crate::frame::{FrameFormat, PixelFormat};
+use crate::picture::{FrameFormat, PixelFormat};
+use crate::policy::{PolicyError, PolicyFile};
+pub use ratchet::Weakening;
 
 /// What the signature is over begins with this, so that it can never be taken for one of something else.
 const PURPOSE: &str = "milkglass policy lock, version ";
@@ -249,6 +254,17 @@ impl Lock {
         at_least(policy, &self.policy, format)
     }
 
+    /// Which library of ONNX Runtime may be loaded: the one that is named, else any, but for one that `ORT_DYLIB_PATH` names and
+    /// this version does not know.
+    pub fn allowed_runtime(&self) -> Allowed<'_> {
+        let named = std::env::var_os("ORT_DYLIB_PATH").is_some_and(|path| !path.is_empty());
+        match (self.bound.runtime.as_deref(), named) {
+            (Some(hash), _) => Allowed::Only(hash),
+            (None, true) => Allowed::Pinned,
+            (None, false) => Allowed::Any,
+        }
+    }
+
     /// Lets these models ([`Ensemble::loaded`](crate::detect::Ensemble::loaded)) and this runtime (SHA-256 in hexadecimal)
     /// pass.
     ///
@@ -269,11 +285,7 @@ impl Lock {
                 )));
             }
             if self.bound.models.is_empty() {
-                super::environment::admit_model(
-                    name,
-                    sha256,
-                    std::env::var_os("MILKGLASS_MODELS").as_deref(),
-                )?;
+                environment::admit_model(name, sha256, std::env::var_os("MILKGLASS_MODELS").as_deref())?;
             }
             if !allows(&self.bound.manifests, manifest_sha256) {
                 return Err(locked(format!(

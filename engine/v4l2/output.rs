@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 
-use super::FrameSink;
+use super::CameraFormat;
+use super::format::{ColorCodes, Negotiated, Rows, write_rows};
+use super::sys::{Device, Identity, Kind, Playback};
 use crate::error::{Error, Result};
-use crate::frame::{FrameFormat, RedactedFrame};
-use crate::source::v4l2::CameraFormat;
-use crate::source::v4l2::format::{ColorCodes, Negotiated, Rows, write_rows};
-use crate::source::v4l2::sys::{Device, Identity, Kind, Playback};
+use crate::frame::RedactedFrame;
+use crate::picture::FrameFormat;
+use crate::sink::FrameSink;
 
 /// Buffers asked of a driver that does not take plain writing.
 const BUFFERS: u32 = 4;

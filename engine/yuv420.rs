@@ -1,6 +1,7 @@
 //! Any redacted frame as rows of planar 4:2:0, for targets that take nothing else. Row by row: no second frame is made.
 
-use crate::frame::{ColorRange, FrameFormat, PixelFormat, RedactedFrame, View};
+use crate::frame::RedactedFrame;
+use crate::picture::{ColorRange, FrameFormat, PixelFormat, View};
 use crate::redact::kernels;
 
 /// A redacted frame's samples as planar Y'CbCr 4:2:0, in the frame's own range and matrix (RGB: limited range, and the

@@ -1,8 +1,7 @@
 //! What a frame's bytes mean: planes of rows of interleaved samples.
 
-use super::aspect::{PixelAspect, Possible};
 use crate::error::{Error, Result};
-use crate::geometry::Orientation;
+use crate::geometry::{Orientation, PixelAspect, Possible};
 
 /// Rows start at multiples of this many bytes, so that no SIMD load straddles two cache lines.
 pub const ROW_ALIGNMENT: usize = 64;

@@ -5,12 +5,12 @@
 
 use std::cmp::Ordering;
 
-use super::keys::{
+use crate::class::Class;
+use crate::picture::FrameFormat;
+use crate::policy::keys::{
     Direction, GROW, Key, Kind, MIN_SCORE, PRESET, ZONE_AREA, ZONE_COLOR, ZONE_ENABLED, ZONES,
 };
-use super::{Color, Derived, Media, PolicyError, PolicyFile, Preset, Settings, Value, Zone};
-use crate::detect::Class;
-use crate::frame::FrameFormat;
+use crate::policy::{Color, Derived, Media, PolicyError, PolicyFile, Preset, Settings, Value, Zone};
 use crate::redact::{Mask, rasterise};
 
 /// Something that a changed policy would protect less.
@@ -62,7 +62,7 @@ impl PolicyFile {
                 _ => at_least(key, before.as_ref(), after.as_ref()),
             };
             if !as_strong {
-                all.push(weakened(key, &shown(&was, key), &shown(&is, key)));
+                all.push(weakened(key, &was.shown(key), &is.shown(key)));
             } else if with_stills && *key == PRESET {
                 let still = |of: &Derived| of.look(Media::Still).preset;
                 if still(&is) < still(&was) {
@@ -75,27 +75,10 @@ impl PolicyFile {
     }
 }
 
-impl Derived {
-    /// What a key outside of zones comes to, defaults filled in and keys that imply it worked out, for people to read; `None`
-    /// for an unknown key and for zones.
-    pub fn effective(&self, key: &str) -> Option<String> {
-        let key = self.file.keys().iter().find(|k| k.name == key && !k.in_zone() && k.kind != Kind::Zones)?;
-        match (key.name == PRESET.name, self.look(Media::Still).preset, self.look(Media::Live).preset) {
-            (true, stills, moving) if stills != moving => Some(format!("{moving}; {stills} on stills")),
-            _ => Some(shown(self, key)),
-        }
-    }
-}
-
-/// What holds for a key, in words where that is no constant.
-fn shown(of: &Derived, key: &Key) -> String {
-    of.value(key).map_or_else(|| key.default.into(), |value| value.to_string())
-}
-
 /// Whether no pass for faces asks for a higher score, with the policy's own preset and on each rung of its ladder that both
 /// may fall back to. Scores that are left to the presets by both are judged with the presets, which have an order.
 fn scores_as_low(was: &Derived, is: &Derived) -> bool {
-    if was.file.number(&MIN_SCORE).is_none() && is.file.number(&MIN_SCORE).is_none() {
+    if was.file().number(&MIN_SCORE).is_none() && is.file().number(&MIN_SCORE).is_none() {
         return true;
     }
     let own = |of: &Derived| of.look(Media::Live).preset;
@@ -109,7 +92,7 @@ fn scores_as_low(was: &Derived, is: &Derived) -> bool {
 
 /// The least and the greatest score that passes for faces ask for with a preset.
 fn scores(of: &Derived, preset: Preset) -> (f32, f32) {
-    let settings = Settings::of(&of.file, preset, &[Class::Face]);
+    let settings = Settings::of(of.file(), preset, &[Class::Face]);
     settings.passes.iter().fold((f32::INFINITY, 0.0), |(a, b), pass| (pass.score.min(a), pass.score.max(b)))
 }
 
@@ -268,12 +251,6 @@ mod tests {
         }
     }
 
-    /// As files and `milkglass policy keys` write it.
-    #[test]
-    fn no_time_is_shown_in_seconds() {
-        assert_eq!(PolicyFile::default().derive().unwrap().effective("look_ahead").as_deref(), Some("0s"));
-    }
-
     #[test]
     fn what_is_unknown_is_weaker() {
         let number = Value::Number(1.0);
@@ -307,7 +284,7 @@ mod tests {
             "p:1:9: smoke = true cannot be used; write a whole number from 0 to 5"
         );
         assert!(refused("smokes = 1").contains("did you mean \"smoke\"?"));
-        let format = FrameFormat::new(crate::frame::PixelFormat::Nv12, 64, 64).unwrap();
+        let format = FrameFormat::new(crate::picture::PixelFormat::Nv12, 64, 64).unwrap();
         assert!(much.weakenings(&little, &format).unwrap().is_empty());
         assert_eq!(
             little.weakenings(&much, &format).unwrap()[0].to_string(),
@@ -317,8 +294,8 @@ mod tests {
         assert_eq!(much.effective("smoke").as_deref(), Some("4"));
         assert_eq!(little.needs_loading(&much), Some("smoke"));
         assert!(much.canonical(None, false).contains("smoke = 4\n"));
-        assert!(super::super::schema::schema(table).contains("\"smoke\""));
-        assert!(super::super::schema::markdown(table).contains("| `smoke` |"));
-        assert!(super::super::schema::dictionary(table).contains("\"smoke\""));
+        assert!(crate::policy::schema::schema(table).contains("\"smoke\""));
+        assert!(crate::policy::schema::markdown(table).contains("| `smoke` |"));
+        assert!(crate::policy::schema::dictionary(table).contains("\"smoke\""));
     }
 }

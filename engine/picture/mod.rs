@@ -1,0 +1,9 @@
+//! How a picture lies in memory: its format, and rows to read or to write. Nothing here owns pixels.
+
+mod format;
+mod view;
+
+pub use format::{
+    ColorMatrix, ColorRange, FrameFormat, MAX_PIXELS, MAX_SIDE, PixelFormat, PlaneLayout, ROW_ALIGNMENT,
+};
+pub use view::{View, ViewMut};
