@@ -72,7 +72,7 @@ impl Detector for Callback {
     }
 
     fn detect(&mut self, view: &View<'_>) -> Result<Vec<Detection>> {
-        let refuse = |why: String| Err(Error::Detector(why));
+        let refuse = |why: String| Err(Error::other(why));
         let Some(detect) = self.detect else { return refuse("there is no callback".into()) };
         let picture = lend(view, 0);
         self.found.fill(NOTHING);
@@ -93,7 +93,7 @@ impl Detector for Callback {
 
 /// The values of an impossible one are not told: they are places of people.
 fn detection(d: &milkglass_detection, offers: &[Class]) -> Result<Detection> {
-    let refuse = |why: &str| Error::Detector(format!("the callback found {why}"));
+    let refuse = |why: &str| Error::other(format!("the callback found {why}"));
     let class = offers.iter().find(|class| bit(**class) == d.kind);
     let class = class.ok_or_else(|| refuse("something of a kind that `detects` does not name"))?;
     let rect = Rect::new(d.x, d.y, d.width, d.height).ok_or_else(|| refuse("an impossible box"))?;
@@ -178,7 +178,7 @@ impl Detector for Gated {
 }
 
 fn closed() -> Result<Vec<Detection>> {
-    Err(Error::Detector("the stream was closed".into()))
+    Err(Error::other("the stream was closed"))
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@
 pub mod bench;
 pub mod detect;
 mod engine;
-mod error;
+pub mod error;
 #[cfg(feature = "evidence")]
 pub mod evidence;
 mod frame;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::detect::{Class, Detection, Detector, Proof};
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Error, ModelError, ModelKind, Result};
 use crate::frame::{FrameFormat, FrameMeta, FramePool, Outcome, PixelFormat, RedactedFrame, View, ViewMut};
 use crate::geometry::{PixelRect, Rect};
 use crate::policy::{Color, Policy, Style};
@@ -217,10 +217,11 @@ pub fn admit(detectors: &mut [Box<dyn Detector>], policy: &Policy, format: &Fram
             Proof::Untested | Proof::Impossible => untested = true,
             Proof::Wanted { smallest_face } => {
                 prove(detector.as_mut(), format, &classes, smallest_face).map_err(|fault| {
-                    Error::Model(format!(
+                    let why = format!(
                         "the detector was not admitted, so nothing was looked at: {fault}, with faces down to {smallest_face} \
                          pixels; mend it, promise larger faces, or declare it untested"
-                    ))
+                    );
+                    ModelError::new(ModelKind::NotAdmitted, why)
                 })?;
             }
         }
@@ -329,7 +330,7 @@ fn redacted(
     let pool = FramePool::new(*format, 2);
     let policy = Policy::builder().hide_grown(class, Style::Fill(Color::BLACK), grow).build()?;
     let mut engine = Engine::new(policy, pool.clone(), &[class])?;
-    let missing = || Error::Detector("the self-test's engine lost its picture".into());
+    let missing = || Error::other("the self-test's engine lost its picture");
     let meta = FrameMeta { sequence: 0, captured: Timestamp::ZERO };
     let frame = pool.fill(meta, |view| {
         scene.draw(view);

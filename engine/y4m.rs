@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, Read, Write};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SourceError, SourceKind};
 use crate::frame::{ColorRange, FrameFormat, PixelAspect, PixelFormat, RedactedFrame, ViewMut};
 use crate::sink::Yuv420;
 
@@ -148,7 +148,7 @@ pub fn write_frame(output: &mut impl Write, frame: &RedactedFrame) -> Result<()>
 }
 
 fn wrong(why: &str) -> Error {
-    Error::Source(format!("the Y4M stream cannot be read: {why}"))
+    SourceError::new(SourceKind::Stream, format!("the Y4M stream cannot be read: {why}")).into()
 }
 
 /// A line without its end; `None` at the end of the stream.

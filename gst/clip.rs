@@ -180,7 +180,7 @@ impl Parts {
             let start = Instant::now();
             let found = match detector {
                 Some(detector) => detector.look(job),
-                None => Err(Error::Detector("it was given back".into())),
+                None => Err(Error::other("it was given back")),
             };
             *took = start.elapsed();
             if let Err(e) = &found {

@@ -63,11 +63,11 @@ fn every_nth_frame_is_looked_at_and_the_last_and_those_before_gaps() {
 
 #[test]
 fn a_failed_look_is_made_up_for_by_the_next_frame() {
-    let fails = |n| if n == 3 { Err(Error::Detector("broken".into())) } else { Ok(()) };
+    let fails = |n| if n == 3 { Err(Error::other("broken")) } else { Ok(()) };
     let (looked, out) = play(&[0, 40, 80, 120, 160, 200], 3, fails);
     assert_eq!(looked, [0, 3, 4, 5]);
     assert_eq!(out, [Outcome::Covered; 6]);
-    let (_, out) = play(&[0, 40, 80], 1, |_| Err(Error::Detector("broken".into())));
+    let (_, out) = play(&[0, 40, 80], 1, |_| Err(Error::other("broken")));
     assert_eq!(out, [Outcome::Obscured; 3]);
 }
 

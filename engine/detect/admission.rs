@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use super::ensemble::{Ensemble, Pass};
 use super::manifest::{Manifest, hex};
 use super::{Class, Detection, Detector};
-use crate::error::{Error, Result};
+use crate::error::{Error, ModelError, ModelKind, Result};
 use crate::frame::{FrameFormat, FrameMeta, FramePool, PixelFormat};
 use crate::geometry::Rect;
 use crate::selftest::Draw;
@@ -161,10 +161,11 @@ pub(super) fn admit(ensemble: &mut Ensemble, runtime: &str) -> Result<()> {
         ensemble.alone(at, HIGHEST_SCORE, |one| examine(one, &sheets)).map_err(|fault| {
             // A runtime's reasons have lines.
             let fault = fault.split_whitespace().collect::<Vec<_>>().join(" ");
-            Error::Model(format!(
+            let why = format!(
                 "the model {name} was not admitted, so nothing was looked at: {fault}; its manifest (SHA-256 {shown}), its file \
                  and the runtime do not belong together: restore them, and run `milkglass doctor`"
-            ))
+            );
+            ModelError::new(ModelKind::NotAdmitted, why).about(&name)
         })?;
         ADMITTED.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
     }

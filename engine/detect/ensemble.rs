@@ -7,7 +7,7 @@ use super::letterbox::Letterbox;
 use super::manifest::{Input, Manifest, ModelStore};
 use super::sight::Sight;
 use super::{Class, Detection, Detector, Proof};
-use crate::error::{Error, Result};
+use crate::error::{DetectorError, DetectorKind, ModelError, ModelKind, Result};
 use crate::frame::{DetectJob, FrameFormat, View};
 use crate::policy::{PolicyFile, Preset};
 
@@ -278,11 +278,12 @@ impl Model {
     fn load(store: &ModelStore, backend: &Backend, name: &str) -> Result<Model> {
         let manifest = store.manifest(name)?;
         if manifest.name != name {
-            return Err(Error::Model(format!(
+            let why = format!(
                 "the model manifest {name}.toml calls itself {}; a model that goes by another's name would stand for it, so \
                  give file and `name` one name",
                 manifest.name
-            )));
+            );
+            return Err(ModelError::new(ModelKind::Manifest, why).about(name).into());
         }
         let network = backend.load(&manifest, store.read(&manifest)?)?;
         let classes: Vec<Class> = manifest.classes().collect();
@@ -413,7 +414,7 @@ impl Prepared {
         let input = &model.manifest.input;
         let (tiles, letterbox) = self.sight(view.format(), input).aim(shape, tile);
         let Some(tensor) = letterbox.tensor() else {
-            return Err(Error::Detector("the tensor has no shape".into()));
+            return Err(DetectorError::new(DetectorKind::Inference, "the tensor has no shape").into());
         };
         let (_, _, rows, cols) = tensor.dim();
         let least = sure * keep.min(1.0);

@@ -125,7 +125,7 @@ pub trait Detector: Send {
     /// [`FrameFormat::pixel_aspects`](crate::FrameFormat::pixel_aspects) may make of it.
     ///
     /// # Errors
-    /// Any error covers nothing, so nothing is released by this attempt. Never return an empty list instead.
+    /// Any error ([`Error::other`](crate::Error::other)) covers nothing, so nothing is released by this attempt. Never return an empty list instead.
     fn detect(&mut self, view: &View<'_>) -> Result<Vec<Detection>>;
 
     /// What it shows before the first picture. One that says nothing is *untested*: it is believed, [`Status`](crate::Status)

@@ -28,7 +28,7 @@ pub(super) fn measure(detector: &mut dyn Detector, format: &FrameFormat) -> Resu
         let blank = blank.ok_or(Error::PoolTooSmall { count: pool.count(), needed: 1 })?;
         let mut job = blank.lend(Arc::default());
         let start = Instant::now();
-        detector.look(&mut job)?;
+        detector.look(&mut job).map_err(Error::of_detector)?;
         // The first run allocates.
         longest = if run == 0 { longest } else { longest.max(start.elapsed()) };
     }
@@ -152,9 +152,9 @@ fn run_job(
     let found = match ladder.detectors.get_mut(ladder.level) {
         Some(detector) => {
             detector.reuse(list);
-            detector.look(&mut job)
+            detector.look(&mut job).map_err(Error::of_detector)
         }
-        None => Err(Error::Detector("there is no detector".into())),
+        None => Err(Error::other("there is no detector")),
     };
     let took = start.elapsed();
     let level = ladder.level;

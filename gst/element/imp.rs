@@ -10,6 +10,7 @@ use gstreamer as gst;
 use gstreamer::glib;
 use gstreamer::prelude::*;
 use gstreamer::subclass::prelude::*;
+use milkglass::error::SourceKind;
 use milkglass::{Detector, Error, FrameMeta, Orientation, Pushed, State, Status, Timestamp};
 
 use super::Pace;
@@ -166,7 +167,7 @@ impl MilkGlass {
                 self.fault(&session);
                 return Err(gst::FlowError::Error);
             }
-            Err(e @ Error::Source(_)) => {
+            Err(Error::Source(e)) if e.kind() == SourceKind::Damaged => {
                 lock(&self.past).skipped += 1;
                 gst::warning!(CATEGORY, imp = self, "{e}");
             }
@@ -216,7 +217,7 @@ impl MilkGlass {
 
     fn start(&self, stream: &Stream, live: bool) -> Result<Arc<Session>, Error> {
         let hiding = lock(&self.hiding).clone();
-        let hiding = hiding.ok_or_else(|| Error::Sink("the element is not in PAUSED".into()))?;
+        let hiding = hiding.ok_or_else(|| Error::other("the element is not in PAUSED"))?;
         let stream = &Stream { format: hiding.shaped(stream.format), ..stream.clone() };
         hiding.check(&stream.format)?;
         let loaded = lock(&self.detectors).take();

@@ -2,10 +2,10 @@
 
 use std::io;
 
-use super::format::{CameraFormat, Negotiated, Rows, copy_rows, is_whole};
+use super::format::{CameraFormat, Negotiated, Rows, copy_rows, is_whole, unsupported};
 use super::mjpeg::Mjpeg;
 use super::sys::{Filled, Stream};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::frame::{FrameFormat, FrameMeta, FramePool, RawFrame};
 use crate::source::Captured;
 
@@ -20,9 +20,9 @@ impl Picture {
         if negotiated.camera_format()? == CameraFormat::Mjpeg {
             return Ok(Picture::Jpeg(Box::new(Mjpeg::new(format.size(), stream.capacity(0)))));
         }
-        let rows = negotiated.rows(format).map_err(Error::Camera)?;
+        let rows = negotiated.rows(format).map_err(unsupported)?;
         if rows.iter().any(|r| stream.capacity(r.memory) < r.end) {
-            return Err(Error::Camera("its buffers are smaller than a picture".into()));
+            return Err(unsupported("its buffers are smaller than a picture".into()));
         }
         Ok(Picture::Rows(rows))
     }

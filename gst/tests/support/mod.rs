@@ -56,7 +56,7 @@ impl Detector for Finder {
 }
 
 pub fn broken() -> Result<()> {
-    Err(Error::Detector("broken".into()))
+    Err(Error::other("broken"))
 }
 
 /// An element whose detector does what `script` says at each call.
