@@ -340,7 +340,7 @@ fn redacted(
     let job = engine.next_job().ok_or_else(missing)?;
     let all = match found {
         Some(all) => all.clone(),
-        None => found.insert(detector.detect(&job.view())?).clone(),
+        None => found.insert(detector.detect(&job.view()).map_err(Error::of_detector)?).clone(),
     };
     engine.observe(job, Ok(all));
     engine.finish();
