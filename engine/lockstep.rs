@@ -1,6 +1,6 @@
 //! A source that waits, such as a file: an [`Engine`] without threads and without deadlines.
 
-use crate::detect::{Class, Detection, Detector};
+use crate::detect::{Class, Detection, Detector, looks_in_parts};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::frame::{DetectJob, FramePool, RawFrame, RedactedFrame};
@@ -31,10 +31,10 @@ impl LockStep {
     pub fn new(
         policy: Policy,
         pool: FramePool,
-        detector: Option<&dyn Detector>,
+        mut detector: Option<&mut dyn Detector>,
         every: u32,
     ) -> Result<LockStep> {
-        if detector.is_some_and(Detector::looks_in_parts) && !policy.motion_cover() {
+        if detector.as_deref_mut().is_some_and(|d| looks_in_parts(d)) && !policy.motion_cover() {
             return Err(PolicyError::PartsUncovered.into());
         }
         let offers: Vec<Class> = detector.iter().flat_map(|d| d.classes()).copied().collect();

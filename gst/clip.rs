@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use milkglass::detect::look;
 use milkglass::{
     Detector, Error, FrameMeta, FramePool, LockStep, Outcome, Policy, RawFrame, Result, State, Status,
     Timestamp, ViewMut, admit,
@@ -57,7 +58,7 @@ impl Clip {
             false => policy,
         };
         let untested = admit(&mut detectors, &policy, &stream.format)?;
-        let first = detectors.first().map(AsRef::as_ref);
+        let first = detectors.first_mut().map(|detector| detector.as_mut() as &mut dyn Detector);
         let mut lock = LockStep::new(policy, pool.clone(), first, every)?;
         lock.engine().set_privacy(privacy);
         let writer = Writer::new(stream)?;
@@ -179,7 +180,7 @@ impl Parts {
         self.lock.look(next, |job| {
             let start = Instant::now();
             let found = match detector {
-                Some(detector) => detector.look(job),
+                Some(detector) => look(detector.as_mut(), job),
                 None => Err(Error::other("it was given back")),
             };
             *took = start.elapsed();

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use milkglass::detect::InStream;
 use milkglass::{
-    Captured, Class, Detection, Detector, Error, FrameFormat, FrameMeta, FramePool, FrameSink, FrameSource,
-    OnDeadline, Outcome, Pipeline, PipelineBuilder, PixelFormat, Policy, Rect, RedactedFrame, Result, State,
-    Style, Timestamp, View,
+    Captured, Class, DetectJob, Detection, Detector, Error, FrameFormat, FrameMeta, FramePool, FrameSink,
+    FrameSource, OnDeadline, Outcome, Pipeline, PipelineBuilder, PixelFormat, Policy, Rect, RedactedFrame,
+    Result, State, Style, Timestamp, View,
 };
 
 const SIZE: (u32, u32) = (96, 64);
@@ -396,6 +397,15 @@ impl Detector for Told {
     fn detect(&mut self, _: &View<'_>) -> Result<Vec<Detection>> {
         self.0.lock().unwrap().0.push(Instant::now());
         Ok(Vec::new())
+    }
+    fn in_stream(&mut self) -> Option<&mut dyn InStream> {
+        Some(self)
+    }
+}
+
+impl InStream for Told {
+    fn look(&mut self, job: &mut DetectJob) -> Result<Vec<Detection>> {
+        self.detect(&job.view())
     }
     fn forget(&mut self) {
         self.0.lock().unwrap().1.push(Instant::now());

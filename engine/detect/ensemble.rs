@@ -6,7 +6,7 @@ use super::decode::{self, Candidate, DecoderKind};
 use super::letterbox::Letterbox;
 use super::manifest::{Input, Manifest, ModelStore};
 use super::sight::Sight;
-use super::{Class, Detection, Detector, Proof};
+use super::{Class, Detection, Detector, InStream, Proof};
 use crate::error::{DetectorError, DetectorKind, ModelError, ModelKind, Result};
 use crate::frame::{DetectJob, FrameFormat, View};
 use crate::policy::{PolicyFile, Preset};
@@ -311,6 +311,12 @@ impl Detector for Ensemble {
         self.all(view, None)
     }
 
+    fn in_stream(&mut self) -> Option<&mut dyn InStream> {
+        Some(self)
+    }
+}
+
+impl InStream for Ensemble {
     fn look(&mut self, job: &mut DetectJob) -> Result<Vec<Detection>> {
         let Some(tiled) = self.passes.iter_mut().find(|p| p.pass.tile.is_some()) else {
             return self.detect(&job.view());

@@ -12,7 +12,7 @@ use super::redact::{Redact, SourceClock};
 use super::{
     Clock, EVENTS, Outbox, Outlet, Pipeline, Status, Threads, run_capture, run_target, shelf, start_thread,
 };
-use crate::detect::{Class, Detector, Proof};
+use crate::detect::{Class, Detector, Proof, looks_in_parts};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::frame::{FrameFormat, FramePool};
@@ -173,7 +173,7 @@ impl PipelineBuilder {
             ladder.push(measure(detector.as_mut(), &format)?);
         }
         let untested = admit(&mut detectors, &policy, &format)?;
-        let in_parts = detectors.iter().any(|d| d.looks_in_parts());
+        let in_parts = detectors.iter_mut().any(|d| looks_in_parts(d.as_mut()));
         check_parts(&policy, in_parts)?;
         let detection = ladder.first().copied().unwrap_or_default();
         let policy = with_budget(policy, detection, fps)?;
