@@ -113,11 +113,17 @@ impl Clip {
         if let Some((_, private)) = &mut parts.ahead {
             *private |= on;
         }
+        if on {
+            // Nothing is looked at from now on.
+            parts.forget();
+        }
     }
 
     /// The detectors, for the next one.
     pub fn end(&self) -> Vec<Box<dyn Detector>> {
-        std::mem::take(&mut self.parts().detectors)
+        let mut parts = self.parts();
+        parts.forget();
+        std::mem::take(&mut parts.detectors)
     }
 
     /// How long a frame waits for those after it.
@@ -174,6 +180,12 @@ impl Clip {
 }
 
 impl Parts {
+    /// What the detectors keep of pictures is overwritten.
+    fn forget(&mut self) {
+        let told = self.detectors.iter_mut().filter_map(|detector| detector.in_stream());
+        told.for_each(|detector| detector.forget());
+    }
+
     /// Shows the newest frame to the detector, if it is its turn.
     fn look(&mut self, next: Option<Timestamp>) {
         let (detector, took) = (self.detectors.first_mut(), &mut self.detection);
