@@ -31,13 +31,16 @@ impl LockStep {
     pub fn new(
         policy: Policy,
         pool: FramePool,
-        mut detector: Option<&mut dyn Detector>,
+        detector: Option<&mut dyn Detector>,
         every: u32,
     ) -> Result<LockStep> {
-        if detector.as_deref_mut().is_some_and(|d| looks_in_parts(d)) && !policy.motion_cover() {
-            return Err(PolicyError::PartsUncovered.into());
+        let mut offers: Vec<Class> = Vec::new();
+        if let Some(detector) = detector {
+            offers.extend(detector.classes());
+            if looks_in_parts(detector) && !policy.motion_cover() {
+                return Err(PolicyError::PartsUncovered.into());
+            }
         }
-        let offers: Vec<Class> = detector.iter().flat_map(|d| d.classes()).copied().collect();
         let engine = Engine::new(policy, pool, &offers)?;
         Ok(LockStep { engine, every, now: Timestamp::ZERO, unseen: u32::MAX, seen_at: None })
     }
