@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use milkglass::detect::backend::Backend;
-use milkglass::detect::{Ensemble, ModelStore, Pass, Settings};
+use milkglass::detect::{Ensemble, ModelStore, Pass, Settings, look};
 use milkglass::{
     BackendChoice, Class, Detector, Engine, FrameFormat, FrameMeta, FramePool, PixelFormat, Policy, Preset,
     Style, Timestamp,
@@ -53,7 +53,7 @@ impl Side {
         self.engine.push(frame, t).unwrap();
         let mut job = self.engine.next_job().unwrap();
         let lent = cpu_time();
-        let found = self.detector.look(&mut job);
+        let found = look(&mut self.detector, &mut job);
         let looked = cpu_time();
         self.engine.observe(job, found);
         drop(self.engine.release(t).unwrap());

@@ -3,6 +3,7 @@
 use std::ffi::{c_int, c_void};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use milkglass::detect::{InStream, look};
 use milkglass::{Class, DetectJob, Detection, Detector, Error, Proof, Rect, Result, View};
 
 use crate::fault::{Calling, calling};
@@ -72,7 +73,7 @@ impl Detector for Callback {
     }
 
     fn detect(&mut self, view: &View<'_>) -> Result<Vec<Detection>> {
-        let refuse = |why: String| Err(Error::Detector(why));
+        let refuse = |why: String| Err(Error::other(why));
         let Some(detect) = self.detect else { return refuse("there is no callback".into()) };
         let picture = lend(view, 0);
         self.found.fill(NOTHING);
@@ -93,7 +94,7 @@ impl Detector for Callback {
 
 /// The values of an impossible one are not told: they are places of people.
 fn detection(d: &milkglass_detection, offers: &[Class]) -> Result<Detection> {
-    let refuse = |why: &str| Error::Detector(format!("the callback found {why}"));
+    let refuse = |why: &str| Error::other(format!("the callback found {why}"));
     let class = offers.iter().find(|class| bit(**class) == d.kind);
     let class = class.ok_or_else(|| refuse("something of a kind that `detects` does not name"))?;
     let rect = Rect::new(d.x, d.y, d.width, d.height).ok_or_else(|| refuse("an impossible box"))?;
@@ -125,13 +126,23 @@ impl Gate {
     }
 
     /// A detector behind this gate.
-    pub fn guard(&self, detector: Box<dyn Detector>) -> Box<dyn Detector> {
-        Box::new(Gated { detector, gate: self.clone() })
+    pub fn guard(&self, mut detector: Box<dyn Detector>) -> Box<dyn Detector> {
+        let in_parts = detector.in_stream().is_some_and(|d| d.looks_in_parts());
+        Box::new(Gated { detector, in_parts, gate: self.clone() })
+    }
+
+    fn pass(&self, detect: impl FnOnce() -> Result<Vec<Detection>>) -> Result<Vec<Detection>> {
+        let open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match *open {
+            true => detect(),
+            false => Err(Error::other("the stream was closed")),
+        }
     }
 }
 
 struct Gated {
     detector: Box<dyn Detector>,
+    in_parts: bool,
     gate: Gate,
 }
 
@@ -145,40 +156,40 @@ impl Detector for Gated {
     }
 
     fn detect(&mut self, view: &View<'_>) -> Result<Vec<Detection>> {
-        let open = self.gate.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match *open {
-            true => self.detector.detect(view),
-            false => closed(),
-        }
+        self.gate.pass(|| self.detector.detect(view))
     }
 
-    fn look(&mut self, job: &mut DetectJob) -> Result<Vec<Detection>> {
-        let open = self.gate.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match *open {
-            true => self.detector.look(job),
-            false => closed(),
-        }
-    }
-
-    fn looks_in_parts(&self) -> bool {
-        self.detector.looks_in_parts()
-    }
-
-    fn reuse(&mut self, list: Vec<Detection>) {
-        self.detector.reuse(list);
-    }
-
-    fn start(&mut self) {
-        self.detector.start();
-    }
-
-    fn forget(&mut self) {
-        self.detector.forget();
+    fn in_stream(&mut self) -> Option<&mut dyn InStream> {
+        Some(self)
     }
 }
 
-fn closed() -> Result<Vec<Detection>> {
-    Err(Error::Detector("the stream was closed".into()))
+impl InStream for Gated {
+    fn look(&mut self, job: &mut DetectJob) -> Result<Vec<Detection>> {
+        self.gate.pass(|| look(self.detector.as_mut(), job))
+    }
+
+    fn looks_in_parts(&self) -> bool {
+        self.in_parts
+    }
+
+    fn reuse(&mut self, list: Vec<Detection>) {
+        if let Some(detector) = self.detector.in_stream() {
+            detector.reuse(list);
+        }
+    }
+
+    fn start(&mut self) {
+        if let Some(detector) = self.detector.in_stream() {
+            detector.start();
+        }
+    }
+
+    fn forget(&mut self) {
+        if let Some(detector) = self.detector.in_stream() {
+            detector.forget();
+        }
+    }
 }
 
 #[cfg(test)]
@@ -208,6 +219,20 @@ mod tests {
             Ok(Vec::new())
         }
 
+        fn in_stream(&mut self) -> Option<&mut dyn InStream> {
+            Some(self)
+        }
+    }
+
+    impl InStream for Asked {
+        fn look(&mut self, _: &mut DetectJob) -> Result<Vec<Detection>> {
+            Ok(Vec::new())
+        }
+
+        fn looks_in_parts(&self) -> bool {
+            true
+        }
+
         fn reuse(&mut self, _: Vec<Detection>) {
             self.note(0);
         }
@@ -227,9 +252,11 @@ mod tests {
         let asked = Arc::<[AtomicUsize; 3]>::default();
         let mut gated = Gate::new().guard(Box::new(Asked(Arc::clone(&asked))));
         assert_eq!(gated.proof(), Proof::Wanted { smallest_face: 7 });
-        gated.reuse(Vec::new());
-        gated.start();
-        gated.forget();
+        let inner = gated.in_stream().unwrap();
+        assert!(inner.looks_in_parts());
+        inner.reuse(Vec::new());
+        inner.start();
+        inner.forget();
         assert_eq!(asked.each_ref().map(|n| n.load(Ordering::Relaxed)), [1; 3]);
     }
 }

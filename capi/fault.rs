@@ -38,10 +38,10 @@ impl From<Error> for Fault {
         let status = match &e {
             Error::Policy(_) => milkglass_status::POLICY,
             Error::Detector(_) | Error::Model(_) => milkglass_status::DETECTOR,
-            Error::Camera(_) | Error::Io { .. } | Error::Evidence(_) => milkglass_status::CAMERA,
-            Error::Sink(_) | Error::Ended | Error::Failed { .. } | Error::Panicked { .. } => {
-                milkglass_status::STOPPED
+            Error::Camera(_) | Error::Io { .. } | Error::Evidence(_) | Error::Sink(_) => {
+                milkglass_status::CAMERA
             }
+            Error::Ended | Error::Failed { .. } | Error::Panicked { .. } => milkglass_status::STOPPED,
             _ => milkglass_status::ARGUMENT,
         };
         Fault::new(status, e.to_string())
@@ -113,8 +113,30 @@ pub(crate) fn calling<T>(which: Calling, call: impl FnOnce() -> T) -> T {
 #[cfg(test)]
 mod tests {
     use std::ffi::CStr;
+    use std::sync::Arc;
+
+    use milkglass::error::{DetectorKind, PartError, SinkKind};
 
     use super::*;
+
+    /// The end of a stream is told from a target that cannot be opened, and from whatever ended it.
+    #[test]
+    fn statuses_follow_from_the_kind_of_an_error() {
+        let status = |e: Error| Fault::from(e).status;
+        let detector = || Error::from(PartError::new(DetectorKind::Own, "asleep"));
+        assert_eq!(status(detector()), milkglass_status::DETECTOR);
+        assert_eq!(
+            status(PartError::new(SinkKind::Unsupported, "no slots").into()),
+            milkglass_status::CAMERA
+        );
+        assert_eq!(status(PolicyError::HidesNothing.into()), milkglass_status::POLICY);
+        let ends = [
+            Error::Ended,
+            Error::Panicked { thread: "detect".into() },
+            Error::Failed { thread: "capture".into(), source: Arc::new(detector()) },
+        ];
+        assert!(ends.map(status).iter().all(|status| *status == milkglass_status::STOPPED));
+    }
 
     /// What a panic carries may panic itself when it is dropped.
     struct Worse;

@@ -254,7 +254,7 @@ fn read_decoder(
                         if let Err(e) = decoder.read_exact_row(view.row_mut(plane, y)) {
                             let text = e.to_string();
                             broken = Some(e);
-                            return Err(milkglass::Error::Source(text));
+                            return Err(milkglass::Error::other(text));
                         }
                     }
                 }

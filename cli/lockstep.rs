@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 
-use milkglass::detect::Ensemble;
+use milkglass::detect::{Ensemble, look};
 use milkglass::{
-    ColorMatrix, ColorRange, Detection, Detector, FrameFormat, FrameMeta, FramePool, LockStep, Outcome,
-    PixelFormat, Policy, RawFrame, RedactedFrame, Result as EngineResult, Timestamp, ViewMut,
+    ColorMatrix, ColorRange, Detection, FrameFormat, FrameMeta, FramePool, LockStep, Outcome, PixelFormat,
+    Policy, RawFrame, RedactedFrame, Result as EngineResult, Timestamp, ViewMut,
 };
 
 use crate::memory;
@@ -125,7 +125,7 @@ pub fn run(
     detect_every: u32,
     sink: &mut dyn FnMut(FrameOut) -> Result<(), Failure>,
 ) -> Result<Totals, Failure> {
-    let mut lock = LockStep::new(policy.clone(), pool.clone(), Some(&*detector), detect_every)?;
+    let mut lock = LockStep::new(policy.clone(), pool.clone(), Some(detector), detect_every)?;
     let mut totals = Totals { found: !policy.zones().is_empty(), ..Totals::default() };
     let mut waiting: VecDeque<(u64, i64, Option<Vec<Detection>>)> = VecDeque::new();
     let mut next = source.next()?;
@@ -135,7 +135,7 @@ pub fn run(
         waiting.push_back((frame.meta().sequence, pts, None));
         lock.push(frame)?;
         lock.look(next.as_ref().map(|(after, _)| after.meta().captured), |job| {
-            let found = detector.look(job);
+            let found = look(detector, job);
             match &found {
                 Ok(found) => {
                     totals.found |= found.iter().any(|d| !d.tentative);

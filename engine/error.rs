@@ -2,9 +2,16 @@
 //!
 //! [`PolicyError`]: crate::PolicyError
 
+mod part;
+
 use std::sync::Arc;
 
 use crate::time::Timestamp;
+
+pub use self::part::{
+    CameraError, CameraKind, Cause, DetectorError, DetectorKind, EvidenceError, EvidenceKind, ModelError,
+    ModelKind, PartError, SinkError, SinkKind, SourceError, SourceKind,
+};
 
 /// The result of this crate's fallible functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -23,9 +30,9 @@ pub enum Error {
         /// Which limit was broken and what to do.
         reason: &'static str,
     },
-    /// A source delivered bytes that do not fit the frame format. The frame was scrubbed.
-    #[error("the source delivered a damaged frame, which was discarded: {0}")]
-    Source(String),
+    /// A source delivered something that cannot be used.
+    #[error(transparent)]
+    Source(#[from] SourceError),
     /// Two frames with times that do not increase. The second was discarded and scrubbed.
     #[error("frame times must increase: {got:?} came after {last:?}; the frame was discarded")]
     TimeOrder {
@@ -68,17 +75,20 @@ pub enum Error {
     #[error(transparent)]
     Policy(#[from] crate::policy::PolicyError),
     /// A detector failed. Nothing is covered by this attempt, so nothing was released by it.
-    #[error("detection failed, so this attempt covers nothing: {0}")]
-    Detector(String),
-    /// A model, its manifest or its runtime could not be loaded.
-    #[error("{0}")]
-    Model(String),
+    #[error(transparent)]
+    Detector(#[from] DetectorError),
+    /// A model, its manifest or its runtime could not be loaded, or a detector does not find known persons.
+    #[error(transparent)]
+    Model(#[from] ModelError),
     /// A camera does not offer what is wanted, or came back as another one.
-    #[error("the camera cannot be used: {0}")]
-    Camera(String),
-    /// A target did not take a frame.
-    #[error("the target did not take the frame: {0}")]
-    Sink(String),
+    #[error(transparent)]
+    Camera(#[from] CameraError),
+    /// A target cannot be used, or did not take a frame.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// The evidence log cannot be begun or checked.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
     /// The pipeline has ended in order, by its source's end or because it was asked to.
     #[error("the pipeline has ended; nothing leaves it any more")]
     Ended,
@@ -99,9 +109,6 @@ pub enum Error {
         /// Its name: "capture", "detect", "redact", or "target" and the target's name.
         thread: String,
     },
-    /// The evidence log cannot be begun.
-    #[error("{0}")]
-    Evidence(String),
     /// Reading or writing failed.
     #[error("{context}: {source}")]
     Io {
@@ -110,11 +117,45 @@ pub enum Error {
         /// The system's own reason.
         source: std::io::Error,
     },
+    /// What a source, detector or target of the program's own says: see [`Error::other`].
+    #[error("{}{source}", .doing.as_ref().map(|doing| format!("{doing}: ")).unwrap_or_default())]
+    Other {
+        /// What was being done, if that was said.
+        doing: Option<String>,
+        /// The error itself.
+        source: Cause,
+    },
 }
 
 impl Error {
     /// Wraps an I/O error with what was being done.
     pub fn io(context: impl Into<String>, source: std::io::Error) -> Self {
         Error::Io { context: context.into(), source }
+    }
+
+    /// An error of a source, detector or target of your own: any error, or some words. Its text must not tell pixels or
+    /// places of people: it is logged.
+    ///
+    /// ```
+    /// # use milkglass::Error;
+    /// assert_eq!(Error::other("the NPU hangs").to_string(), "the NPU hangs");
+    /// let busy = std::io::Error::other("busy");
+    /// assert_eq!(Error::doing("asking the NPU", busy).to_string(), "asking the NPU: busy");
+    /// ```
+    pub fn other(source: impl Into<Cause>) -> Self {
+        Error::Other { doing: None, source: source.into() }
+    }
+
+    /// The same with what was being done.
+    pub fn doing(what: impl Into<String>, source: impl Into<Cause>) -> Self {
+        Error::Other { doing: Some(what.into()), source: source.into() }
+    }
+
+    /// A detection that failed, whatever its detector called it.
+    pub(crate) fn of_detector(self) -> Self {
+        match self {
+            Error::Detector(_) => self,
+            own => DetectorError::new(DetectorKind::Own, own.to_string()).caused_by(own).into(),
+        }
     }
 }

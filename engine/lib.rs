@@ -25,7 +25,7 @@ mod class;
 pub mod detect;
 mod draw;
 mod engine;
-mod error;
+pub mod error;
 #[cfg(feature = "evidence")]
 pub mod evidence;
 mod frame;

@@ -2,6 +2,7 @@
 
 use crate::class::Class;
 use crate::detect::{Detection, Detector};
+use crate::detect::looks_in_parts;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::frame::{DetectJob, FramePool, RawFrame, RedactedFrame};
@@ -32,13 +33,16 @@ impl LockStep {
     pub fn new(
         policy: Policy,
         pool: FramePool,
-        detector: Option<&dyn Detector>,
+        detector: Option<&mut dyn Detector>,
         every: u32,
     ) -> Result<LockStep> {
-        if detector.is_some_and(Detector::looks_in_parts) && !policy.motion_cover() {
-            return Err(PolicyError::PartsUncovered.into());
+        let mut offers: Vec<Class> = Vec::new();
+        if let Some(detector) = detector {
+            offers.extend(detector.classes());
+            if looks_in_parts(detector) && !policy.motion_cover() {
+                return Err(PolicyError::PartsUncovered.into());
+            }
         }
-        let offers: Vec<Class> = detector.iter().flat_map(|d| d.classes()).copied().collect();
         let engine = Engine::new(policy, pool, &offers)?;
         Ok(LockStep { engine, every, now: Timestamp::ZERO, unseen: u32::MAX, seen_at: None })
     }

@@ -12,8 +12,8 @@ use crate::class::Class;
 use crate::detect::{Detection, Detector, Proof};
 use crate::draw::{Draw, from_kernel};
 use crate::engine::Engine;
-use crate::error::{Error, Result};
 use crate::frame::{FrameMeta, FramePool, RedactedFrame};
+use crate::error::{Error, ModelError, ModelKind, Result};
 use crate::geometry::{PixelRect, Rect};
 use crate::picture::{FrameFormat, PixelFormat, View, ViewMut};
 use crate::policy::{Color, Policy, Style};
@@ -192,10 +192,11 @@ pub fn admit(detectors: &mut [Box<dyn Detector>], policy: &Policy, format: &Fram
             Proof::Untested | Proof::Impossible => untested = true,
             Proof::Wanted { smallest_face } => {
                 prove(detector.as_mut(), format, &classes, smallest_face).map_err(|fault| {
-                    Error::Model(format!(
+                    let why = format!(
                         "the detector was not admitted, so nothing was looked at: {fault}, with faces down to {smallest_face} \
                          pixels; mend it, promise larger faces, or declare it untested"
-                    ))
+                    );
+                    ModelError::new(ModelKind::NotAdmitted, why)
                 })?;
             }
         }
@@ -304,7 +305,7 @@ fn redacted(
     let pool = FramePool::new(*format, 2);
     let policy = Policy::builder().hide_grown(class, Style::Fill(Color::BLACK), grow).build()?;
     let mut engine = Engine::new(policy, pool.clone(), &[class])?;
-    let missing = || Error::Detector("the self-test's engine lost its picture".into());
+    let missing = || Error::other("the self-test's engine lost its picture");
     let meta = FrameMeta { sequence: 0, captured: Timestamp::ZERO };
     let frame = pool.fill(meta, |view| {
         scene.draw(view);
@@ -314,7 +315,7 @@ fn redacted(
     let job = engine.next_job().ok_or_else(missing)?;
     let all = match found {
         Some(all) => all.clone(),
-        None => found.insert(detector.detect(&job.view())?).clone(),
+        None => found.insert(detector.detect(&job.view()).map_err(Error::of_detector)?).clone(),
     };
     engine.observe(job, Ok(all));
     engine.finish();

@@ -4,11 +4,11 @@ use std::io::{BufRead, Write};
 
 use milkglass_parsers::y4m::{self, Y4mError};
 
-use crate::error::{Error, Result};
 use crate::frame::RedactedFrame;
 use crate::geometry::PixelAspect;
 use crate::picture::{ColorRange, FrameFormat, PixelFormat, ViewMut};
 use crate::yuv420::Yuv420;
+use crate::error::{Error, Result, SourceError, SourceKind};
 
 pub use milkglass_parsers::y4m::Header as Y4mHeader;
 
@@ -88,6 +88,6 @@ pub fn write_frame(output: &mut impl Write, frame: &RedactedFrame) -> Result<()>
 fn wrong(why: Y4mError) -> Error {
     match why {
         Y4mError::Io(e) => Error::io("reading Y4M", e),
-        why => Error::Source(format!("the Y4M stream cannot be read: {why}")),
+        why => SourceError::new(SourceKind::Stream, format!("the Y4M stream cannot be read: {why}")).into(),
     }
 }

@@ -25,8 +25,7 @@ impl FrameSink for Brightness {
 fn main() -> Result<()> {
     let source = Y4mSource::open(BufReader::new(stdin()), true)?;
     let (format, fps) = (source.format()?, source.fps());
-    let left =
-        Polygon::new([(0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0)]).map_err(milkglass::Error::Source)?;
+    let left = Polygon::new([(0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0)])?;
     let policy = Policy::builder().zone(Zone::new("left half", left, Style::default())?).build()?;
     let pipeline =
         Pipeline::builder(policy, format, source).fps(fps).sink("brightness", Brightness).start()?;

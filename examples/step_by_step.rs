@@ -55,7 +55,7 @@ fn picture(pool: &FramePool, n: u64, captured: Timestamp) -> Result<RawFrame> {
         (0..24).for_each(|y| view.row_mut(1, y).fill(128));
         Ok(())
     })?;
-    raw.ok_or_else(|| milkglass::Error::Source("no buffer is free".into()))
+    raw.ok_or_else(|| milkglass::Error::other("no buffer is free"))
 }
 
 /// The place of a real detector.

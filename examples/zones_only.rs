@@ -11,8 +11,7 @@ fn main() -> Result<()> {
     let (format, fps, rate) = (source.format()?, source.fps(), source.header().frame_rate);
 
     // Corners from (0, 0), left top, to (1, 1), right bottom.
-    let window =
-        Polygon::new([(0.6, 0.0), (1.0, 0.0), (1.0, 0.4), (0.7, 0.5)]).map_err(milkglass::Error::Source)?;
+    let window = Polygon::new([(0.6, 0.0), (1.0, 0.0), (1.0, 0.4), (0.7, 0.5)])?;
     let policy = Policy::builder().zone(Zone::new("window", window, Style::default())?).build()?;
 
     let sink = Y4mSink::new(BufWriter::new(stdout()), &format, rate)?;

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use milkglass::detect::look;
 use milkglass::{
     Detector, Error, FrameMeta, FramePool, LockStep, Outcome, Policy, RawFrame, Result, State, Status,
     Timestamp, ViewMut, admit,
@@ -57,7 +58,7 @@ impl Clip {
             false => policy,
         };
         let untested = admit(&mut detectors, &policy, &stream.format)?;
-        let first = detectors.first().map(AsRef::as_ref);
+        let first = detectors.first_mut().map(|detector| detector.as_mut() as &mut dyn Detector);
         let mut lock = LockStep::new(policy, pool.clone(), first, every)?;
         lock.engine().set_privacy(privacy);
         let writer = Writer::new(stream)?;
@@ -112,11 +113,17 @@ impl Clip {
         if let Some((_, private)) = &mut parts.ahead {
             *private |= on;
         }
+        if on {
+            // Nothing is looked at from now on.
+            parts.forget();
+        }
     }
 
     /// The detectors, for the next one.
     pub fn end(&self) -> Vec<Box<dyn Detector>> {
-        std::mem::take(&mut self.parts().detectors)
+        let mut parts = self.parts();
+        parts.forget();
+        std::mem::take(&mut parts.detectors)
     }
 
     /// How long a frame waits for those after it.
@@ -173,14 +180,20 @@ impl Clip {
 }
 
 impl Parts {
+    /// What the detectors keep of pictures is overwritten.
+    fn forget(&mut self) {
+        let told = self.detectors.iter_mut().filter_map(|detector| detector.in_stream());
+        told.for_each(|detector| detector.forget());
+    }
+
     /// Shows the newest frame to the detector, if it is its turn.
     fn look(&mut self, next: Option<Timestamp>) {
         let (detector, took) = (self.detectors.first_mut(), &mut self.detection);
         self.lock.look(next, |job| {
             let start = Instant::now();
             let found = match detector {
-                Some(detector) => detector.look(job),
-                None => Err(Error::Detector("it was given back".into())),
+                Some(detector) => look(detector.as_mut(), job),
+                None => Err(Error::other("it was given back")),
             };
             *took = start.elapsed();
             if let Err(e) = &found {

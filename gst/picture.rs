@@ -3,6 +3,7 @@
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_video as video;
+use milkglass::error::{SourceError, SourceKind};
 use milkglass::{
     ColorMatrix, ColorRange, Error, FrameFormat, MAX_SIDE, Orientation, PixelAspect, PixelFormat, Result,
     View, ViewMut,
@@ -85,7 +86,7 @@ impl Stream {
 /// Copies a buffer's picture. Offsets and strides are those of its `GstVideoMeta`, if it has one, and every row is looked
 /// up within the buffer's bounds.
 pub(crate) fn read(buffer: &gst::BufferRef, info: &video::VideoInfo, view: &mut ViewMut<'_>) -> Result<()> {
-    let refuse = |why: &str| Error::Source(why.into());
+    let refuse = |why: &str| SourceError::new(SourceKind::Damaged, why);
     let (offsets, strides) = match buffer.meta::<video::VideoMeta>() {
         Some(meta)
             if (meta.format(), meta.width(), meta.height())
@@ -93,7 +94,7 @@ pub(crate) fn read(buffer: &gst::BufferRef, info: &video::VideoInfo, view: &mut 
         {
             (meta.offset().to_vec(), meta.stride().to_vec())
         }
-        Some(_) => return Err(refuse("its GstVideoMeta contradicts the caps")),
+        Some(_) => return Err(refuse("its GstVideoMeta contradicts the caps").into()),
         None => (info.offset().to_vec(), info.stride().to_vec()),
     };
     let map = buffer.map_readable().map_err(|_| refuse("it cannot be mapped"))?;
@@ -102,7 +103,7 @@ pub(crate) fn read(buffer: &gst::BufferRef, info: &video::VideoInfo, view: &mut 
         let place = offsets.get(n).zip(strides.get(n).and_then(|s| usize::try_from(*s).ok()));
         let (offset, stride) = place.ok_or_else(|| refuse("a plane is missing, or stored upside down"))?;
         if stride < plane.row_bytes() {
-            return Err(refuse("its rows are shorter than their samples"));
+            return Err(refuse("its rows are shorter than their samples").into());
         }
         let len =
             stride.checked_mul(plane.height as usize - 1).and_then(|l| l.checked_add(plane.row_bytes()));
@@ -120,7 +121,7 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub fn new(stream: &Stream) -> Result<Writer> {
-        let refuse = |_| Error::Sink("no memory for redacted frames".into());
+        let refuse = |_| Error::other("no memory for redacted frames");
         let pool = gst::BufferPool::new();
         let mut config = pool.config();
         let size = u32::try_from(stream.info.size()).unwrap_or(u32::MAX);
@@ -132,7 +133,7 @@ impl Writer {
 
     /// A copy of a redacted picture. What lies between its rows is overwritten too: new memory may have been anything.
     pub fn write(&self, view: &View<'_>) -> Result<gst::Buffer> {
-        let refuse = || Error::Sink("no memory for a redacted frame".into());
+        let refuse = || Error::other("no memory for a redacted frame");
         let mut buffer = self.pool.acquire_buffer(None).map_err(|_| refuse())?;
         {
             let buffer = buffer.get_mut().ok_or_else(refuse)?;

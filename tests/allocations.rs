@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use milkglass::detect::InStream;
 use milkglass::{
     Captured, Class, DetectJob, Detection, Detector, FrameFormat, FrameMeta, FramePool, FrameSource,
     Pipeline, PixelFormat, Policy, Polygon, Rect, RedactedFrame, Result, Stats, Style, Timestamp, View, Zone,
@@ -141,6 +142,16 @@ impl Detector for Stub {
         Ok(list)
     }
 
+    fn in_stream(&mut self) -> Option<&mut dyn InStream> {
+        Some(self)
+    }
+}
+
+impl InStream for Stub {
+    fn look(&mut self, job: &mut DetectJob) -> Result<Vec<Detection>> {
+        self.detect(&job.view())
+    }
+
     fn reuse(&mut self, list: Vec<Detection>) {
         self.list = list;
     }
@@ -232,6 +243,11 @@ fn with_a_network() {
         fn detect(&mut self, view: &View<'_>) -> Result<Vec<Detection>> {
             self.0.detect(view)
         }
+        fn in_stream(&mut self) -> Option<&mut dyn InStream> {
+            Some(self)
+        }
+    }
+    impl InStream for Asking {
         fn look(&mut self, job: &mut DetectJob) -> Result<Vec<Detection>> {
             self.1 += 1;
             if self.1 == self.2 {

@@ -182,7 +182,7 @@ fn buffers_are_scrubbed_before_they_are_used_again() {
     drop(canary_frame(&pool, 1, ms(1)));
     let failed = pool.fill(milkglass::FrameMeta { sequence: 2, captured: ms(2) }, |view| {
         view.row_mut(0, 3).fill(255);
-        Err(Error::Source("cut off".into()))
+        Err(Error::other("cut off"))
     });
     assert!(failed.is_err());
     for sequence in 0..4 {

@@ -3,9 +3,10 @@
 
 mod support;
 
+use milkglass::detect::InStream;
 use milkglass::{
-    Class, Detection, Detector, Error, FrameFormat, FramePool, LockStep, Outcome, PixelFormat, PolicyError,
-    Result, Style, View,
+    Class, DetectJob, Detection, Detector, Error, FrameFormat, FramePool, LockStep, Outcome, PixelFormat,
+    PolicyError, Result, Style, View,
 };
 use support::*;
 
@@ -17,6 +18,15 @@ impl Detector for Parts {
     }
     fn detect(&mut self, _: &View<'_>) -> Result<Vec<Detection>> {
         Ok(Vec::new())
+    }
+    fn in_stream(&mut self) -> Option<&mut dyn InStream> {
+        Some(self)
+    }
+}
+
+impl InStream for Parts {
+    fn look(&mut self, job: &mut DetectJob) -> Result<Vec<Detection>> {
+        self.detect(&job.view())
     }
     fn looks_in_parts(&self) -> bool {
         true
@@ -37,7 +47,7 @@ fn play(times: &[u64], every: u32, detect: impl Fn(usize) -> Result<()>) -> (Vec
     let format = FrameFormat::new(PixelFormat::Nv12, 32, 16).unwrap();
     let pool = FramePool::new(format, 40);
     let policy = faces(Style::default()).max_gap(millis(400)).hold(millis(100)).look_ahead(millis(100));
-    let mut lock = LockStep::new(policy.build().unwrap(), pool.clone(), Some(&Whole), every).unwrap();
+    let mut lock = LockStep::new(policy.build().unwrap(), pool.clone(), Some(&mut Whole), every).unwrap();
     let (mut looked, mut out) = (Vec::new(), Vec::new());
     for (n, t) in times.iter().enumerate() {
         lock.push(canary_frame(&pool, n as u64, ms(*t)).unwrap()).unwrap();
@@ -63,11 +73,11 @@ fn every_nth_frame_is_looked_at_and_the_last_and_those_before_gaps() {
 
 #[test]
 fn a_failed_look_is_made_up_for_by_the_next_frame() {
-    let fails = |n| if n == 3 { Err(Error::Detector("broken".into())) } else { Ok(()) };
+    let fails = |n| if n == 3 { Err(Error::other("broken")) } else { Ok(()) };
     let (looked, out) = play(&[0, 40, 80, 120, 160, 200], 3, fails);
     assert_eq!(looked, [0, 3, 4, 5]);
     assert_eq!(out, [Outcome::Covered; 6]);
-    let (_, out) = play(&[0, 40, 80], 1, |_| Err(Error::Detector("broken".into())));
+    let (_, out) = play(&[0, 40, 80], 1, |_| Err(Error::other("broken")));
     assert_eq!(out, [Outcome::Obscured; 3]);
 }
 
@@ -75,7 +85,7 @@ fn a_failed_look_is_made_up_for_by_the_next_frame() {
 fn a_detector_that_looks_at_parts_needs_motion_cover() {
     let format = FrameFormat::new(PixelFormat::Nv12, 32, 16).unwrap();
     let policy = |cover| faces(Style::default()).motion_cover(cover).build().unwrap();
-    let open = |cover| LockStep::new(policy(cover), FramePool::new(format, 40), Some(&Parts), 1);
+    let open = |cover| LockStep::new(policy(cover), FramePool::new(format, 40), Some(&mut Parts), 1);
     assert!(matches!(open(false), Err(Error::Policy(PolicyError::PartsUncovered))));
     open(true).unwrap();
 }

@@ -64,8 +64,7 @@ fn twenty_thousand_frames_leave_memory_as_it_was() {
                 let (x, y) = ((n * (i + 1) % 300) as f32, (i * 12) as f32);
                 Detection::new(Class::Face, Rect::new(x, y, 24.0, 30.0).unwrap(), 0.8)
             });
-            let found =
-                if n % 11 == 0 { Err(Error::Detector("scripted".into())) } else { Ok(faces.collect()) };
+            let found = if n % 11 == 0 { Err(Error::other("scripted")) } else { Ok(faces.collect()) };
             engine.observe(job, found);
         }
         while engine.release(now).is_some() {

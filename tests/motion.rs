@@ -432,7 +432,7 @@ fn nobody_is_seen_before_being_looked_for() {
                 }
                 Act::Fail => {
                     if let Some((job, _)) = lent.take() {
-                        engine.observe(job, Err(Error::Detector("it is ill".into())));
+                        engine.observe(job, Err(Error::other("it is ill")));
                     }
                 }
                 Act::Lose => lent = None,

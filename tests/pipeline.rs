@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use milkglass::detect::InStream;
 use milkglass::{
-    Captured, Class, Detection, Detector, Error, FrameFormat, FrameMeta, FramePool, FrameSink, FrameSource,
-    OnDeadline, Outcome, Pipeline, PipelineBuilder, PixelFormat, Policy, Rect, RedactedFrame, Result, State,
-    Style, Timestamp, View,
+    Captured, Class, DetectJob, Detection, Detector, Error, FrameFormat, FrameMeta, FramePool, FrameSink,
+    FrameSource, OnDeadline, Outcome, Pipeline, PipelineBuilder, PixelFormat, Policy, Rect, RedactedFrame,
+    Result, State, Style, Timestamp, View,
 };
 
 const SIZE: (u32, u32) = (96, 64);
@@ -49,7 +50,7 @@ impl FrameSource for Source {
             Step::At(ms) => ms,
             Step::Backwards => 1,
             Step::Skip => return Ok(Captured::Skipped),
-            Step::Fail => return Err(Error::Source("unplugged".into())),
+            Step::Fail => return Err(Error::other("unplugged")),
             Step::Panic => panic!("scripted"),
         };
         let meta = FrameMeta { sequence: n, captured: Timestamp::from_millis(at) };
@@ -194,7 +195,7 @@ fn a_good_run_covers_every_frame_but_the_last_unseen_ones() {
 #[test]
 fn a_detector_that_always_fails_releases_nothing_but_obscured_frames() {
     let seen = Seen::default();
-    let fail = |call| if call < MEASURING { Ok(()) } else { Err(Error::Detector("broken".into())) };
+    let fail = |call| if call < MEASURING { Ok(()) } else { Err(Error::other("broken")) };
     let stats = setup(80, finder(fail), one(&seen)).start().unwrap().wait().unwrap();
     seen.assert_no_mark();
     assert_eq!((stats.covered, seen.covered()), (0, 0));
@@ -288,7 +289,7 @@ fn a_source_that_fails_ends_with_its_error_and_shows_nothing_more() {
     assert!(text.contains("unplugged") && text.contains("the capture thread"), "{text}");
     for again in [error, pipeline.set_privacy(false).unwrap_err(), pipeline.failure().unwrap()] {
         let Error::Failed { thread, source } = again else { panic!("{again}") };
-        assert!(thread == "capture" && matches!(*source, Error::Source(_)), "{source}");
+        assert!(thread == "capture" && matches!(*source, Error::Other { .. }), "{source}");
     }
     seen.assert_no_mark();
     assert!(seen.covered() > 0);
@@ -297,7 +298,7 @@ fn a_source_that_fails_ends_with_its_error_and_shows_nothing_more() {
 #[test]
 fn figures_stay_readable_after_the_end_and_closing_twice_is_no_mistake() {
     let seen = Seen::default();
-    let dead: Box<dyn FrameSink> = Box::new(|_: &RedactedFrame| Err(Error::Sink("gone".into())));
+    let dead: Box<dyn FrameSink> = Box::new(|_: &RedactedFrame| Err(Error::other("gone")));
     let sinks = vec![("dead".into(), dead), ("test".into(), seen.sink())];
     let pipeline = setup(u64::MAX, finder(|_| Ok(())), sinks).start().unwrap();
     while seen.covered() < 10 {
@@ -348,7 +349,7 @@ fn a_slow_or_dead_target_stalls_nobody() {
         std::thread::sleep(Duration::from_millis(300));
         Ok(())
     });
-    let dead: Box<dyn FrameSink> = Box::new(|_: &RedactedFrame| Err(Error::Sink("gone".into())));
+    let dead: Box<dyn FrameSink> = Box::new(|_: &RedactedFrame| Err(Error::other("gone")));
     let sinks = vec![("slow".into(), slow), ("dead".into(), dead), ("fast".into(), seen.sink())];
     let pipeline = setup(100, finder(|_| Ok(())), sinks).start().unwrap();
     std::thread::sleep(Duration::from_millis(900));
@@ -396,6 +397,15 @@ impl Detector for Told {
     fn detect(&mut self, _: &View<'_>) -> Result<Vec<Detection>> {
         self.0.lock().unwrap().0.push(Instant::now());
         Ok(Vec::new())
+    }
+    fn in_stream(&mut self) -> Option<&mut dyn InStream> {
+        Some(self)
+    }
+}
+
+impl InStream for Told {
+    fn look(&mut self, job: &mut DetectJob) -> Result<Vec<Detection>> {
+        self.detect(&job.view())
     }
     fn forget(&mut self) {
         self.0.lock().unwrap().1.push(Instant::now());
@@ -739,7 +749,7 @@ fn a_clock_that_was_set_back_for_good_does_not_end_the_stream() {
 #[test]
 fn frames_that_are_all_dropped_are_told_and_cost_no_memory() {
     let seen = Seen::default();
-    let fail = |call| if call < MEASURING + 10 { Ok(()) } else { Err(Error::Detector("broken".into())) };
+    let fail = |call| if call < MEASURING + 10 { Ok(()) } else { Err(Error::other("broken")) };
     let policy =
         policy(500).to_builder().deadline(Duration::from_millis(300), OnDeadline::Drop).build().unwrap();
     let setup = from(source(450, |_| Step::Frame), policy, one(&seen)).ladder([finder(fail)]);

@@ -91,7 +91,7 @@ impl Detector for Switched {
         match fault {
             Fault::None => self.inner.detect(view),
             Fault::Blind => Ok(vec![]),
-            Fault::Dead => Err(Error::Detector("dead".into())),
+            Fault::Dead => Err(Error::other("dead")),
             Fault::Whole => Ok(vec![face(0.0, 0.0, SIZE.0 as f32, SIZE.1 as f32)]),
             Fault::Constant => Ok(vec![face(100.0, 80.0, 40.0, 50.0)]),
             Fault::Hangs => {
@@ -99,7 +99,7 @@ impl Detector for Switched {
                 while *self.fault.lock().unwrap() == fault && since.elapsed() < Duration::from_secs(20) {
                     std::thread::sleep(Duration::from_millis(5));
                 }
-                Err(Error::Detector("hung".into()))
+                Err(Error::other("hung"))
             }
         }
     }

@@ -53,7 +53,7 @@ impl Path {
     fn new(format: FrameFormat) -> Result<Path> {
         let mut policy = Policy::builder().hide(Class::Face, Style::default());
         for (name, area) in ["left", "right"].into_iter().zip(ZONES) {
-            let area = Polygon::new(area).map_err(Error::Source)?;
+            let area = Polygon::new(area)?;
             policy = policy.zone(Zone::new(name, area, Style::default())?);
         }
         let pool = FramePool::new(format, 4);
@@ -67,7 +67,7 @@ impl Path {
     }
 
     fn frame(&mut self) -> Result<RedactedFrame> {
-        let wrong = |what: &str| Error::Source(format!("the benchmark of the path: {what}"));
+        let wrong = |what: &str| Error::other(format!("the benchmark of the path: {what}"));
         self.next += 1;
         let now = Timestamp::from_nanos(self.next * TICK);
         let picture = &self.picture;

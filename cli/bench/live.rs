@@ -124,7 +124,7 @@ fn policy() -> Result<Policy, Failure> {
     let zones = [[(0.0, 0.0), (0.2, 0.0), (0.1, 0.3)], [(0.8, 0.7), (1.0, 0.6), (1.0, 1.0)]];
     let mut policy = Policy::builder().hide(Class::Face, Style::default());
     for (name, area) in ["left", "right"].into_iter().zip(zones) {
-        policy = policy.zone(Zone::new(name, Polygon::new(area).map_err(Failure::new)?, Style::default())?);
+        policy = policy.zone(Zone::new(name, Polygon::new(area)?, Style::default())?);
     }
     Ok(policy.build()?)
 }

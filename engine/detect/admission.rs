@@ -19,8 +19,8 @@ use super::manifest::{Manifest, hex};
 use super::{Detection, Detector};
 use crate::class::Class;
 use crate::draw::Draw;
-use crate::error::{Error, Result};
 use crate::frame::{FrameMeta, FramePool};
+use crate::error::{Error, ModelError, ModelKind, Result};
 use crate::geometry::Rect;
 use crate::picture::{FrameFormat, PixelFormat};
 use crate::policy::Pass;
@@ -164,10 +164,11 @@ pub(super) fn admit(ensemble: &mut Ensemble, runtime: &str) -> Result<()> {
         ensemble.alone(at, HIGHEST_SCORE, |one| examine(one, &sheets)).map_err(|fault| {
             // A runtime's reasons have lines.
             let fault = fault.split_whitespace().collect::<Vec<_>>().join(" ");
-            Error::Model(format!(
+            let why = format!(
                 "the model {name} was not admitted, so nothing was looked at: {fault}; its manifest (SHA-256 {shown}), its file \
                  and the runtime do not belong together: restore them, and run `milkglass doctor`"
-            ))
+            );
+            ModelError::new(ModelKind::NotAdmitted, why).about(&name)
         })?;
         ADMITTED.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
     }

@@ -5,7 +5,7 @@
 //! for the few that may count.
 
 pub(crate) use super::manifest::DecoderKind;
-use crate::error::{Error, Result};
+use crate::error::{DetectorError, DetectorKind, Error, Result};
 
 /// One output of a network, as it lies in memory. No decoder reads a tensor of more than four sides.
 #[derive(Clone, Copy, Default)]
@@ -92,7 +92,8 @@ pub(crate) fn decode(
 const STRIDES: [usize; 3] = [8, 16, 32];
 
 fn wrong(what: String) -> Error {
-    Error::Detector(format!("the network's output is not what its manifest says: {what}"))
+    let why = format!("the network's output is not what its manifest says: {what}");
+    DetectorError::new(DetectorKind::Output, why).into()
 }
 
 /// The numbers of one output, if it has the shape it must have.

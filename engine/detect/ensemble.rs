@@ -8,10 +8,11 @@ use super::manifest::{Input, Manifest, ModelStore};
 use super::sight::Sight;
 use super::{Detection, Detector, LoadedModel, Proof};
 use crate::class::Class;
-use crate::error::{Error, Result};
 use crate::frame::DetectJob;
 use crate::picture::{FrameFormat, View};
 use crate::policy::{Pass, Settings};
+use crate::error::{DetectorError, DetectorKind, ModelError, ModelKind, Result};
+use super::InStream;
 
 /// Boxes of different passes that overlap by more are one thing.
 const ACROSS_PASSES_IOU: f32 = 0.7;
@@ -143,11 +144,12 @@ impl Model {
     fn load(store: &ModelStore, backend: &Backend, name: &str) -> Result<Model> {
         let manifest = store.manifest(name)?;
         if manifest.name != name {
-            return Err(Error::Model(format!(
+            let why = format!(
                 "the model manifest {name}.toml calls itself {}; a model that goes by another's name would stand for it, so \
                  give file and `name` one name",
                 manifest.name
-            )));
+            );
+            return Err(ModelError::new(ModelKind::Manifest, why).about(name).into());
         }
         let network = backend.load(&manifest, store.read(&manifest)?)?;
         let classes: Vec<Class> = manifest.classes().collect();
@@ -175,6 +177,12 @@ impl Detector for Ensemble {
         self.all(view, None)
     }
 
+    fn in_stream(&mut self) -> Option<&mut dyn InStream> {
+        Some(self)
+    }
+}
+
+impl InStream for Ensemble {
     fn look(&mut self, job: &mut DetectJob) -> Result<Vec<Detection>> {
         let Some(tiled) = self.passes.iter_mut().find(|p| p.pass.tile.is_some()) else {
             return self.detect(&job.view());
@@ -278,7 +286,7 @@ impl Prepared {
         let input = &model.manifest.input;
         let (tiles, letterbox) = self.sight(view.format(), input).aim(shape, tile);
         let Some(tensor) = letterbox.tensor() else {
-            return Err(Error::Detector("the tensor has no shape".into()));
+            return Err(DetectorError::new(DetectorKind::Inference, "the tensor has no shape").into());
         };
         let (_, _, rows, cols) = tensor.dim();
         let least = sure * keep.min(1.0);

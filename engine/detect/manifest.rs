@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::admission::SMALLEST;
 use crate::class::Class;
-use crate::error::{Error, Result};
+use crate::error::{Error, ModelError, ModelKind, Result};
 
 /// Larger files are no models for a camera.
 const MAX_MODEL_BYTES: u64 = 512 << 20;
@@ -155,7 +155,10 @@ impl Manifest {
     /// # Errors
     /// [`Error::Model`] with what is wrong.
     pub fn parse(text: &str, origin: &str) -> Result<Manifest> {
-        let wrong = |why: String| Error::Model(format!("model manifest {origin}: {why}"));
+        let wrong = |why: String| {
+            let why = format!("model manifest {origin}: {why}");
+            Error::from(ModelError::new(ModelKind::Manifest, why).about(origin))
+        };
         let m: Manifest = toml::from_str(text).map_err(|e: toml::de::Error| {
             let line = |at: usize| text.bytes().take(at).filter(|b| *b == b'\n').count() + 1;
             let place = e.span().map(|span| format!("line {}: ", line(span.start))).unwrap_or_default();
@@ -325,11 +328,12 @@ impl ModelStore {
             None => {
                 let list: Vec<String> = places.iter().map(|p| p.display().to_string()).collect();
                 // Read by people at the command, and by those of a program in C or of a GStreamer pipeline.
-                Err(Error::Model(format!(
+                let why = format!(
                     "no models found; looked in {}: say where they are with MILKGLASS_MODELS, or with the setting `models` \
                      (--models DIR)",
                     list.join(", ")
-                )))
+                );
+                Err(ModelError::new(ModelKind::Missing, why).into())
             }
         }
     }
@@ -346,10 +350,11 @@ impl ModelStore {
     pub fn manifest(&self, name: &str) -> Result<Manifest> {
         let path = self.dir.join(format!("{name}.toml"));
         let text = std::fs::read_to_string(&path).map_err(|e| {
-            Error::Model(format!(
-                "cannot read the model manifest {}: {e}; `milkglass doctor` tells what is missing",
-                path.display()
-            ))
+            let path = path.display();
+            let why = format!(
+                "cannot read the model manifest {path}: {e}; `milkglass doctor` tells what is missing"
+            );
+            ModelError::new(ModelKind::Missing, why).about(name).caused_by(e)
         })?;
         Manifest::parse(&text, &path.display().to_string())
     }
@@ -361,26 +366,31 @@ impl ModelStore {
     pub fn read(&self, manifest: &Manifest) -> Result<Vec<u8>> {
         let path = self.dir.join(&manifest.file);
         let shown = path.display();
+        let wrong = |kind, why: String| ModelError::new(kind, why).about(&manifest.name);
         let missing = |e| {
-            Error::Model(format!("cannot read the model {shown}: {e}; models/reproduce.sh makes it again"))
+            let why = format!("cannot read the model {shown}: {e}; models/reproduce.sh makes it again");
+            wrong(ModelKind::Missing, why).caused_by(e)
         };
         if std::fs::metadata(&path).map_err(missing)?.len() > MAX_MODEL_BYTES {
-            return Err(Error::Model(format!("the model {shown} is larger than 512 MiB; it was not loaded")));
+            let why = format!("the model {shown} is larger than 512 MiB; it was not loaded");
+            return Err(wrong(ModelKind::Unusable, why).into());
         }
         let bytes = std::fs::read(&path).map_err(missing)?;
         let found = hex(&Sha256::digest(&bytes));
         if !found.eq_ignore_ascii_case(&manifest.sha256) {
-            return Err(Error::Model(format!(
+            let why = format!(
                 "the model {shown} was altered: its SHA-256 is {found}, its manifest says {}; restore it, or update the \
                  manifest if the change is yours",
                 manifest.sha256
-            )));
+            );
+            return Err(wrong(ModelKind::Altered, why).into());
         }
         if bytes.windows(ELSEWHERE.len()).any(|part| part == ELSEWHERE) {
-            return Err(Error::Model(format!(
+            let why = format!(
                 "the model {shown} keeps weights in another file, which no hash covers; it was not loaded: put them into the model \
                  (onnx.save without external data)"
-            )));
+            );
+            return Err(wrong(ModelKind::Unusable, why).into());
         }
         Ok(bytes)
     }

@@ -1,8 +1,8 @@
 //! Finding faces and persons. An integrator's own detector implements [`Detector`].
 
 use crate::class::Class;
-use crate::error::Result;
 use crate::frame::DetectJob;
+use crate::error::{Error, Result};
 use crate::geometry::Rect;
 use crate::picture::View;
 
@@ -101,7 +101,7 @@ pub trait Detector: Send {
     /// [`FrameFormat::pixel_aspects`](crate::FrameFormat::pixel_aspects) may make of it.
     ///
     /// # Errors
-    /// Any error covers nothing, so nothing is released by this attempt. Never return an empty list instead.
+    /// Any error ([`Error::other`](crate::Error::other)) covers nothing, so nothing is released by this attempt. Never return an empty list instead.
     fn detect(&mut self, view: &View<'_>) -> Result<Vec<Detection>>;
 
     /// What it shows before the first picture. One that says nothing is *untested*: it is believed, [`Status`](crate::Status)
@@ -110,29 +110,55 @@ pub trait Detector: Send {
         Proof::Untested
     }
 
-    /// Looks at a frame on loan. A detector that examines only a part of each picture does so here, and says which
-    /// ([`DetectJob::examined_only`]); every other one need not care.
+    /// What it can do besides with frames that come one after the other: see [`InStream`]. For detectors of this crate, and
+    /// for what wraps them; every other one need not care.
+    #[doc(hidden)]
+    fn in_stream(&mut self) -> Option<&mut dyn InStream> {
+        None
+    }
+}
+
+/// What a detector may do besides with frames that come one after the other, if [`Detector::in_stream`] returns it: looking at a
+/// part of each, asking for no memory, running where it is told to, and forgetting.
+pub trait InStream {
+    /// Looks at a frame on loan, or at a part of it, and then says which ([`DetectJob::examined_only`]). Whatever touches
+    /// the part must be looked for.
     ///
     /// # Errors
     /// As [`Detector::detect`].
-    fn look(&mut self, job: &mut DetectJob) -> Result<Vec<Detection>> {
-        self.detect(&job.view())
-    }
+    fn look(&mut self, job: &mut DetectJob) -> Result<Vec<Detection>>;
 
-    /// Whether [`Detector::look`] examines parts. Then a policy without motion cover is refused.
+    /// Whether [`InStream::look`] examines parts. Then a policy without motion cover is refused.
     fn looks_in_parts(&self) -> bool {
         false
     }
 
-    /// Takes back the memory of a list that [`detect`](Detector::detect) returned, empty. One that fills it again next time
-    /// asks for no memory in the steady state; one that does not may ignore it.
+    /// Takes back the memory of a list that it returned, empty, to fill it again.
     fn reuse(&mut self, _list: Vec<Detection>) {}
 
-    /// Called once by [`Pipeline`](crate::Pipeline), on the thread on which `detect` is called from then on: the place for
-    /// what belongs to a thread, such as the processors that it may run on.
+    /// Called once by [`Pipeline`](crate::Pipeline), on the thread on which it looks from then on: the place for what belongs
+    /// to a thread, such as the processors that it may run on.
     fn start(&mut self) {}
 
     /// Overwrites what it keeps of pictures that it has seen. Called by [`Pipeline`](crate::Pipeline) when there was nothing to
     /// look at for a while, in privacy mode for instance, and at the end.
     fn forget(&mut self) {}
+}
+
+/// Has a detector look at a frame, or at the part of it whose turn it is. Whoever drives an [`Engine`](crate::Engine) or a
+/// [`LockStep`](crate::LockStep) with a detector of this crate calls this, and not [`Detector::detect`].
+///
+/// # Errors
+/// [`Error::Detector`], whatever the detector called it.
+pub fn look(detector: &mut dyn Detector, job: &mut DetectJob) -> Result<Vec<Detection>> {
+    let found = match detector.in_stream() {
+        Some(detector) => detector.look(job),
+        None => detector.detect(&job.view()),
+    };
+    found.map_err(Error::of_detector)
+}
+
+/// Whether it examines parts of frames.
+pub(crate) fn looks_in_parts(detector: &mut dyn Detector) -> bool {
+    detector.in_stream().is_some_and(|d| d.looks_in_parts())
 }

@@ -24,7 +24,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::error::{Error, Result};
+use crate::error::{EvidenceError, EvidenceKind, Result};
 use crate::pipeline::{State, Status};
 use account::Kept;
 use files::{Disk, Folder, Head, Joint};
@@ -137,21 +137,24 @@ impl EvidenceLog {
     fn on(settings: EvidenceSettings, disk: Box<dyn Disk>) -> Result<EvidenceLog> {
         let dir = settings.dir.display();
         let fails = |what: &str, e: &dyn std::fmt::Display| {
-            Error::Evidence(format!("the evidence folder {dir} {what}: {e}; nothing was started"))
+            let why = format!("the evidence folder {dir} {what}: {e}; nothing was started");
+            EvidenceError::new(EvidenceKind::Folder, why).about(dir.to_string())
         };
         if settings.max_bytes < EvidenceSettings::LEAST_BYTES {
-            return Err(fails("needs room", &"allow it at least 256 KiB"));
+            return Err(fails("needs room", &"allow it at least 256 KiB").into());
         }
-        fs::create_dir_all(&settings.dir).map_err(|e| fails("cannot be made", &e))?;
+        fs::create_dir_all(&settings.dir).map_err(|e| fails("cannot be made", &e).caused_by(e))?;
         let lock =
             OpenOptions::new().write(true).create(true).truncate(false).open(settings.dir.join("lock"));
-        let lock = lock.map_err(|e| fails("cannot be written to", &e))?;
+        let lock = lock.map_err(|e| fails("cannot be written to", &e).caused_by(e))?;
         lock.try_lock()
             .map_err(|_| fails("is in use", &"another program writes there; give each its own"))?;
         let foreign = files::list(&settings.dir).and_then(|all| files::foreign(&all, &settings.key.public()));
         // What cannot be read now is tried again later.
         if foreign.is_ok_and(|foreign| foreign) {
-            return Err(fails("holds a log of another device key", &"give that key, or another folder"));
+            return Err(
+                fails("holds a log of another device key", &"give that key, or another folder").into()
+            );
         }
         Ok(EvidenceLog {
             settings,
@@ -446,10 +449,14 @@ impl EvidenceLog {
 /// [`Error::Evidence`]: it cannot be read or made, or is no key.
 pub fn device_key(path: &Path) -> Result<DeviceKey> {
     let shown = path.display();
-    let fails = |what: &str| Error::Evidence(format!("the device key {shown} {what}"));
+    let fails = |what: &str| {
+        let why = format!("the device key {shown} {what}");
+        EvidenceError::new(EvidenceKind::Key, why).about(shown.to_string())
+    };
     match fs::read_to_string(path) {
-        Ok(text) => DeviceKey::parse(&text)
-            .ok_or_else(|| fails("is no key: 64 hexadecimal digits, as `milkglass log keygen` writes them")),
+        Ok(text) => DeviceKey::parse(&text).ok_or_else(|| {
+            fails("is no key: 64 hexadecimal digits, as `milkglass log keygen` writes them").into()
+        }),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             let make = || {
                 let key = DeviceKey::generate()?;
@@ -459,8 +466,8 @@ pub fn device_key(path: &Path) -> Result<DeviceKey> {
                 file.sync_all()?;
                 Ok(key)
             };
-            make().map_err(|e: io::Error| fails(&format!("cannot be made: {e}")))
+            make().map_err(|e: io::Error| fails(&format!("cannot be made: {e}")).caused_by(e).into())
         }
-        Err(e) => Err(fails(&format!("cannot be read: {e}"))),
+        Err(e) => Err(fails(&format!("cannot be read: {e}")).caused_by(e).into()),
     }
 }

@@ -9,7 +9,7 @@ use super::record::{
     Account, Damage, DevicePublic, Frames, Limit, MAX_LINE, NO_HASH, NoRecord, Opened, Record, Upgraded,
     What, hash, hex,
 };
-use crate::error::{Error, Result};
+use crate::error::{Error, EvidenceError, EvidenceKind, Result};
 
 /// What was done to a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -519,7 +519,9 @@ impl Check {
     }
 
     fn checkpoint(&mut self, line: &str) -> Result<()> {
-        let about = |why: &str| Err(Error::Evidence(format!("the checkpoint {why}")));
+        let about = |why: &str| {
+            Err(EvidenceError::new(EvidenceKind::Checkpoint, format!("the checkpoint {why}")).into())
+        };
         let record = match Record::parse(line.as_bytes(), self.report.key.as_ref()) {
             Ok(record) => record,
             Err(NoRecord::Altered) => {

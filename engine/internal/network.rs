@@ -27,7 +27,7 @@ impl Inference {
     /// score `least` on.
     ///
     /// # Errors
-    /// [`Error::Model`].
+    /// As [`ModelStore::read`].
     pub fn new(
         store: &ModelStore,
         backend: &Backend,
@@ -49,7 +49,7 @@ impl Inference {
         let tensor = made.letterbox.tensor();
         if let Some(values) = tensor.as_ref().and_then(|t| t.as_slice()) {
             let (w, h) = made.size();
-            made.bound = backend.bound(&bytes, [1, 3, h, w], values).transpose().map_err(Error::Model)?;
+            made.bound = backend.bound(&bytes, [1, 3, h, w], values).transpose().map_err(Error::other)?;
         }
         Ok(made)
     }
@@ -69,19 +69,19 @@ impl Inference {
     /// The inference library alone on the same tensor: bound once, nothing read of its outputs. False where there is none.
     ///
     /// # Errors
-    /// [`Error::Detector`].
+    /// What the runtime said.
     pub fn bare(&mut self) -> Result<bool> {
         let Some(bound) = &mut self.bound else { return Ok(false) };
-        bound.run().map(|()| true).map_err(Error::Detector)
+        bound.run().map(|()| true).map_err(Error::other)
     }
 
     /// The network, its outputs decoded, and what overlaps suppressed: how many boxes are left.
     ///
     /// # Errors
-    /// [`Error::Detector`].
+    /// What the runtime said.
     pub fn detect(&mut self) -> Result<usize> {
         let size = self.size();
-        let tensor = self.letterbox.tensor().ok_or_else(|| Error::Detector("no tensor".into()))?;
+        let tensor = self.letterbox.tensor().ok_or_else(|| Error::other("no tensor"))?;
         let Inference { manifest, network, least, found, .. } = self;
         found.clear();
         network.run(tensor, &mut |outputs| {

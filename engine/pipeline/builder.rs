@@ -14,6 +14,7 @@ use super::{
 };
 use crate::class::Class;
 use crate::detect::{Detector, Proof};
+use crate::detect::looks_in_parts;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::frame::FramePool;
@@ -175,7 +176,7 @@ impl PipelineBuilder {
             ladder.push(measure(detector.as_mut(), &format)?);
         }
         let untested = admit(&mut detectors, &policy, &format)?;
-        let in_parts = detectors.iter().any(|d| d.looks_in_parts());
+        let in_parts = detectors.iter_mut().any(|d| looks_in_parts(d.as_mut()));
         check_parts(&policy, in_parts)?;
         let detection = ladder.first().copied().unwrap_or_default();
         let policy = with_budget(policy, detection, fps)?;

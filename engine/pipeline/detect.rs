@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::{Event, NO_CAMERA, lock};
-use crate::detect::{Detection, Detector};
+use crate::detect::{Detection, Detector, InStream, look};
 use crate::error::{Error, Result};
 use crate::frame::{DetectJob, FrameMeta, FramePool};
 use crate::picture::FrameFormat;
@@ -29,7 +29,7 @@ pub(super) fn measure(detector: &mut dyn Detector, format: &FrameFormat) -> Resu
         let blank = blank.ok_or(Error::PoolTooSmall { count: pool.count(), needed: 1 })?;
         let mut job = blank.lend(Arc::default());
         let start = Instant::now();
-        detector.look(&mut job)?;
+        look(detector, &mut job)?;
         // The first run allocates.
         longest = if run == 0 { longest } else { longest.max(start.elapsed()) };
     }
@@ -68,6 +68,10 @@ pub(super) struct Ladder {
 }
 
 impl Ladder {
+    fn each(&mut self, tell: impl Fn(&mut dyn InStream)) {
+        self.detectors.iter_mut().filter_map(|detector| detector.in_stream()).for_each(tell);
+    }
+
     /// Three detections in a row over the budget: one rung down. Five seconds of slack: one rung up.
     fn weigh(&mut self, took: Duration) {
         let budget = Duration::from_nanos(self.budget.load(Ordering::Relaxed));
@@ -105,7 +109,7 @@ pub(super) fn run_detect(
     jobs: &Receiver<(DetectJob, Vec<Detection>)>,
     events: &SyncSender<Event>,
 ) {
-    ladder.detectors.iter_mut().for_each(|d| d.start());
+    ladder.each(|detector| detector.start());
     let (mut tested, mut seen) = (ladder.level, false);
     loop {
         if let Some(policy) = lock(changed).take() {
@@ -120,7 +124,7 @@ pub(super) fn run_detect(
         };
         // Nothing to look at, as in privacy mode: what the last pictures left behind is not needed any more.
         if job.is_none() && seen {
-            ladder.detectors.iter_mut().for_each(|d| d.forget());
+            ladder.each(|detector| detector.forget());
         }
         seen = job.is_some();
         if job.is_some_and(|job| !run_job(&mut ladder, job, events)) {
@@ -140,7 +144,7 @@ pub(super) fn run_detect(
             }
         }
     }
-    ladder.detectors.iter_mut().for_each(|d| d.forget());
+    ladder.each(|detector| detector.forget());
 }
 
 /// One detection; false when nobody wants its result any more.
@@ -152,10 +156,12 @@ fn run_job(
     let start = Instant::now();
     let found = match ladder.detectors.get_mut(ladder.level) {
         Some(detector) => {
-            detector.reuse(list);
-            detector.look(&mut job)
+            if let Some(detector) = detector.in_stream() {
+                detector.reuse(list);
+            }
+            look(detector.as_mut(), &mut job)
         }
-        None => Err(Error::Detector("there is no detector".into())),
+        None => Err(Error::other("there is no detector")),
     };
     let took = start.elapsed();
     let level = ladder.level;

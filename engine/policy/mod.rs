@@ -217,6 +217,9 @@ pub enum PolicyError {
         /// What is wrong and what to do.
         why: String,
     },
+    /// Corners that enclose no area, of a zone whose name is not known yet: what is wrong and what to do.
+    #[error("{0}")]
+    Area(String),
     /// The detector looks at a part of each picture, and nothing covers what moves elsewhere.
     #[error(
         "tiles without motion cover are refused: whoever comes into a tile that is not looked at would be seen; \

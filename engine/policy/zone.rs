@@ -19,8 +19,13 @@ impl Polygon {
     /// Checks the corners, in drawing order; the last is joined to the first.
     ///
     /// # Errors
-    /// What is wrong and what to do, as text.
-    pub fn new(points: impl Into<Vec<(f64, f64)>>) -> Result<Polygon, String> {
+    /// [`PolicyError::Area`]: what is wrong and what to do.
+    pub fn new(points: impl Into<Vec<(f64, f64)>>) -> Result<Polygon, PolicyError> {
+        Self::checked(points).map_err(PolicyError::Area)
+    }
+
+    /// The same; the error is of a zone whose name is known elsewhere.
+    pub(super) fn checked(points: impl Into<Vec<(f64, f64)>>) -> Result<Polygon, String> {
         let mut points: Vec<(f64, f64)> = points.into();
         points.dedup();
         if points.len() > 1 && points.first() == points.last() {

@@ -140,7 +140,7 @@ impl FromStr for ZoneEntry {
         let corner = |s: &str| s.split_once(',').and_then(|(x, y)| Some((number(x)?, number(y)?)));
         let corners: Option<Vec<_>> = corners.split(';').map(corner).collect();
         let corners = corners.ok_or_else(|| wrong("a corner is two numbers, x,y"))?;
-        let area = Polygon::new(corners).map_err(|why| PolicyError::Zone { zone: name.into(), why })?;
+        let area = Polygon::checked(corners).map_err(|why| PolicyError::Zone { zone: name.into(), why })?;
         let mut zone = ZoneEntry::new(name, area)?;
         if let Some(named) = named {
             let word = Spanned::new(0..0, DeValue::String(named.into()));
@@ -165,7 +165,7 @@ fn polygon(area: Written<'_>, zone: &str) -> Result<Polygon, Fault> {
         corners.push((x, y));
     }
     let at = outside.unwrap_or(area.at);
-    Polygon::new(corners).map_err(|why| Fault { at, error: PolicyError::Zone { zone: zone.into(), why } })
+    Polygon::checked(corners).map_err(|why| Fault { at, error: PolicyError::Zone { zone: zone.into(), why } })
 }
 
 pub(super) const DEFAULT_CELLS: u8 = 4;

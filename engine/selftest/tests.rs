@@ -134,7 +134,7 @@ fn the_dead_the_blind_and_the_constant_fail_whatever_is_drawn() {
             verdict.expect_err("it must not pass").to_string()
         };
         assert_eq!(fault(&mut stub(|_, _| Ok(vec![]))), "a known face did not come out covered");
-        let dead = fault(&mut stub(|_, _| Err(Error::Detector("dead".into()))));
+        let dead = fault(&mut stub(|_, _| Err(Error::other("dead"))));
         assert!(dead.ends_with("covers nothing: dead"), "{dead}");
         let blotted = fault(&mut stub(|_, _| Ok(whole.clone())));
         assert!(blotted.starts_with("a picture without anybody"), "{blotted}");

@@ -17,7 +17,7 @@ pub trait FrameSink: Send {
     /// waits.
     ///
     /// # Errors
-    /// [`Error::Sink`](crate::Error::Sink) ends this target alone.
+    /// Any error ([`Error::other`](crate::Error::other)) ends this target alone.
     fn send(&mut self, frame: &RedactedFrame) -> Result<()>;
 
     /// Nothing of what was sent before may be shown any more: privacy mode began. Targets that keep frames (a snapshot, an

@@ -12,8 +12,8 @@ use rustix::io::Errno;
 use rustix::ioctl::{Setter, ioctl, opcode};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 
-use crate::error::{Error, Result};
 use crate::picture::{PlaneLayout, ViewMut};
+use crate::error::{Error, Result, SourceError, SourceKind};
 
 /// The file systems that DMABUFs lie in: their own, and before Linux 5.3 that of files without a name.
 const DMA_BUF_MAGIC: u32 = 0x444d_4142;
@@ -107,7 +107,7 @@ impl DmabufPlane<'_> {
     /// [`Error::Source`], in words.
     pub fn check(&self, layout: &PlaneLayout) -> Result<()> {
         let DmabufPlane { buffer, offset, stride } = *self;
-        end(layout, offset, stride, buffer.size()).map(|_| ()).map_err(Error::Source)
+        end(layout, offset, stride, buffer.size()).map(|_| ()).map_err(damaged)
     }
 }
 
@@ -132,7 +132,7 @@ pub(crate) fn copy(planes: &[DmabufPlane<'_>], view: &mut ViewMut<'_>) -> Result
     let layouts = view.format().planes();
     if planes.len() != layouts.len() {
         let (given, needed) = (planes.len(), layouts.len());
-        return Err(Error::Source(format!("{given} planes were given, its format has {needed}")));
+        return Err(damaged(format!("{given} planes were given, its format has {needed}")));
     }
     planes.iter().zip(layouts).try_for_each(|(plane, layout)| plane.check(layout))?;
     let first = |n: &usize| !planes[..*n].iter().any(|p| ptr::eq(p.buffer, planes[*n].buffer));
@@ -151,7 +151,13 @@ pub(crate) fn copy(planes: &[DmabufPlane<'_>], view: &mut ViewMut<'_>) -> Result
             }
         }
     });
-    copied.map_err(|e| Error::Source(format!("its DMABUF cannot be read: {e}")))
+    copied.map_err(|e| {
+        SourceError::new(SourceKind::Damaged, format!("its DMABUF cannot be read: {e}")).caused_by(e).into()
+    })
+}
+
+fn damaged(why: String) -> Error {
+    SourceError::new(SourceKind::Damaged, why).into()
 }
 
 /// Reads while the kernel keeps these DMABUFs readable: their writers are waited for, and what the processor's caches

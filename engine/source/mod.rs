@@ -30,7 +30,7 @@ pub trait FrameSource: Send {
     /// [`Captured::Skipped`] when nothing came, so that the pipeline can stop.
     ///
     /// # Errors
-    /// An error ends the pipeline. A source that can recover (a camera plugged in again) does so itself and returns
+    /// Any error ([`Error::other`](crate::Error::other)) ends the pipeline. A source that can recover (a camera plugged in again) does so itself and returns
     /// [`Captured::Skipped`] meanwhile.
     fn capture(&mut self, pool: &FramePool) -> Result<Captured>;
 }

@@ -4,9 +4,9 @@ use std::fmt;
 
 use v4l::v4l_sys as raw;
 
-use crate::error::{Error, Result};
 use crate::geometry::PixelAspect;
 use crate::picture::{ColorMatrix, ColorRange, FrameFormat, PixelFormat, View, ViewMut};
+use crate::error::{CameraError, CameraKind, Error, Result};
 
 /// A V4L2 format code, such as `NV12`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -207,7 +207,7 @@ impl Negotiated {
 
     /// Which of the known formats it is.
     pub fn camera_format(&self) -> Result<CameraFormat> {
-        let unknown = || Error::Camera(format!("its format {} cannot be captured", self.fourcc));
+        let unknown = || unsupported(format!("its format {} cannot be captured", self.fourcc));
         CameraFormat::from_fourcc(self.fourcc).ok_or_else(unknown)
     }
 
@@ -305,6 +305,11 @@ fn color(camera: CameraFormat, codes: ColorCodes) -> (ColorRange, ColorMatrix) {
         _ => ColorRange::Limited,
     };
     (range, matrix)
+}
+
+/// An error of a camera that does not offer what is wanted.
+pub(super) fn unsupported(why: String) -> Error {
+    CameraError::new(CameraKind::Unsupported, why).into()
 }
 
 #[cfg(test)]

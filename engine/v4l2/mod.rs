@@ -32,8 +32,8 @@ use picture::Picture;
 use sys::{Device, Kind, Stream};
 pub use sys::{FrameSize, Import};
 
-use crate::error::{Error, Result};
 use crate::frame::FramePool;
+use crate::error::{CameraError, CameraKind, Error, Result};
 use crate::geometry::Orientation;
 use crate::geometry::PixelAspect;
 use crate::picture::FrameFormat;
@@ -257,12 +257,13 @@ impl V4l2Source {
             .map(|f| f.with_orientation(self.format.orientation()).with_told_aspects(aspect.as_slice()));
         if !negotiated.progressive || format.as_ref().ok() != Some(&self.format) {
             let (width, height) = negotiated.size;
-            return Err(Error::Camera(format!(
+            let why = format!(
                 "{} came back with another format, {} {width}x{height} in other colours, fields or pixels maybe; start \
                  again",
                 path.display(),
                 negotiated.fourcc
-            )));
+            );
+            return Err(CameraError::new(CameraKind::Changed, why).about(path.display().to_string()).into());
         }
         device.set_rate(kind, self.fps);
         let stream = match device.start(kind, BUFFERS, self.import) {
@@ -278,7 +279,8 @@ impl FrameSource for V4l2Source {
     fn capture(&mut self, pool: &FramePool) -> Result<Captured> {
         // Whoever is surer of the shape of its pixels than the driver may say so.
         if pool.format().with_possible_aspects(self.format.pixel_aspects()) != self.format {
-            return Err(Error::Camera("the pool's frames have another format than the camera's".into()));
+            let why = "the pool's frames have another format than the camera's";
+            return Err(CameraError::new(CameraKind::Changed, why).into());
         }
         let Some(mut stream) = self.stream.take() else { return self.reopen() };
         match self.picture(&mut stream, pool) {

@@ -1,9 +1,9 @@
 //! Agreeing with a driver on format, size and rate. Drivers answer with what they can do: what came back is what counts.
 
 use super::V4l2Config;
-use super::format::{CameraFormat, ColorCodes, Fourcc, Negotiated};
+use super::format::{CameraFormat, ColorCodes, Fourcc, Negotiated, unsupported};
 use super::sys::{Device, Identity, Kind};
-use crate::error::{Error, Result};
+use crate::error::{CameraError, CameraKind, Error, Result};
 
 /// A device whose format is settled.
 pub(super) struct Settled {
@@ -14,9 +14,12 @@ pub(super) struct Settled {
 
 /// Chooses a format: the first that the camera grants in the wanted size and rate, or else the one with the best rate.
 pub(super) fn settle(device: &Device, identity: &Identity, config: &V4l2Config) -> Result<Settled> {
-    let refuse = |why: String| Err(Error::Camera(format!("{}: {why}", config.device.display())));
+    let device_name = config.device.display().to_string();
+    let refuse = |kind, why: String| {
+        Err(CameraError::new(kind, format!("{device_name}: {why}")).about(&device_name).into())
+    };
     let Some(kind) = identity.capture else {
-        return refuse(format!("{} does not capture video", identity.card));
+        return refuse(CameraKind::NoCamera, format!("{} does not capture video", identity.card));
     };
     let offered = device.formats(kind);
     let any = || CameraFormat::ALL.into_iter().flat_map(|f| f.fourccs()).copied().collect();
@@ -43,11 +46,12 @@ pub(super) fn settle(device: &Device, identity: &Identity, config: &V4l2Config) 
     }
     let Some(best) = best else {
         let fourccs: Vec<_> = offered.iter().map(|o| o.0.to_string()).collect();
-        return refuse(format!(
+        let why = format!(
             "no format fits ({}); the camera offers {}",
             if refused.is_empty() { "none of those wanted is offered".into() } else { refused.join("; ") },
             fourccs.join(", ")
-        ));
+        );
+        return refuse(CameraKind::Unsupported, why);
     };
     // Another one may have been tried after it.
     attempt(device, kind, best.negotiated.fourcc, config)
@@ -55,7 +59,7 @@ pub(super) fn settle(device: &Device, identity: &Identity, config: &V4l2Config) 
 
 /// Sets one format, and checks what came back of it.
 fn attempt(device: &Device, kind: Kind, fourcc: Fourcc, config: &V4l2Config) -> Result<Settled> {
-    let refuse = |why: String| Err(Error::Camera(why));
+    let refuse = |why: String| Err(unsupported(why));
     let io = |e| Error::io("asking for it", e);
     let size = match config.size {
         Some(size) => size,
@@ -74,7 +78,7 @@ fn attempt(device: &Device, kind: Kind, fourcc: Fourcc, config: &V4l2Config) -> 
     }
     let format = negotiated.frame_format()?;
     if negotiated.camera_format()? != CameraFormat::Mjpeg {
-        negotiated.rows(&format).map_err(Error::Camera)?;
+        negotiated.rows(&format).map_err(unsupported)?;
     }
     let fps = device.set_rate(kind, config.fps);
     Ok(Settled { kind, negotiated, fps })

@@ -11,10 +11,10 @@ use rustix::event::PollFlags;
 use super::CameraFormat;
 use super::format::{ColorCodes, Negotiated, Rows, write_rows};
 use super::sys::{Device, Identity, Kind, Playback};
-use crate::error::{Error, Result};
 use crate::frame::RedactedFrame;
 use crate::picture::FrameFormat;
 use crate::sink::FrameSink;
+use crate::error::{Error, Result, SinkError, SinkKind};
 
 /// Buffers asked of a driver that does not take plain writing.
 const BUFFERS: u32 = 4;
@@ -155,7 +155,9 @@ impl V4l2Output {
 impl FrameSink for V4l2Output {
     fn send(&mut self, frame: &RedactedFrame) -> Result<()> {
         if *frame.format() != self.format {
-            return Err(Error::Sink(format!("{}: the frame has another format", self.path.display())));
+            let path = self.path.display();
+            let why = format!("{path}: the frame has another format");
+            return Err(SinkError::new(SinkKind::Format, why).about(path.to_string()).into());
         }
         if self.open.is_none() {
             self.reopen();
@@ -197,7 +199,10 @@ impl Opened {
         let io = |what: &'static str| move |e| Error::io(format!("{what} {}", path.display()), e);
         let device = Device::open(path).map_err(io("opening the output device"))?;
         let identity = device.identity().map_err(io("asking what is behind"))?;
-        let refuse = |why: String| Err(Error::Sink(format!("{} ({}): {why}", path.display(), identity.card)));
+        let refuse = |why: String| {
+            let why = format!("{} ({}): {why}", path.display(), identity.card);
+            Err(SinkError::new(SinkKind::Unsupported, why).about(path.display().to_string()).into())
+        };
         let Some(kind) = identity.output else {
             return refuse("it is no output device; make one with the module v4l2loopback".into());
         };

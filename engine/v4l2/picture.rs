@@ -6,9 +6,10 @@ use milkglass_parsers::jpeg::Mjpeg;
 
 use super::format::{CameraFormat, Negotiated, Rows, copy_rows, is_whole};
 use super::sys::{Filled, Stream};
-use crate::error::{Error, Result};
 use crate::frame::{FrameMeta, FramePool, RawFrame};
 use crate::picture::FrameFormat;
+use crate::error::Result;
+use super::format::unsupported;
 use crate::source::Captured;
 
 /// How to get the samples out of the driver's memory.
@@ -22,9 +23,9 @@ impl Picture {
         if negotiated.camera_format()? == CameraFormat::Mjpeg {
             return Ok(Picture::Jpeg(Box::new(Mjpeg::new(format.size(), stream.capacity(0)))));
         }
-        let rows = negotiated.rows(format).map_err(Error::Camera)?;
+        let rows = negotiated.rows(format).map_err(unsupported)?;
         if rows.iter().any(|r| stream.capacity(r.memory) < r.end) {
-            return Err(Error::Camera("its buffers are smaller than a picture".into()));
+            return Err(unsupported("its buffers are smaller than a picture".into()));
         }
         Ok(Picture::Rows(rows))
     }

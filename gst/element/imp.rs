@@ -10,6 +10,7 @@ use gstreamer as gst;
 use gstreamer::glib;
 use gstreamer::prelude::*;
 use gstreamer::subclass::prelude::*;
+use milkglass::error::SourceKind;
 use milkglass::{
     Detector, Error, FrameMeta, Loaded, Media, Opening, Orientation, Pushed, State, Status, Timestamp,
 };
@@ -169,7 +170,7 @@ impl MilkGlass {
                 self.fault(&session);
                 return Err(gst::FlowError::Error);
             }
-            Err(e @ Error::Source(_)) => {
+            Err(Error::Source(e)) if e.kind() == SourceKind::Damaged => {
                 lock(&self.past).skipped += 1;
                 gst::warning!(CATEGORY, imp = self, "{e}");
             }
@@ -219,7 +220,7 @@ impl MilkGlass {
 
     fn start(&self, stream: &Stream, live: bool) -> Result<Arc<Session>, Error> {
         let opening = lock(&self.opening).clone();
-        let opening = opening.ok_or_else(|| Error::Sink("the element is not in PAUSED".into()))?;
+        let opening = opening.ok_or_else(|| Error::other("the element is not in PAUSED"))?;
         let stream = &Stream {
             format: opening.shaped(stream.format, stream.format.pixel_aspects()),
             ..stream.clone()

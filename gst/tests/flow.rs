@@ -300,6 +300,33 @@ fn privacy_mode_from_the_start_and_switched_while_it_runs() {
     }
 }
 
+/// docs/THREAT-MODEL.md, "Memory that outlives its use".
+#[test]
+fn a_detector_is_told_to_forget_in_privacy_mode_and_at_the_end() {
+    let info = nv12();
+    for live in [false, true] {
+        let (element, forgot) = element_that_forgets(|_| Ok(()));
+        let forgot = || forgot.load(std::sync::atomic::Ordering::SeqCst);
+        let mut h = running(&element, live, &info);
+        push(&mut h, &info, 0..30);
+        assert_eq!(forgot(), 0, "live {live}: forgotten while there are pictures");
+        element.set_property("privacy-mode", true);
+        let end = std::time::Instant::now() + Duration::from_secs(20);
+        for n in 30.. {
+            if forgot() > 0 {
+                break;
+            }
+            assert!(std::time::Instant::now() < end, "live {live}: it keeps the last picture");
+            push(&mut h, &info, n..n + 1);
+        }
+        let before = forgot();
+        element.set_property("privacy-mode", false);
+        push(&mut h, &info, 5000..5030);
+        self::end(&mut h);
+        assert!(forgot() > before, "live {live}: it keeps the last picture after the end");
+    }
+}
+
 #[test]
 fn privacy_mode_keeps_the_stream_alive_without_frames() {
     let info = nv12();

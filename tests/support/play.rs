@@ -248,7 +248,7 @@ impl<'a> Play<'a> {
             }
             Act::ReturnError => {
                 if let Some(job) = self.jobs.take() {
-                    self.engine.observe(job, Err(Error::Detector("it is ill".into())));
+                    self.engine.observe(job, Err(Error::other("it is ill")));
                 }
             }
             Act::ReturnNan => {

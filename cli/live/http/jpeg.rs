@@ -11,7 +11,7 @@ const QUALITY: u8 = 80;
 /// Encodes a frame, in JPEG's own colours (full range, BT.601) whatever the frame's.
 pub fn encode(frame: &RedactedFrame) -> Result<Vec<u8>> {
     let (width, height) = frame.format().size();
-    let side = |n: u32| u16::try_from(n).map_err(|e| Error::Sink(format!("a side of {n} pixels: {e}")));
+    let side = |n: u32| u16::try_from(n).map_err(|e| Error::doing(format!("a side of {n} pixels"), e));
     let rows = Rows {
         frame: Yuv420::new(frame),
         size: (side(width)?, side(height)?),
@@ -21,7 +21,7 @@ pub fn encode(frame: &RedactedFrame) -> Result<Vec<u8>> {
     let mut jpeg = Vec::with_capacity(width as usize * height as usize / 8);
     let mut encoder = Encoder::new(&mut jpeg, QUALITY);
     encoder.set_sampling_factor(SamplingFactor::F_2_2);
-    encoder.encode_image(rows).map_err(|e| Error::Sink(format!("the JPEG encoder failed: {e}")))?;
+    encoder.encode_image(rows).map_err(|e| Error::doing("the JPEG encoder failed", e))?;
     Ok(jpeg)
 }
 

@@ -99,7 +99,7 @@ impl FrameSink for HttpSink {
     fn send(&mut self, frame: &RedactedFrame) -> Result<()> {
         match &self.server {
             Some(server) if !server.is_finished() => self.hub.show(frame),
-            _ => Err(Error::Sink("the HTTP server has ended".into())),
+            _ => Err(Error::other("the HTTP server has ended")),
         }
     }
 

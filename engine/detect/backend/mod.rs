@@ -17,7 +17,7 @@ use ndarray::ArrayView4;
 
 use super::decode::{self, Output};
 use super::manifest::Manifest;
-use crate::error::{Error, Result};
+use crate::error::{Cause, Error, ModelError, ModelKind, Result};
 use crate::policy::BackendChoice;
 
 /// A network ready to run. Outputs come in the order of the decoder's names.
@@ -99,7 +99,8 @@ impl Backend {
         #[cfg(not(feature = "ort"))]
         let why_not = match choice {
             BackendChoice::Ort => {
-                return Err(Error::Model("this build has no ONNX Runtime (feature `ort`)".into()));
+                let why = "this build has no ONNX Runtime (feature `ort`)";
+                return Err(ModelError::new(ModelKind::Runtime, why).into());
             }
             _ => None::<String>,
         };
@@ -117,7 +118,8 @@ impl Backend {
         #[cfg(not(feature = "rten"))]
         {
             let why = why_not.unwrap_or_default();
-            Err(Error::Model(format!("no inference backend: {why}; this build has no rten (feature `rten`)")))
+            let why = format!("no inference backend: {why}; this build has no rten (feature `rten`)");
+            Err(ModelError::new(ModelKind::Runtime, why).into())
         }
     }
 
@@ -176,7 +178,9 @@ impl Backend {
 
     pub(crate) fn load(&self, manifest: &Manifest, bytes: Vec<u8>) -> Result<Box<dyn Network>> {
         match &self.pin {
-            Some(pin) => pin.inherited(|| self.start(manifest, bytes)).map_err(Error::Model)?,
+            Some(pin) => pin
+                .inherited(|| self.start(manifest, bytes))
+                .map_err(|why| ModelError::new(ModelKind::Runtime, why))?,
             None => self.start(manifest, bytes),
         }
     }
@@ -185,8 +189,9 @@ impl Backend {
         let usual = decode::output_names(manifest.decoder).iter().map(|s| (*s).to_string());
         let outputs: Vec<String> =
             if manifest.outputs.is_empty() { usual.collect() } else { manifest.outputs.clone() };
-        let wrong = |why: String| {
-            Error::Model(format!("the model {} cannot be loaded with {}: {why}", manifest.file, self.name()))
+        let wrong = |cause: Cause| {
+            let why = format!("the model {} cannot be loaded with {}: {cause}", manifest.file, self.name());
+            ModelError::new(ModelKind::Unusable, why).about(&manifest.name).caused_by(cause).into()
         };
         match self.kind {
             #[cfg(feature = "ort")]

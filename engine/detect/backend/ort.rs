@@ -21,7 +21,7 @@ pub(crate) use bound::Bound;
 
 use super::{Allowed, Network};
 use crate::detect::decode::{MOST_OUTPUTS, Output};
-use crate::error::{Error, Result};
+use crate::error::{Cause, DetectorError, DetectorKind, Error, ModelError, ModelKind, Result};
 use crate::policy::PolicyError;
 
 /// The builds that models/fetch-onnxruntime.sh fetches: version, architecture, SHA-256.
@@ -69,10 +69,11 @@ impl Runtime {
         }
         let path = library::find()?;
         let wrong = |why: String| {
-            Error::Model(format!(
+            let text = format!(
                 "{} is no usable ONNX Runtime (1.24 or newer is needed): {why}; models/fetch-onnxruntime.sh fetches one",
                 path.display()
-            ))
+            );
+            Error::from(ModelError::new(ModelKind::Runtime, text).about(path.display().to_string()))
         };
         let copy = Sealed::copy(&path).map_err(|e| wrong(e.to_string()))?;
         let mut runtime = Runtime { path: path.clone(), sha256: copy.sha256.clone(), sealed: true };
@@ -139,20 +140,20 @@ impl OrtNetwork {
         input: &str,
         mut outputs: Vec<String>,
         threads: usize,
-    ) -> Result<OrtNetwork, String> {
+    ) -> Result<OrtNetwork, Cause> {
         let loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(loaded) = &*loaded else { return Err("the library is not loaded".into()) };
-        let session = session(&loaded.environment, bytes, threads).map_err(|e| e.to_string())?;
+        let session = session(&loaded.environment, bytes, threads)?;
         // With one input alone its name need not be looked up at every run.
         if session.inputs().len() != 1 || session.inputs()[0].name() != input {
-            return Err(format!("its one input is not `{input}`"));
+            return Err(format!("its one input is not `{input}`").into());
         }
         if outputs.is_empty() {
             outputs.extend(session.outputs().first().map(|o| o.name().to_string()));
         }
         if let Some(name) = outputs.iter().find(|n| !session.outputs().iter().any(|o| o.name() == n.as_str()))
         {
-            return Err(format!("it has no output `{name}`"));
+            return Err(format!("it has no output `{name}`").into());
         }
         Ok(OrtNetwork { session, outputs })
     }
@@ -178,16 +179,17 @@ impl Network for OrtNetwork {
         input: ArrayView4<'_, f32>,
         read: &mut dyn FnMut(&[Output<'_>]) -> Result<()>,
     ) -> Result<()> {
-        let failed = |why: String| Error::Detector(format!("ONNX Runtime: {why}"));
+        let failed =
+            |why: String| DetectorError::new(DetectorKind::Inference, format!("ONNX Runtime: {why}"));
+        let ran = |e: ort::Error| failed(e.to_string()).caused_by(e);
         let (n, c, h, w) = input.dim();
         let data = input.as_slice().ok_or_else(|| failed("the tensor is not contiguous".into()))?;
-        let tensor = TensorRef::from_array_view(([n, c, h, w], data)).map_err(|e| failed(e.to_string()))?;
-        let outputs =
-            self.session.run([SessionInputValue::from(tensor)]).map_err(|e| failed(e.to_string()))?;
+        let tensor = TensorRef::from_array_view(([n, c, h, w], data)).map_err(ran)?;
+        let outputs = self.session.run([SessionInputValue::from(tensor)]).map_err(ran)?;
         let mut shown = [Output::default(); MOST_OUTPUTS];
         for (name, place) in self.outputs.iter().zip(&mut shown) {
             let value = outputs.get(name).ok_or_else(|| failed(format!("output `{name}` is missing")))?;
-            let (shape, data) = value.try_extract_tensor::<f32>().map_err(|e| failed(e.to_string()))?;
+            let (shape, data) = value.try_extract_tensor::<f32>().map_err(ran)?;
             let sides = shape.iter().map(|&d| usize::try_from(d).unwrap_or(0));
             *place = Output::new(sides, data)
                 .ok_or_else(|| failed(format!("output `{name}` has {} sides", shape.len())))?;

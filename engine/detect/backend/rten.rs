@@ -9,7 +9,7 @@ use rten_tensor::{NdTensorView, TensorView};
 
 use super::Network;
 use crate::detect::decode::{MOST_OUTPUTS, Output};
-use crate::error::{Error, Result};
+use crate::error::{Cause, DetectorError, DetectorKind, Result};
 
 pub(super) struct RtenNetwork {
     model: Model,
@@ -25,15 +25,14 @@ impl RtenNetwork {
         input: &str,
         outputs: &[String],
         threads: usize,
-    ) -> Result<RtenNetwork, String> {
-        let model =
-            ModelOptions::with_all_ops().prepack_weights(true).load(bytes).map_err(|e| e.to_string())?;
-        let input = model.node_id(input).map_err(|e| e.to_string())?;
+    ) -> Result<RtenNetwork, Cause> {
+        let model = ModelOptions::with_all_ops().prepack_weights(true).load(bytes)?;
+        let input = model.node_id(input)?;
         let outputs = if outputs.is_empty() {
             vec![*model.output_ids().first().ok_or("it has no output")?]
         } else {
             let ids: std::result::Result<Vec<NodeId>, _> = outputs.iter().map(|n| model.node_id(n)).collect();
-            ids.map_err(|e| e.to_string())?
+            ids?
         };
         let pool = Arc::new(ThreadPool::with_num_threads(threads));
         Ok(RtenNetwork { model, input, outputs, pool })
@@ -46,7 +45,7 @@ impl Network for RtenNetwork {
         input: ArrayView4<'_, f32>,
         read: &mut dyn FnMut(&[Output<'_>]) -> Result<()>,
     ) -> Result<()> {
-        let failed = |why: String| Error::Detector(format!("rten: {why}"));
+        let failed = |why: String| DetectorError::new(DetectorKind::Inference, format!("rten: {why}"));
         let shape: [usize; 4] = input.dim().into();
         let data = input.as_slice().ok_or_else(|| failed("the tensor is not contiguous".into()))?;
         let tensor = NdTensorView::from_data(shape, data);
@@ -54,7 +53,7 @@ impl Network for RtenNetwork {
         let values: Vec<Value> = self
             .model
             .run(vec![(self.input, tensor.into())], &self.outputs, Some(options))
-            .map_err(|e| failed(e.to_string()))?;
+            .map_err(|e| failed(e.to_string()).caused_by(e))?;
         let mut views: [Option<TensorView<'_, f32>>; MOST_OUTPUTS] = [const { None }; MOST_OUTPUTS];
         let mut shown = [Output::default(); MOST_OUTPUTS];
         for (value, view) in values.iter().zip(&mut views) {

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use self::memory::{Memory, PIXELS};
 use self::socket::{Consumer, Listener};
 use super::FrameSink;
-use crate::error::{Error, Result};
 use crate::frame::RedactedFrame;
 use crate::picture::{FrameFormat, ViewMut};
+use crate::error::{Error, Result, SinkError, SinkKind};
 use crate::policy::Color;
 use crate::redact::paint_whole;
 
@@ -95,7 +95,8 @@ impl RingSink {
     pub fn open(path: impl Into<PathBuf>, format: &FrameFormat, slots: usize) -> Result<RingSink> {
         let path = path.into();
         if !Self::SLOTS.contains(&slots) {
-            return Err(Error::Sink(format!("a ring of {slots} slots: 4 to 16")));
+            let why = format!("a ring of {slots} slots: 4 to 16");
+            return Err(SinkError::new(SinkKind::Unsupported, why).into());
         }
         let memory = Memory::new(slots, format.buffer_len());
         let memory =
@@ -231,7 +232,8 @@ impl FrameSink for RingSink {
     fn send(&mut self, frame: &RedactedFrame) -> Result<()> {
         if *frame.format() != self.format {
             let path = self.listener.path().display();
-            return Err(Error::Sink(format!("{path}: the frame has another format")));
+            let why = format!("{path}: the frame has another format");
+            return Err(SinkError::new(SinkKind::Format, why).about(path.to_string()).into());
         }
         self.consumers.retain_mut(Consumer::listen);
         self.welcome();

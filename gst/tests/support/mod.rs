@@ -11,7 +11,8 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_check::Harness;
 use gstreamer_video as video;
-use milkglass::{Class, Detection, Detector, Error, Rect, Result, View};
+use milkglass::detect::InStream;
+use milkglass::{Class, DetectJob, Detection, Detector, Error, Rect, Result, View};
 
 /// Every byte of the face has this value, and no other sample has.
 pub const MARK: u8 = 211;
@@ -35,9 +36,24 @@ pub fn init() {
 pub struct Finder {
     script: Arc<dyn Fn(u64) -> Result<()> + Send + Sync>,
     calls: Arc<AtomicU64>,
+    forgot: Arc<AtomicU64>,
+}
+
+impl InStream for Finder {
+    fn look(&mut self, job: &mut DetectJob) -> Result<Vec<Detection>> {
+        self.detect(&job.view())
+    }
+
+    fn forget(&mut self) {
+        self.forgot.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 impl Detector for Finder {
+    fn in_stream(&mut self) -> Option<&mut dyn InStream> {
+        Some(self)
+    }
+
     fn classes(&self) -> &[Class] {
         &[Class::Face]
     }
@@ -56,21 +72,30 @@ impl Detector for Finder {
 }
 
 pub fn broken() -> Result<()> {
-    Err(Error::Detector("broken".into()))
+    Err(Error::other("broken"))
 }
 
 /// An element whose detector does what `script` says at each call.
 pub fn element(script: impl Fn(u64) -> Result<()> + Send + Sync + 'static) -> MilkGlass {
+    element_that_forgets(script).0
+}
+
+/// The same, and how often its detector was told to forget what it saw.
+pub fn element_that_forgets(
+    script: impl Fn(u64) -> Result<()> + Send + Sync + 'static,
+) -> (MilkGlass, Arc<AtomicU64>) {
     init();
     let element = gst::ElementFactory::make("milkglass").build().unwrap().downcast::<MilkGlass>().unwrap();
     let script: Arc<dyn Fn(u64) -> Result<()> + Send + Sync> = Arc::new(script);
-    let calls = Arc::new(AtomicU64::new(0));
+    let (calls, forgot) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let told = Arc::clone(&forgot);
     element.set_detectors(move || {
-        Ok(vec![Box::new(Finder { script: Arc::clone(&script), calls: Arc::clone(&calls) })])
+        let (script, calls, forgot) = (Arc::clone(&script), Arc::clone(&calls), Arc::clone(&told));
+        Ok(vec![Box::new(Finder { script, calls, forgot })])
     });
     element.set_property("policy", POLICY);
     element.set_bus(Some(&gst::Bus::new()));
-    element
+    (element, forgot)
 }
 
 pub fn harness(element: &MilkGlass) -> Harness {

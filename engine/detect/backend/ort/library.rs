@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use crate::detect::manifest::hex;
-use crate::error::{Error, Result};
+use crate::error::{ModelError, ModelKind, Result};
 
 /// A library larger than this is none.
 const MOST_BYTES: u64 = 1 << 30;
@@ -60,8 +60,9 @@ fn executable() -> io::Result<OwnedFd> {
 pub(super) fn find() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("ORT_DYLIB_PATH").filter(|p| !p.is_empty()) {
         let path = PathBuf::from(path);
-        return std::fs::canonicalize(&path)
-            .map_err(|e| Error::Model(format!("ORT_DYLIB_PATH names {}: {e}", path.display())));
+        return std::fs::canonicalize(&path).map_err(|e| {
+            missing(format!("ORT_DYLIB_PATH names {}: {e}", path.display())).caused_by(e).into()
+        });
     }
     let exe = std::env::current_exe().and_then(std::fs::canonicalize).ok();
     let beside = exe.as_deref().and_then(Path::parent).map(Path::to_path_buf).unwrap_or_default();
@@ -82,10 +83,13 @@ pub(super) fn find() -> Result<PathBuf> {
             }
         }
     }
-    Err(Error::Model(
-        "no libonnxruntime.so.1 was found; models/fetch-onnxruntime.sh fetches it, or set ORT_DYLIB_PATH"
-            .into(),
-    ))
+    let why =
+        "no libonnxruntime.so.1 was found; models/fetch-onnxruntime.sh fetches it, or set ORT_DYLIB_PATH";
+    Err(missing(why.into()).into())
+}
+
+fn missing(why: String) -> ModelError {
+    ModelError::new(ModelKind::Runtime, why)
 }
 
 #[cfg(test)]
