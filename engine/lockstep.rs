@@ -1,8 +1,8 @@
 //! A source that waits, such as a file: an [`Engine`] without threads and without deadlines.
 
 use crate::class::Class;
-use crate::detect::{Detection, Detector};
 use crate::detect::looks_in_parts;
+use crate::detect::{Detection, Detector};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::frame::{DetectJob, FramePool, RawFrame, RedactedFrame};

@@ -449,7 +449,7 @@ impl Opening {
     pub fn detector(&self, media: Media, threads: usize) -> Result<(Ensemble, Loaded)> {
         let look = self.look(media);
         let (mut detectors, loaded) = self.load_looks([look], threads)?;
-        let none = || crate::error::Error::Model(format!("the preset {} loads nothing", look.preset));
+        let none = || crate::error::Error::other(format!("the preset {} loads nothing", look.preset));
         Ok((detectors.pop().ok_or_else(none)?, loaded))
     }
 

@@ -4,11 +4,11 @@ use std::io::{BufRead, Write};
 
 use milkglass_parsers::y4m::{self, Y4mError};
 
+use crate::error::{Error, Result, SourceError, SourceKind};
 use crate::frame::RedactedFrame;
 use crate::geometry::PixelAspect;
 use crate::picture::{ColorRange, FrameFormat, PixelFormat, ViewMut};
 use crate::yuv420::Yuv420;
-use crate::error::{Error, Result, SourceError, SourceKind};
 
 pub use milkglass_parsers::y4m::Header as Y4mHeader;
 

@@ -1,5 +1,6 @@
 //! Several passes of one or more networks over one picture, joined to one list of detections.
 
+use super::InStream;
 use super::admission;
 use super::backend::{Backend, Network, Processors};
 use super::decode::{self, Candidate, DecoderKind};
@@ -8,11 +9,10 @@ use super::manifest::{Input, Manifest, ModelStore};
 use super::sight::Sight;
 use super::{Detection, Detector, LoadedModel, Proof};
 use crate::class::Class;
+use crate::error::{DetectorError, DetectorKind, ModelError, ModelKind, Result};
 use crate::frame::DetectJob;
 use crate::picture::{FrameFormat, View};
 use crate::policy::{Pass, Settings};
-use crate::error::{DetectorError, DetectorKind, ModelError, ModelKind, Result};
-use super::InStream;
 
 /// Boxes of different passes that overlap by more are one thing.
 const ACROSS_PASSES_IOU: f32 = 0.7;

@@ -1,8 +1,8 @@
 //! Finding faces and persons. An integrator's own detector implements [`Detector`].
 
 use crate::class::Class;
-use crate::frame::DetectJob;
 use crate::error::{Error, Result};
+use crate::frame::DetectJob;
 use crate::geometry::Rect;
 use crate::picture::View;
 

@@ -127,7 +127,7 @@ pub fn decode(
 ) -> Result<Vec<Found>> {
     let outputs: Option<Vec<Output<'_>>> =
         outputs.iter().map(|(shape, data)| Output::new(shape.iter().copied(), data)).collect();
-    let outputs = outputs.ok_or_else(|| Error::Detector("too many sides".into()))?;
+    let outputs = outputs.ok_or_else(|| Error::other("too many sides"))?;
     let mut found = Vec::new();
     decode::decode(KINDS[kind], &outputs, size, class_index, least, &mut found)?;
     decode::suppress(&mut found, nms, |c| c.score, decode::iou);

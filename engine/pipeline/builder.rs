@@ -13,8 +13,8 @@ use super::{
     Clock, EVENTS, Outbox, Outlet, Pipeline, Status, Threads, run_capture, run_target, shelf, start_thread,
 };
 use crate::class::Class;
-use crate::detect::{Detector, Proof};
 use crate::detect::looks_in_parts;
+use crate::detect::{Detector, Proof};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::frame::FramePool;

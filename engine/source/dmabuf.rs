@@ -12,8 +12,8 @@ use rustix::io::Errno;
 use rustix::ioctl::{Setter, ioctl, opcode};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 
-use crate::picture::{PlaneLayout, ViewMut};
 use crate::error::{Error, Result, SourceError, SourceKind};
+use crate::picture::{PlaneLayout, ViewMut};
 
 /// The file systems that DMABUFs lie in: their own, and before Linux 5.3 that of files without a name.
 const DMA_BUF_MAGIC: u32 = 0x444d_4142;

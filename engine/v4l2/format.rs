@@ -4,9 +4,9 @@ use std::fmt;
 
 use v4l::v4l_sys as raw;
 
+use crate::error::{CameraError, CameraKind, Error, Result};
 use crate::geometry::PixelAspect;
 use crate::picture::{ColorMatrix, ColorRange, FrameFormat, PixelFormat, View, ViewMut};
-use crate::error::{CameraError, CameraKind, Error, Result};
 
 /// A V4L2 format code, such as `NV12`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

@@ -32,8 +32,8 @@ use picture::Picture;
 use sys::{Device, Kind, Stream};
 pub use sys::{FrameSize, Import};
 
-use crate::frame::FramePool;
 use crate::error::{CameraError, CameraKind, Error, Result};
+use crate::frame::FramePool;
 use crate::geometry::Orientation;
 use crate::geometry::PixelAspect;
 use crate::picture::FrameFormat;

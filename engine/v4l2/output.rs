@@ -11,10 +11,10 @@ use rustix::event::PollFlags;
 use super::CameraFormat;
 use super::format::{ColorCodes, Negotiated, Rows, write_rows};
 use super::sys::{Device, Identity, Kind, Playback};
+use crate::error::{Error, Result, SinkError, SinkKind};
 use crate::frame::RedactedFrame;
 use crate::picture::FrameFormat;
 use crate::sink::FrameSink;
-use crate::error::{Error, Result, SinkError, SinkKind};
 
 /// Buffers asked of a driver that does not take plain writing.
 const BUFFERS: u32 = 4;

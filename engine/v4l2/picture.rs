@@ -4,12 +4,12 @@ use std::io;
 
 use milkglass_parsers::jpeg::Mjpeg;
 
+use super::format::unsupported;
 use super::format::{CameraFormat, Negotiated, Rows, copy_rows, is_whole};
 use super::sys::{Filled, Stream};
+use crate::error::Result;
 use crate::frame::{FrameMeta, FramePool, RawFrame};
 use crate::picture::FrameFormat;
-use crate::error::Result;
-use super::format::unsupported;
 use crate::source::Captured;
 
 /// How to get the samples out of the driver's memory.

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use self::memory::{Memory, PIXELS};
 use self::socket::{Consumer, Listener};
 use super::FrameSink;
+use crate::error::{Error, Result, SinkError, SinkKind};
 use crate::frame::RedactedFrame;
 use crate::picture::{FrameFormat, ViewMut};
-use crate::error::{Error, Result, SinkError, SinkKind};
 use crate::policy::Color;
 use crate::redact::paint_whole;
 
