@@ -20,6 +20,7 @@ pub mod nut;
 pub mod probe;
 pub mod sandbox;
 pub mod tools;
+pub(crate) mod turns;
 
 pub use audio::{Sound, read_sound};
 pub use decode::{DecodeEnd, Decoder, FrameHeader, can_be_fitted};
