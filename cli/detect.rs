@@ -13,6 +13,7 @@ use crate::args::DetectArgs;
 use crate::clips::{self, Clip};
 use crate::hiding::Hiding;
 use crate::inputs::{self, Input, Kind};
+use crate::memory::Encoding;
 use crate::outcome::{Exit, Failure};
 use crate::{progress, still};
 
@@ -115,7 +116,7 @@ fn clip_rows(
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let tools = clips::tools(hiding.threads, hiding.lock().is_some())?;
-    let clip = Clip::open(Some(&tools), &input.path, hiding, false)?;
+    let clip = Clip::open(Some(&tools), &input.path, hiding, &[Encoding::Not])?;
     let policy = hiding.clip_policy(clip.fps())?;
     let size = (clip.info.width, clip.info.height);
     let every = hiding.moving.settings.detect_every;

@@ -114,6 +114,7 @@ fn clip_job<'a>(args: &'a RedactArgs, hiding: &'a Hiding) -> ClipJob<'a> {
             crf: args.crf,
             preset: args.encoder_preset.clone(),
             lossless: args.lossless,
+            short: false,
         },
         keep_audio: args.keep_audio,
         overwrite: args.overwrite,
