@@ -130,7 +130,7 @@ pub const KEYS: &[Key] = &[
         "\"box\"",
         Direction::Ordered(&["box", "padded"]),
         "the region hidden for what was found; padded also blurs place and size, by which people can be told apart, \
-         and takes about five times the area",
+         and takes about six times the area",
     ),
     key("color", COLOR, "\"#000000\"", Direction::Frozen, "the colour of fill and of obscured frames"),
     key(
