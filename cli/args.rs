@@ -240,7 +240,7 @@ pub struct LiveArgs {
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Hiding")]
 pub struct HidingArgs {
-    /// How carefully to look: fast, balanced or careful [default: careful at stills, for which there is time; else balanced].
+    /// How carefully to look: fast, balanced or careful [default: balanced; careful at stills, for which there is time].
     #[arg(long)]
     pub preset: Option<String>,
     /// How faces are hidden: fill, pixelate, blur or off [default: fill]. `pixelate` and `blur` are cosmetic: they hide
@@ -267,7 +267,7 @@ pub struct HidingArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub reversible: Option<bool>,
     /// The region hidden for what was found: box, or padded, which blurs its place and size as well, in steps that each track
-    /// begins elsewhere; about five times the area [default: box].
+    /// begins elsewhere; about six times the area [default: box].
     #[arg(long)]
     pub shape: Option<String>,
     /// Colour of `fill` [default: #000000].
@@ -282,7 +282,7 @@ pub struct HidingArgs {
     /// Growth of the found boxes, at least 1.1 [default: the preset's].
     #[arg(long, value_name = "FACTOR")]
     pub grow: Option<f32>,
-    /// How long somebody stays hidden after the last and before the first detection in a clip [default: 1s].
+    /// How long somebody stays hidden after the last detection, and in a clip before the first one too [default: 1s].
     #[arg(long, value_name = "TIME")]
     pub hold: Option<String>,
     /// Cover what changed since a detector last looked at it, until it has been examined; `=false` for not [default: true
@@ -296,7 +296,7 @@ pub struct HidingArgs {
     /// [default: as they tell; what they tell is doubted, so square pixels are looked at too, in twice the time].
     #[arg(long, value_name = "W:H")]
     pub pixel_aspect: Option<milkglass::PixelAspect>,
-    /// Look at every Nth frame of a clip [default: the preset's].
+    /// Look at every Nth frame of a clip; a camera is looked at as often as the machine can [default: the preset's].
     #[arg(long, value_name = "N")]
     pub detect_every: Option<u32>,
     #[command(flatten)]

@@ -17,11 +17,12 @@ pub(super) fn cells(n: i64) -> Result<u8, PolicyError> {
         Ok(n @ Style::MIN_CELLS..=Style::MAX_CELLS) => Ok(n),
         _ if n < Style::MIN_CELLS.into() => range(
             format!("cells = {n}"),
-            "fewer than 2 cells are one colour; use 2 to 6, or the style \"fill\"",
+            "fewer than 2 cells are one colour; use the style \"fill\", or 2 to 6, which hide nothing from a program",
         ),
         _ => weak(
             format!("cells = {n}"),
-            "networks recognise people in mosaics finer than 6 cells; use 2 to 6, or the style \"fill\"",
+            "so fine a mosaic hides nothing from people either; use the style \"fill\", or 2 to 6, which hide nothing from a \
+             program",
         ),
     }
 }

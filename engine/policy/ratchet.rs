@@ -41,6 +41,8 @@ enum Value {
 impl std::fmt::Display for Value {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            // Most were written in half the digits.
+            Value::Number(n) if f64::from(*n as f32) == *n => write!(f, "{}", *n as f32),
             Value::Number(n) => write!(f, "{n}"),
             Value::Switch(b) => write!(f, "{b}"),
             Value::Time(Some(Duration::ZERO)) => f.write_str("0s"),
