@@ -26,10 +26,14 @@ need() { # COMMAND PACKAGE
 }
 
 # environment NAME REQUIREMENTS: a Python environment under target/, made once for each state of the requirements.
-# Sets `python`. pip's own settings decide where packages come from.
+# Sets `python`. pip's own settings decide where packages come from. Of two that want it at once, one waits for the other.
 environment() {
-    local folder=$root/target/benches/$1 list=$benches/$2
+    local folder=$root/target/benches/$1 list=$benches/$2 guard
     need python3 python3
+    need flock util-linux
+    mkdir -p -- "$root/target/benches"
+    exec {guard}> "$folder.lock"
+    flock "$guard"
     python3 -c 'import venv, ensurepip' 2> /dev/null ||
         fail "python3 cannot make environments" "its venv module is missing" "apt-get install python3-venv"
     python=$folder/bin/python
@@ -40,4 +44,5 @@ environment() {
         "$python" -m pip --quiet --disable-pip-version-check install --requirement "$list" >&2
         cp -- "$list" "$folder/requirements.installed"
     fi
+    exec {guard}>&-
 }

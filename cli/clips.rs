@@ -21,7 +21,7 @@ use crate::clip::{
 };
 use crate::inputs::is_dash;
 use crate::lockstep::{self, Clock, FrameIn, FrameOut, Totals};
-use crate::memory;
+use crate::memory::{self, ClipMemory, Encoding};
 use crate::outcome::Failure;
 use crate::partial::Partial;
 use crate::progress;
@@ -75,9 +75,9 @@ pub struct Clip {
     /// The format of its frames.
     pub format: FrameFormat,
     frames: Frames,
-    /// Threads of each child, and whether the frames are encoded again: both take memory.
+    /// Threads of each child, and how the frames are encoded again: both take memory.
     threads: usize,
-    encodes: bool,
+    encoding: Encoding,
 }
 
 enum Frames {
@@ -93,12 +93,12 @@ struct SourceEnd {
 
 impl Clip {
     /// Opens a clip with ffmpeg, or standard input as Y4M for `-`. `tools` is not needed for the latter. Refuses one whose
-    /// frames do not fit into memory, before any is decoded; `encodes` says that an encoder takes its share.
+    /// frames do not fit into memory, before any is decoded: of the ways to encode them the first that fits is taken.
     pub fn open(
         tools: Option<&Tools>,
         input: &Path,
         hiding: &Opening,
-        encodes: bool,
+        ways: &[Encoding],
     ) -> Result<Clip, Failure> {
         let threads = tools.map_or(1, Tools::threads);
         if is_dash(input) {
@@ -106,18 +106,18 @@ impl Clip {
             let header = y4m::read_header(&mut stdin)?;
             let mut info = ClipInfo::of_y4m(&header);
             let format = shaped(y4m::format(&header)?, &mut info, hiding);
-            memory::of_a_clip(&format, threads, LEAST_WAITING, LEAST_WAITING, encodes)?;
-            return Ok(Clip { info, format, frames: Frames::Y4m(stdin), threads, encodes });
+            let (_, encoding) = least_memory(&format, threads, ways)?;
+            return Ok(Clip { info, format, frames: Frames::Y4m(stdin), threads, encoding });
         }
         let tools = tools.ok_or_else(|| Failure::new("clips need ffmpeg"))?;
         let mut info = clip::probe(tools, input)?;
         let matrix = info.color_space.as_deref();
         let format = lockstep::clip_format(info.width, info.height, info.full_range, matrix)?;
-        let shares = memory::of_a_clip(&format, threads, LEAST_WAITING, LEAST_WAITING, encodes)?;
+        let (shares, encoding) = least_memory(&format, threads, ways)?;
         let tools = tools.with_memory(shares.decoder);
         let decoder = Decoder::open(&tools, input, &info, &tools.limits)?;
         let format = shaped(format, &mut info, hiding);
-        Ok(Clip { info, format, frames: Frames::Decoder(Box::new(decoder)), threads, encodes })
+        Ok(Clip { info, format, frames: Frames::Decoder(Box::new(decoder)), threads, encoding })
     }
 
     /// Frames per second, guessed where the clip does not tell.
@@ -129,7 +129,7 @@ impl Clip {
     fn fit(&self, policy: Policy, detect_every: u32) -> Result<(Policy, Option<String>), Failure> {
         let wanted = policy.max_waiting().min(256);
         let least = LEAST_WAITING.max(detect_every as usize + 1).min(wanted);
-        let shares = memory::of_a_clip(&self.format, self.threads, least, wanted, self.encodes)?;
+        let shares = memory::of_a_clip(&self.format, self.threads, least, wanted, self.encoding)?;
         if shares.waiting >= wanted {
             return Ok((policy, None));
         }
@@ -179,6 +179,18 @@ impl Clip {
         end.warnings.extend(shorter);
         Ok((totals, end.warnings, end.damage))
     }
+}
+
+/// What a clip takes at the least, and the first way to encode it for which there is enough.
+fn least_memory(
+    format: &FrameFormat,
+    threads: usize,
+    ways: &[Encoding],
+) -> Result<(ClipMemory, Encoding), Failure> {
+    let shares = |encoding| memory::of_a_clip(format, threads, LEAST_WAITING, LEAST_WAITING, encoding);
+    let (last, others) = ways.split_last().unwrap_or((&Encoding::Not, &[]));
+    let first = others.iter().find_map(|way| Some((shares(*way).ok()?, *way)));
+    first.map_or_else(|| Ok((shares(*last)?, *last)), Ok)
 }
 
 /// The format with the shape of its pixels: as the clip tells, unless its owner knows better. Then the output tells that too.
@@ -321,7 +333,12 @@ pub fn redact(
     if job.keep_audio && (is_dash(input) || is_dash(output)) {
         return Err(Failure::new("--keep-audio: Y4M carries no sound; use files on both sides"));
     }
-    let clip = Clip::open(tools.as_ref(), input, job.hiding, !is_dash(output))?;
+    let ways: &[Encoding] = match is_dash(output) {
+        true => &[Encoding::Not],
+        false if job.options.can_be_short(output) => &[Encoding::Fully, Encoding::Shortly],
+        false => &[Encoding::Fully],
+    };
+    let clip = Clip::open(tools.as_ref(), input, job.hiding, ways)?;
     job.hiding.check(&clip.format)?;
     if is_dash(output) && !is_dash(input) && !clip::can_be_fitted(&clip.info) {
         // Whether something changes midway is known at the end alone, when the frames have left.
@@ -331,6 +348,13 @@ pub fn redact(
     }
     let policy = job.hiding.policy(Media::Clip { fps: clip.fps() });
     let mut warnings = clip.info.warnings.clone();
+    if clip.encoding == Encoding::Shortly {
+        warnings.push(
+            "memory is short for frames of this size, so the encoder looks less far ahead and the file is a little larger; \
+             --max-memory gives more"
+                .to_owned(),
+        );
+    }
     let transparent = clip.info.transparent;
     let sound = clip.info.has_audio.then_some(if job.keep_audio { "encoded anew" } else { "dropped" });
     let mut target = Target::open(job, tools.as_ref(), input, output, &clip)?;
@@ -455,7 +479,8 @@ impl Target {
         let tools = &tools.with_memory(u64::MAX);
         let limits = &tools.limits;
         let name = partial.path().to_owned();
-        let encoder = Encoder::open(tools, &name, container, &clip.info, &job.options, sound, limits)
+        let options = EncodeOptions { short: clip.encoding == Encoding::Shortly, ..job.options.clone() };
+        let encoder = Encoder::open(tools, &name, container, &clip.info, &options, sound, limits)
             .map_err(|e| about_target(e.into(), Some(&name), output))?;
         let writer = Writer::Encoder(Some(Box::new(encoder)), Vec::new());
         Ok(Target { writer, partial: Some(partial) })

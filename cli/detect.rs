@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::args::DetectArgs;
 use crate::clips::{self, Clip};
 use crate::inputs::{self, Input, Kind};
+use crate::memory::Encoding;
 use crate::opening::{open_recorded, still_format};
 use crate::outcome::{Exit, Failure};
 use crate::{progress, still};
@@ -115,7 +116,7 @@ fn clip_rows(
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let tools = clips::tools(hiding.threads(), hiding.is_locked())?;
-    let clip = Clip::open(Some(&tools), &input.path, hiding, false)?;
+    let clip = Clip::open(Some(&tools), &input.path, hiding, &[Encoding::Not])?;
     let policy = hiding.policy(Media::Clip { fps: clip.fps() });
     let size = (clip.info.width, clip.info.height);
     let every = hiding.detect_every();

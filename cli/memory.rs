@@ -18,6 +18,8 @@ const THREAD: u64 = 12 * MIB;
 /// Frames that a decoder and an encoder hold, measured at 1024x1024 (19 and up to 146) with room for more references.
 const DECODER_FRAMES: u64 = 40;
 const ENCODER_FRAMES: u64 = 160;
+/// The same of an encoder that looks ahead as little as it can, measured at 1024x1024 and 2048x2048 (up to 51).
+const SHORT_ENCODER_FRAMES: u64 = 64;
 /// Frames that a clip has under way beside those that wait for a detection.
 pub const IN_FLIGHT: usize = 10;
 /// Bytes for each pixel of a still: as it is decoded (16 bits and four channels at most), as it is redacted, as it is encoded.
@@ -70,6 +72,17 @@ pub struct ClipMemory {
     pub decoder: u64,
 }
 
+/// How a clip is encoded, if it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// Its frames go elsewhere.
+    Not,
+    /// As the encoder likes it best.
+    Fully,
+    /// With fewer frames at a time, for which the file is a little larger.
+    Shortly,
+}
+
 /// What a child may take that only looks into a file.
 pub fn of_a_probe() -> u64 {
     (bound() / 4).max(CHILD + 4 * THREAD)
@@ -81,9 +94,9 @@ pub fn of_a_clip(
     threads: usize,
     least: usize,
     wanted: usize,
-    encodes: bool,
+    encoding: Encoding,
 ) -> Result<ClipMemory, Failure> {
-    share(bound(), format.buffer_len() as u64, threads as u64, least, wanted, encodes).map_err(|needed| {
+    share(bound(), format.buffer_len() as u64, threads as u64, least, wanted, encoding).map_err(|needed| {
         let (width, height) = format.size();
         too_large(&format!("frames of {width}x{height}"), needed)
     })
@@ -95,10 +108,15 @@ fn share(
     threads: u64,
     least: usize,
     wanted: usize,
-    encodes: bool,
+    encoding: Encoding,
 ) -> Result<ClipMemory, u64> {
     let child = |frames: u64| CHILD + threads * (THREAD + 2 * frame) + frames * frame;
-    let (decoder, encoder) = (child(DECODER_FRAMES), if encodes { child(ENCODER_FRAMES) } else { 0 });
+    let decoder = child(DECODER_FRAMES);
+    let encoder = match encoding {
+        Encoding::Not => 0,
+        Encoding::Fully => child(ENCODER_FRAMES),
+        Encoding::Shortly => child(SHORT_ENCODER_FRAMES),
+    };
     let fixed = OURSELVES + decoder + encoder + IN_FLIGHT as u64 * frame;
     let left = bound.saturating_sub(fixed) / frame.max(1);
     if left < least as u64 || bound < fixed {
@@ -185,8 +203,10 @@ mod tests {
         let (mut refused, mut shorter) = (0, 0);
         for bound in [256, 512, 1024, 4096, 65536].map(|mib| mib * MIB) {
             for frame in [100_000, 3_110_400, 25_165_824, 201_326_592] {
-                for (threads, encodes) in [(1, true), (16, true), (2, false)] {
-                    match share(bound, frame, threads, 3, 40, encodes) {
+                for (threads, encoding) in
+                    [(1, Encoding::Fully), (16, Encoding::Fully), (2, Encoding::Shortly), (2, Encoding::Not)]
+                {
+                    match share(bound, frame, threads, 3, 40, encoding) {
                         Ok(ClipMemory { waiting, decoder }) => {
                             let pool = (waiting + IN_FLIGHT) as u64 * frame;
                             assert!((3..=40).contains(&waiting));

@@ -190,7 +190,7 @@ fn describe(path: &Path) -> Result<String, PolicyError> {
     }
     if policy.shape() == RegionShape::Padded && policy.classes().next().is_some() {
         lines.push(
-            "regions padded: place and size of what was found are blurred too, in about five times the area"
+            "regions padded: place and size of what was found are blurred too, in about six times the area"
                 .into(),
         );
     }
@@ -375,6 +375,8 @@ mod tests {
         };
         let weaker = "weaker: detect_every: 3 instead of 1 (stronger is smaller)\n";
         assert_eq!(compared("tiles = true", "tiles = true\ndetect_every = 3"), weaker);
+        let weaker = "weaker: min_score: 0.3 instead of 0.2 (stronger is smaller)\n";
+        assert_eq!(compared("min_score = 0.2", "min_score = 0.3"), weaker, "as they were written");
         let zone = |name: &str, x: f64, side: f64| {
             let (left, right) = (x, x + side);
             format!(

@@ -109,6 +109,7 @@ fn clip_job<'a>(args: &'a RedactArgs, hiding: &'a Opening) -> ClipJob<'a> {
             crf: args.crf,
             preset: args.encoder_preset.clone(),
             lossless: args.lossless,
+            short: false,
         },
         keep_audio: args.keep_audio,
         overwrite: args.overwrite,

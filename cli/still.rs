@@ -1,5 +1,6 @@
 //! Pictures in files: read upright and without alpha (`read.rs`), redacted, and given their name when they are complete.
 
+mod aside;
 pub(crate) mod exif;
 mod jpeg;
 mod read;

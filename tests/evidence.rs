@@ -348,6 +348,22 @@ fn two_programs_do_not_write_to_one_log() {
     EvidenceLog::open(settings(dir.path(), "07")).unwrap();
 }
 
+/// A child that is not yet another program holds a copy of the lock for a moment after its parent has ended.
+#[test]
+fn a_lock_that_is_given_back_in_a_moment_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(EvidenceLog::open(settings(dir.path(), "07")).unwrap());
+    let held = fs::File::open(dir.path().join("lock")).unwrap();
+    held.lock().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            std::thread::sleep(Duration::from_millis(150));
+            drop(held);
+        });
+        EvidenceLog::open(settings(dir.path(), "07")).unwrap();
+    });
+}
+
 #[test]
 fn a_log_of_another_key_is_not_gone_on_with() {
     let dir = tempfile::tempdir().unwrap();

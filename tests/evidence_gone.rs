@@ -381,13 +381,13 @@ fn what_the_device_remembers_elsewhere_shows_that_the_end_or_all_was_taken_off()
     let remembered = fs::read_dir(state.path()).unwrap().next().unwrap().unwrap();
     let at_the_end = last_line(&files);
     let mut left = files.clone();
-    for cut in 0..=3 {
-        if cut > 0 {
+    for cut in 0..=4 {
+        if cut > 1 {
             left.pop_last();
         } else {
             let bytes = &files[&name(2)];
             let of = lines(bytes);
-            left.insert(name(2), of[..of.len() - 1].concat());
+            left.insert(name(2), of[..of.len() - 1 - cut].concat());
         }
         write(dir.path(), &left);
         fs::write(remembered.path(), &at_the_end).unwrap();
@@ -397,6 +397,8 @@ fn what_the_device_remembers_elsewhere_shows_that_the_end_or_all_was_taken_off()
             report.findings.iter().any(|f| matches!(f.kind, Tampering::Removed(..))),
             "cut {cut}: {report:?}"
         );
+        // Whether the program had ended stood in what is missing.
+        assert!(!report.notes.iter().any(|note| matches!(note, Note::Restarted(_))), "cut {cut}: {report:?}");
     }
     // What somebody else put there, or nobody reads, is not heeded.
     for rubbish in [&b""[..], b"{}", &at_the_end.as_bytes()[1..]] {

@@ -194,13 +194,13 @@ fn bad_values_say_what_is_allowed() {
     for (text, message) in [
         (
             "cells = 1",
-            "1:9: cells = 1 is out of range: fewer than 2 cells are one colour; use 2 to 6, or the style \"fill\"",
+            "1:9: cells = 1 is out of range: fewer than 2 cells are one colour; use the style \"fill\", or 2 to 6, which \
+             hide nothing from a program",
         ),
         (
             "cells = 7",
-            "1:9: cells = 7 is refused: networks recognise people in mosaics finer than 6 cells; use 2 to \
-             6, or the style \
-             \"fill\"",
+            "1:9: cells = 7 is refused: so fine a mosaic hides nothing from people either; use the style \"fill\", or 2 to 6, \
+             which hide nothing from a program",
         ),
         (
             "faces = \"fill\"\nmin_score = 0.7",
@@ -283,7 +283,7 @@ fn bad_values_say_what_is_allowed() {
         assert_eq!(refused(text), format!("p.toml:{message}"), "{text}");
     }
     let message = refused("cells = 99999999999999999999999999");
-    assert!(message.contains("is refused: networks recognise"), "{message}");
+    assert!(message.contains("is refused: so fine a mosaic"), "{message}");
     assert!(
         matches!(parse("cells = 7"), Err(PolicyError::At { error, .. }) if matches!(*error, PolicyError::Weak { .. }))
     );
@@ -351,8 +351,8 @@ fn bad_zones_say_what_is_wrong() {
         ),
         (
             "cells = 9",
-            "4:9: cells = 9 is refused: networks recognise people in mosaics finer than 6 cells; use 2 to \
-             6, or the style \"fill\"",
+            "4:9: cells = 9 is refused: so fine a mosaic hides nothing from people either; use the style \"fill\", or 2 to 6, \
+             which hide nothing from a program",
         ),
         ("inverted = 1", "4:12: zone.inverted = 1 cannot be used; write true or false"),
     ] {

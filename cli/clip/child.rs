@@ -5,13 +5,14 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::Once;
+use std::sync::{Arc, Once};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::sandbox::{NO_FILTER, NO_NAMESPACE, NO_ROOT};
+use super::turns::Turns;
 use super::{ClipError, Limits};
 use crate::cage;
 
@@ -28,6 +29,7 @@ pub(crate) struct Running {
     name: &'static str,
     limits: Limits,
     stderr: Option<JoinHandle<Log>>,
+    turns: Arc<Turns>,
 }
 
 /// How a child ended.
@@ -42,8 +44,15 @@ impl Running {
         command.stderr(Stdio::piped());
         let path = command.get_program().into();
         let mut child = cage::start(command).map_err(|source| ClipError::Io { path, source })?;
-        let stderr = child.stderr.take().map(|pipe| std::thread::spawn(move || Log::drain(pipe)));
-        Ok(Running { child, name, limits: limits.clone(), stderr })
+        let turns = Arc::new(Turns::default());
+        let heard = turns.clone();
+        let stderr = child.stderr.take().map(|pipe| std::thread::spawn(move || Log::drain(pipe, &heard)));
+        Ok(Running { child, name, limits: limits.clone(), stderr, turns })
+    }
+
+    /// What it says of the way up of each frame, where its filters tell that.
+    pub fn turns(&self) -> &Turns {
+        &self.turns
     }
 
     /// The child's stdout, to be taken once.
@@ -179,7 +188,7 @@ pub(crate) struct Log {
 pub const FIT: &str = "scale@fit";
 
 impl Log {
-    fn drain(pipe: impl Read) -> Log {
+    fn drain(pipe: impl Read, turns: &Turns) -> Log {
         let mut log = Log::default();
         let mut last = VecDeque::new();
         let mut pipe = BufReader::new(pipe);
@@ -189,11 +198,17 @@ impl Log {
             // Longer lines come in pieces; memory stays bounded.
             match pipe.by_ref().take(4096).read_until(b'\n', &mut line) {
                 Ok(0) => break,
-                Ok(_) => log.add(&String::from_utf8_lossy(&line), &mut last),
+                Ok(_) => {
+                    let line = String::from_utf8_lossy(&line);
+                    if !turns.hear(&line) {
+                        log.add(&line, &mut last);
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => break,
             }
         }
+        turns.end();
         log.errors.extend(last);
         log
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::child::{End, FIT, Log, Running, TimedPipe};
 use super::probe::ClipInfo;
 use super::tools::{Tools, reading};
-use super::{ClipError, Limits};
+use super::{ClipError, Limits, turns};
 use crate::cage::Access;
 use milkglass_parsers::nut::{NutError, Reader};
 
@@ -129,6 +129,7 @@ impl Decoder {
         let last = self.span.map_or(pts, |(_, last)| last.max(pts));
         self.span = Some((first, last));
         self.frames += 1;
+        self.check_turn()?;
         Ok(Some(FrameHeader { pts, len: head.len }))
     }
 
@@ -187,6 +188,23 @@ impl Decoder {
         self.child.id()
     }
 
+    /// Refuses a frame that asks to be turned in another way than the clip, before it is looked at: lying on its side, a face is
+    /// found by no detector.
+    fn check_turn(&self) -> Result<(), ClipError> {
+        // Each JPEG has an EXIF of its own; H.264 and HEVC say it anew when they begin anew, and mean it until then.
+        let alone = self.info.codec == "mjpeg";
+        let turns = self.child.turns();
+        match turns.other_than(self.info.orientation, alone, self.frames, self.stall) {
+            Ok(None) => Ok(()),
+            Ok(Some(frame)) => Err(ClipError::Unsupported(format!(
+                "{}: its picture number {frame} asks to be turned in another way than those before it, and players disagree \
+                 about what that means: cut the clip there with ffmpeg, and redact the parts",
+                self.input.display()
+            ))),
+            Err(()) => Err(self.child.died("it does not say which way up its pictures are".to_owned())),
+        }
+    }
+
     /// `ffmpeg` writes NUT in a multiple of the clip's time base.
     fn in_clip_ticks(&self, pts: i64) -> i64 {
         let (from, to) = (self.reader.stream().time_base, self.info.time_base);
@@ -228,7 +246,8 @@ fn arguments(input: &Path, info: &ClipInfo, limits: &Limits) -> Vec<OsString> {
     args.extend(clock(info, info.video.start_us).0.iter().map(OsString::from));
     args.extend(info.decoder.iter().flat_map(|name| ["-c:v", name]).map(OsString::from));
     args.extend(reading(input));
-    let mut filters: Vec<&str> = info.to_yuv420p.as_deref().into_iter().collect();
+    let mut filters = vec![turns::FILTER];
+    filters.extend(info.to_yuv420p.as_deref());
     filters.push("format=yuv420p");
     let fit = fit(info);
     filters.push(&fit);

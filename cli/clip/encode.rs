@@ -29,7 +29,20 @@ pub struct EncodeOptions {
     pub preset: Option<String>,
     /// FFV1 in Matroska: no loss beyond the 8-bit 4:2:0 that frames are decoded to.
     pub lossless: bool,
+    /// Hold few frames at a time; for encoders that [`EncodeOptions::can_be_short`] names.
+    pub short: bool,
 }
+
+impl EncodeOptions {
+    /// Whether the encoder of such a file knows how to hold fewer frames than it likes.
+    pub fn can_be_short(&self, output: &Path) -> bool {
+        let default = || Container::of(output).is_ok_and(|container| container != Container::WebM);
+        !self.lossless && self.encoder.as_deref().map_or_else(default, |name| name == "libx264")
+    }
+}
+
+/// How x264 holds as few frames as it can without much loss: how far it looks ahead, frames between others, references.
+const SHORT: [&str; 6] = ["-rc-lookahead", "10", "-bf", "3", "-refs", "4"];
 
 /// Containers that can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -316,7 +329,13 @@ impl Codec {
         let crf = |default: u32| options.crf.unwrap_or(default).to_string();
         let args = match name {
             "ffv1" => return Ok(Codec::ffv1(info)),
-            "libx264" | "libx264rgb" => vec!["-preset", &preset("medium"), "-crf", &crf(23)].owned(),
+            "libx264" | "libx264rgb" => {
+                let mut args = vec!["-preset", &preset("medium"), "-crf", &crf(23)].owned();
+                if options.short {
+                    args.extend(SHORT.owned());
+                }
+                args
+            }
             "libx265" => {
                 let mut args = vec!["-preset", &preset("medium"), "-crf", &crf(28)].owned();
                 args.extend(["-x265-params", "log-level=warning"].owned());

@@ -19,6 +19,7 @@ mod layers;
 pub mod probe;
 pub mod sandbox;
 pub mod tools;
+pub(crate) mod turns;
 
 pub use audio::{Sound, read_sound};
 pub use decode::{DecodeEnd, Decoder, FrameHeader, can_be_fitted};

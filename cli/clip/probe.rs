@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::layers::{self, Layers};
 use super::tools::{Tools, reading};
-use super::{ClipError, child, layers};
+use super::{ClipError, child};
 use crate::cage::Access;
 
 /// Larger pictures are refused before anything is reserved for them.
@@ -206,7 +207,19 @@ pub fn probe(tools: &Tools, input: &Path) -> Result<ClipInfo, ClipError> {
     }
     let answer: Answer = serde_json::from_slice(&text)
         .map_err(|error| not_a_video(input, format!("ffprobe's answer is unreadable: {error}")))?;
-    answer.into_info(input, &first_frames(tools, input)?)
+    let layers = |index: u32| announced_layers(tools, input, index);
+    answer.into_info(input, &first_frames(tools, input)?, &layers)
+}
+
+/// How many layers an HEVC stream announces in what comes before its pictures, whatever container it is in.
+fn announced_layers(tools: &Tools, input: &Path, index: u32) -> Result<Option<u8>, ClipError> {
+    let mut command = tools.ffmpeg(Access::nothing().reads(input));
+    command.args(["-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+error"]).args(reading(input));
+    // Of the first packets nothing but these sets.
+    command.args(["-map", &format!("0:{index}"), "-c", "copy", "-frames:v", "250"]);
+    command.args(["-bsf:v", "hevc_mp4toannexb,filter_units=pass_types=32", "-f", "hevc", "pipe:1"]);
+    let (sets, _) = tools.output(&mut command, "ffmpeg")?;
+    Ok(layers::announced(&sets))
 }
 
 /// What the first frames themselves say: players follow their word, too, which the container need not know.
@@ -364,7 +377,12 @@ struct SideData {
 }
 
 impl Answer {
-    fn into_info(self, input: &Path, frames: &[Told]) -> Result<ClipInfo, ClipError> {
+    fn into_info(
+        self,
+        input: &Path,
+        frames: &[Told],
+        layers: &dyn Fn(u32) -> Result<Option<u8>, ClipError>,
+    ) -> Result<ClipInfo, ClipError> {
         let start_us = micros(self.format.start_time.as_deref()).unwrap_or(0);
         let track = |stream: &Stream| Track {
             index: stream.index,
@@ -398,7 +416,7 @@ impl Answer {
         }
 
         let mut warnings = Vec::new();
-        let decoder = stream.decoder_of_alpha(input)?;
+        let decoder = stream.decoder_of_alpha(input, layers)?;
         let layout = Layout::of(stream, decoder.is_some());
         // The container's word on the way up, and each different one of the frames.
         let mut ways = Vec::new();
@@ -499,10 +517,20 @@ impl Stream {
 
     /// WebM and Matroska keep what is transparent beside the pictures, and HEVC in a layer above them, where `ffmpeg`'s
     /// usual decoders do not look: everything would be shown.
-    fn decoder_of_alpha(&self, input: &Path) -> Result<Option<&'static str>, ClipError> {
+    fn decoder_of_alpha(
+        &self,
+        input: &Path,
+        layers: &dyn Fn(u32) -> Result<Option<u8>, ClipError>,
+    ) -> Result<Option<&'static str>, ClipError> {
         let beside = self.tags.alpha_mode.as_deref().is_some_and(|mode| mode.trim() != "0");
         let layer = || {
-            layers::has_alpha_layer(input).map_err(|source| ClipError::Io { path: input.to_owned(), source })
+            let index =
+                layers::in_index(input).map_err(|source| ClipError::Io { path: input.to_owned(), source })?;
+            Ok(match index {
+                Layers::OtherEye => false,
+                Layers::Alpha => true,
+                Layers::Untold => layers(self.index)?.is_none_or(|layers| layers > 1),
+            })
         };
         match self.codec_name.as_str() {
             _ if has_alpha(&self.pix_fmt) => Ok(None),
@@ -510,8 +538,8 @@ impl Stream {
             "vp8" if beside => Ok(Some("libvpx")),
             "vp9" if beside => Ok(Some("libvpx-vp9")),
             codec if beside || codec == "hevc" => Err(ClipError::Unsupported(format!(
-                "{}: parts of its {codec} pictures are transparent, and the installed ffmpeg cannot tell which: convert it \
-                 to VP9 or ProRes first, with a program that can",
+                "{}: parts of its {codec} pictures are transparent, or may be, and the installed ffmpeg cannot tell which: \
+                 convert it to VP9 or ProRes first, with a program that can",
                 input.display()
             ))),
             _ => Ok(None),

@@ -5,8 +5,9 @@
 
 use std::io::{BufRead, Read, Seek, SeekFrom};
 
-/// EXIF is not longer than this.
-const LONGEST: u32 = 1 << 20;
+/// A block of EXIF or a text is not longer than this, and all of a file's together not than that.
+const LONGEST: u32 = 4 << 20;
+const MOST_OF_ALL: u32 = 16 << 20;
 
 /// What the first directory tells; what is damaged or missing tells nothing.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -98,22 +99,36 @@ pub(super) fn of_jpeg(head: &[u8]) -> Vec<Exif> {
     blocks.map(|(_, content)| Exif::read(content)).collect()
 }
 
-/// All of a PNG's, before its pixels and after.
-pub(super) fn of_png(mut file: impl BufRead + Seek) -> std::io::Result<Vec<Exif>> {
+/// A part of a PNG that tells something about it.
+pub(super) struct PngChunk {
+    pub kind: [u8; 4],
+    pub content: Vec<u8>,
+}
+
+/// Those chunks of a PNG that are EXIF or text, before its pixels and after.
+pub(super) fn chunks(mut file: impl BufRead + Seek) -> std::io::Result<Vec<PngChunk>> {
     file.seek(SeekFrom::Start(8))?;
     let mut all = Vec::new();
     let mut head = [0; 8];
+    let mut left = MOST_OF_ALL;
     // A file that ends early is for the decoder to refuse.
     while file.read_exact(&mut head).is_ok() {
         let [a, b, c, d, kind @ ..] = head;
         let length = u32::from_be_bytes([a, b, c, d]);
-        let mut left = i64::from(length) + 4;
-        if &kind == b"eXIf" && length <= LONGEST {
-            let mut block = Vec::new();
-            left -= file.by_ref().take(length.into()).read_to_end(&mut block)? as i64;
-            all.push(Exif::read(&block));
+        let mut rest = i64::from(length) + 4;
+        let tells = [*b"eXIf", *b"tEXt", *b"zTXt", *b"iTXt"].contains(&kind);
+        if tells && length <= LONGEST.min(left) {
+            let mut content = Vec::new();
+            rest -= file.by_ref().take(length.into()).read_to_end(&mut content)? as i64;
+            left -= length;
+            all.push(PngChunk { kind, content });
+        } else if tells {
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::InvalidData,
+                "it holds more words about itself than any camera or program writes",
+            ));
         }
-        file.seek_relative(left)?;
+        file.seek_relative(rest)?;
     }
     Ok(all)
 }

@@ -13,6 +13,7 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 use milkglass::{FrameFormat, PixelAspect, PixelFormat};
 use tiff::tags::{CompressionMethod, ExtraSamples, Tag};
 
+use super::aside::Aside;
 use super::exif::{self, Exif};
 use super::jpeg;
 use crate::memory::{self, StillMemory};
@@ -91,19 +92,39 @@ pub fn read(path: &Path) -> Result<Picture, Failure> {
     let memory = memory::of_a_still(width, height).map_err(|e| e.about(path))?;
     let mut head = Vec::new();
     file()?.take(HEAD).read_to_end(&mut head).map_err(unreadable)?;
-    let told = match format {
-        Some(ImageFormat::Jpeg) => exif::of_jpeg(&head),
-        Some(ImageFormat::Png) => exif::of_png(file()?).map_err(unreadable)?,
+    let mut aside = Aside::default();
+    let mut told = match format {
+        Some(ImageFormat::Jpeg) => {
+            exif::segments(&head).for_each(|(marker, content)| aside.add_segment(marker, content));
+            exif::of_jpeg(&head)
+        }
+        Some(ImageFormat::Png) => {
+            let chunks = exif::chunks(file()?).map_err(unreadable)?;
+            chunks.iter().try_for_each(|chunk| aside.add_chunk(chunk)).map_err(unreadable)?;
+            let blocks = chunks.iter().filter(|chunk| &chunk.kind == b"eXIf");
+            blocks.map(|chunk| Exif::read(&chunk.content)).collect()
+        }
         Some(ImageFormat::WebP) => {
             let block = decoder.exif_metadata().map_err(undecodable)?;
             block.iter().map(|block| Exif::read(block)).collect()
         }
         _ => Vec::new(),
     };
+    if let Some(ImageFormat::WebP | ImageFormat::Tiff) = format
+        && let Some(xmp) = decoder.xmp_metadata().map_err(undecodable)?
+    {
+        aside.add_xmp(&xmp);
+    }
     let orientation = match format {
         Some(ImageFormat::Tiff) => decoder.orientation().map_err(undecodable)?,
         _ => upright(&told).map_err(wrong)?,
     };
+    if aside.ways.iter().any(|way| Orientation::from_exif(*way) != Some(orientation)) {
+        let why = "tells beside its EXIF (in XMP or in a text) another way up, which some viewers follow and others do not; save \
+                   it anew, upright";
+        return Err(wrong(why.into()));
+    }
+    told.append(&mut aside.exif);
     let shapes = pixel_shape::of_still(path, &head, &told, orientation);
     let mut picture = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
     if format == Some(ImageFormat::Bmp)

@@ -95,12 +95,39 @@ fn what_fits_stays_below_the_bound_and_says_when_it_looks_less_far_ahead() {
     ran.done();
     eprintln!("still: {most} MiB of 1024");
     assert!((60..1024).contains(&most), "{most} MiB");
-    // Just enough: fewer frames wait.
+    // Just enough: fewer frames wait, and the encoder holds fewer.
     let least = run(&mut redact(dir.path(), "clip.mp4", "p.mp4", "300M")).failed(1, &["1280x720"]).err;
     let needed: u32 = least.split("need ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
     let (ran, most) = watched(&mut redact(dir.path(), "clip.mp4", "p.mp4", &format!("{}M", needed + 6)));
-    ran.done().warned(&["waiting frames", "--max-memory"]);
+    ran.done().warned(&["waiting frames", "--max-memory"]).warned(&["looks less far ahead", "--max-memory"]);
     assert!(most < u64::from(needed) + 6, "{most} MiB of {needed}");
+}
+
+/// What is left of a small bound must do for large pictures, too, as long as somebody would redact them.
+#[test]
+fn large_pictures_ask_for_no_more_than_an_encoder_holds_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let clip = dir.path().join("clip.mp4");
+    ffmpeg(words("-f lavfi -i color=gray:size=4096x4096:rate=10 -frames:v 2 -c:v libx264 {}", &[&clip]));
+    let least = run(&mut redact(dir.path(), "clip.mp4", "p.mp4", "700M")).failed(1, &["4096x4096"]).err;
+    let needed: u32 = least.split("need ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!((2000..3600).contains(&needed), "{needed} MiB");
+}
+
+/// A profile of colours is packed, and unpacked before anything else is known of a PNG.
+#[test]
+fn a_profile_that_is_packed_stays_below_the_bound() {
+    use image::ImageEncoder as _;
+    let dir = tempfile::tempdir().unwrap();
+    let mut png = Vec::new();
+    let mut encoder = image::codecs::png::PngEncoder::new(&mut png);
+    encoder.set_icc_profile(vec![0; 800 << 20]).unwrap();
+    encoder.write_image(&[99; 64 * 64 * 3], 64, 64, image::ExtendedColorType::Rgb8).unwrap();
+    assert!(png.len() < 20 << 20, "{} bytes", png.len());
+    fs::write(dir.path().join("bomb.png"), png).unwrap();
+    let (ran, most) = watched(&mut redact(dir.path(), "bomb.png", "o.png", "720M"));
+    eprintln!("packed profile: {most} MiB of 720, exit code {}", ran.code);
+    assert!(most < 720, "{most} MiB");
 }
 
 #[test]

@@ -207,6 +207,32 @@ fn clips_of_every_kind() {
     }
 }
 
+/// Outside MP4 and MOV the stream itself says that it has further layers.
+#[test]
+fn a_further_layer_of_hevc_is_refused_in_every_container() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let line = "-f lavfi -i testsrc2=s=64x64:r=5:d=0.6 -c:v libx265 -x265-params log-level=none:bframes=0 {}";
+    ffmpeg(words(line, &[&at("one.hevc")]));
+    let mut stream = fs::read(at("one.hevc")).unwrap();
+    // Behind the start code and the header of the video parameter set, the four lower bits of the second byte's upper half.
+    let set = stream.windows(5).position(|w| w == [0, 0, 1, 0x40, 1]).unwrap() + 5;
+    stream[set + 1] = stream[set + 1] & 0x0f | 0x10;
+    fs::write(at("two.hevc"), stream).unwrap();
+    for (from, refused) in [("one.hevc", false), ("two.hevc", true)] {
+        for name in ["a.hevc", "a.ts", "a.mkv", "a.mp4"] {
+            let paths = [at(from), at("clock.ts"), at(name)];
+            ffmpeg(words("-fflags +genpts -r 5 -i {} -c copy {}", &[&paths[0], &paths[1]]));
+            ffmpeg(words("-i {} -c copy {}", &[&paths[1], &paths[2]]));
+            let ran = redact(dir.path(), name, "o.mp4", &["--overwrite"]);
+            match refused {
+                true => ran.failed(1, &[name, "hevc", "transparent", "VP9"]),
+                false => ran.ended(0),
+            };
+        }
+    }
+}
+
 /// A layer above the pictures that ffmpeg does not decode.
 #[test]
 fn an_alpha_layer_of_hevc_is_refused() {

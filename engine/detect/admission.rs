@@ -11,6 +11,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use sha2::{Digest, Sha256};
 
@@ -160,6 +161,7 @@ pub(super) fn admit(ensemble: &mut Ensemble, runtime: &str) -> Result<()> {
             continue;
         }
         let (name, shown) = (manifest.name.clone(), manifest.canonical_sha256());
+        let begun = Instant::now();
         let sheets = Sheet::all(pass, manifest, &mut Draw::from_kernel()?);
         ensemble.alone(at, HIGHEST_SCORE, |one| examine(one, &sheets)).map_err(|fault| {
             // A runtime's reasons have lines.
@@ -170,6 +172,7 @@ pub(super) fn admit(ensemble: &mut Ensemble, runtime: &str) -> Result<()> {
             );
             ModelError::new(ModelKind::NotAdmitted, why).about(&name)
         })?;
+        log::debug!("the model {name} found everybody known to it in {} ms", begun.elapsed().as_millis());
         ADMITTED.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
     }
     Ok(())

@@ -22,7 +22,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::error::{EvidenceError, EvidenceKind, Result};
 use crate::pipeline::{State, Status};
@@ -38,6 +38,8 @@ pub use verify::{Deleted, Finding, Note, Report, Tampering, read_folder, verify}
 
 /// The most changes of state that one record names.
 const MOST_CHANGES: usize = 16;
+/// Longest wait for the lock of the folder.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 /// A file is closed when it is as large as this share of the whole, within these bounds.
 const SHARE: u64 = 8;
 const SEGMENT_BYTES: (u64, u64) = (32 << 10, 4 << 20);
@@ -147,8 +149,14 @@ impl EvidenceLog {
         let lock =
             OpenOptions::new().write(true).create(true).truncate(false).open(settings.dir.join("lock"));
         let lock = lock.map_err(|e| fails("cannot be written to", &e).caused_by(e))?;
-        lock.try_lock()
-            .map_err(|_| fails("is in use", &"another program writes there; give each its own"))?;
+        // Whoever was forked just before we were stopped holds a copy of the lock until it becomes another program.
+        let patience = Instant::now() + LOCK_PATIENCE;
+        while lock.try_lock().is_err() {
+            if Instant::now() > patience {
+                return Err(fails("is in use", &"another program writes there; give each its own").into());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let foreign = files::list(&settings.dir).and_then(|all| files::foreign(&all, &settings.key.public()));
         // What cannot be read now is tried again later.
         if foreign.is_ok_and(|foreign| foreign) {

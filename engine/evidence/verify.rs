@@ -63,7 +63,8 @@ pub enum Note {
     Torn,
     /// It is not known to have ended after this record: it still runs, the power failed, or its end was taken off.
     Open(u64),
-    /// The program was started again after this record without having ended, as after a power cut.
+    /// The program was started again after this record without having ended, as after a power cut, or its end was taken off
+    /// before that start.
     Restarted(u64),
     /// The log could not be written for a while before this record.
     Gap(u64, String),
@@ -307,8 +308,9 @@ impl Check {
             self.find(Tampering::Spliced, Some(0), at);
         }
         let spliced = self.report.findings.last().is_some_and(|f| f.at == at && f.kind == Tampering::Spliced);
+        let adjoins = self.last.is_some_and(|(n, _)| n + 1 == record.n);
         self.last = Some((record.n, (!spliced).then_some(hash)));
-        self.read(&record);
+        self.read(&record, adjoins);
     }
 
     /// Whether the record does not stand in its place: before the last one, or the next record goes on where the last was.
@@ -391,8 +393,9 @@ impl Check {
         }
     }
 
-    /// Takes in what a record says that stands in its place.
-    fn read(&mut self, record: &Record) {
+    /// Takes in what a record says that stands in its place. `adjoins`: the one before it was read, too, so what did not end
+    /// there did not end.
+    fn read(&mut self, record: &Record, adjoins: bool) {
         let report = &mut self.report;
         report.records += 1;
         let here = (record.n, record.time.clone());
@@ -402,7 +405,7 @@ impl Check {
         }
         self.time.clone_from(&record.time);
         match &record.what {
-            What::Start(_) if record.n > 0 && !self.ended => report.notes.push(Note::Restarted(record.n - 1)),
+            What::Start(_) if adjoins && !self.ended => report.notes.push(Note::Restarted(record.n - 1)),
             What::Gap(gap) => report.notes.push(Note::Gap(record.n, gap.reason.clone())),
             What::Frames(frames) => {
                 let all = &mut report.frames;

@@ -73,7 +73,8 @@ impl fmt::Display for Note {
             Note::Restarted(n) => {
                 write!(
                     f,
-                    "after record {n} the program was started again without having ended: power cut, crash or kill"
+                    "after record {n} the program was started again without having ended: power cut, crash or kill, or later \
+                     records were taken off before that start (only a checkpoint that left the device can tell)"
                 )
             }
             Note::Gap(n, why) => {

@@ -219,10 +219,10 @@ const CELLS_KIND: Kind = Kind::Whole(
     Range::new(
         Style::MIN_CELLS as f64,
         Style::MAX_CELLS as f64,
-        "fewer than 2 cells are one colour; use 2 to 6, or the style \"fill\"",
+        "fewer than 2 cells are one colour; use the style \"fill\", or 2 to 6, which hide nothing from a program",
     )
     .weak_beyond(
-        "networks recognise people in mosaics finer than 6 cells; use 2 to 6, or the style \"fill\"",
+        "so fine a mosaic hides nothing from people either; use the style \"fill\", or 2 to 6, which hide nothing from a program",
     ),
 );
 const TEN_SECONDS: Kind = Kind::Time(Range::new(0.0, 10.0, "use at most 10 s"));
@@ -285,7 +285,7 @@ table! {
         "\"box\"",
         Direction::Ordered,
         "the region hidden for what was found; padded also blurs place and size, by which people can be told apart, \
-         and takes about five times the area",
+         and takes about six times the area",
     )
     .flag("SHAPE");
     COLOR = key("color", Kind::Color, "\"#000000\"", Direction::Frozen, "the colour of fill and of obscured frames")
@@ -364,7 +364,8 @@ table! {
         "clips: every how many frames the detector looks",
     )
     .only(Scope::Clips)
-    .flag("N");
+    .flag("N")
+    .help("A camera is looked at as often as the machine can.");
     BACKEND = key(
         "backend",
         Kind::Word(&["auto", "ort", "rten"]),

@@ -145,8 +145,8 @@ impl Style {
             {
                 Err(PolicyError::Weak {
                     what: format!("cells = {cells} for {what}"),
-                    why: "only 2 to 6 cells along the longer side are allowed: networks recognise people in finer \
-                          mosaics; use 2 to 6, or `fill`",
+                    why: "fewer than 2 cells are one colour, and more than 6 hide nothing from people either; use `fill`, \
+                          or 2 to 6, which hide nothing from a program",
                 })
             }
             style => Ok(style),
@@ -168,8 +168,8 @@ pub enum RegionShape {
     /// The box itself, grown. Its size and height tell people apart at one place.
     #[default]
     Box,
-    /// All of the box and about as much again on each side: sides are rounded up to steps, and centres to a grid that is
-    /// drawn anew for each track. Hides about five times the area.
+    /// All of the box and at least as much again: sides are rounded up to steps, and what they have room for is shared out
+    /// to both sides, as drawn anew for each track. Hides about six times the area.
     Padded,
 }
 

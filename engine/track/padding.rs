@@ -1,21 +1,22 @@
 //! `shape = "padded"`: regions whose place and size tell little of who is behind them.
 //!
 //! Boxes around faces of several people at one place differ by a few per cent in size and height, which is enough to tell
-//! them apart (docs/THREAT-MODEL.md). So a side is rounded up to a step, and a centre to a grid of half a side. Where steps
-//! and grid begin is drawn anew for each track, so neither names a place; and a region stays where it is for as long as it
-//! will do, since each move would tell where the face is just then.
+//! them apart (docs/THREAT-MODEL.md). So a side is rounded up to a step, which leaves room of at least its own length beside
+//! what it must cover, and how much of that room lies before it is drawn at random. Both draws, where steps begin and how the
+//! room is shared out, are made anew for each track and hold as long as it lives, so that nobody can average them; and a region
+//! stays where it is for as long as it will do, since each move would tell where the face is just then.
 
 use std::hash::{BuildHasher, RandomState};
 
 use crate::geometry::PixelRect;
 
-/// Steps of a side for one doubling: each is 1.41 times the one below.
-const STEPS: f32 = 2.0;
+/// Steps of a side for one doubling: each is 1.59 times the one below.
+const STEPS: f32 = 1.5;
 /// A region may be this many steps larger than it need be before it is drawn in again.
 const SLACK: i32 = 1;
-/// Between two lines of the grid, in sides. Rounding moves a centre by half of that at the most, so a side is at least
-/// this much longer than what it must cover.
-const GRID: f32 = 0.5;
+/// A side is at least so many times as long as what it must cover. What is known of a place is then spread over as much
+/// again, or more.
+const ROOM: f32 = 2.0;
 
 /// How the regions of one track are padded.
 #[derive(Debug)]
@@ -26,8 +27,10 @@ pub(super) struct Padding {
 /// One axis of them.
 #[derive(Debug)]
 struct Axis {
-    /// Where the steps begin, in steps, and the grid, in lines: 0 to 1.
-    begin: (f32, f32),
+    /// Where the steps begin, in steps: 0 to 1.
+    begin: f32,
+    /// The share of the room that lies before what is covered, to the left or above: 0 to 1.
+    before: f32,
     /// What is hidden now, and its step.
     held: Option<(u32, u32, i32)>,
 }
@@ -37,7 +40,8 @@ impl Padding {
     pub fn new(secret: &RandomState, track: u64) -> Padding {
         let drawn = secret.hash_one(track).to_le_bytes();
         let share = |i: usize| f32::from(u16::from_le_bytes([drawn[i], drawn[i + 1]])) / 65536.0;
-        Padding { axes: [(share(0), share(2)), (share(4), share(6))].map(|begin| Axis { begin, held: None }) }
+        let axes = [(share(0), share(2)), (share(4), share(6))];
+        Padding { axes: axes.map(|(begin, before)| Axis { begin, before, held: None }) }
     }
 
     /// A region that covers all of `needed`, which must lie in the picture.
@@ -56,10 +60,10 @@ impl Padding {
 }
 
 impl Axis {
-    /// The smallest step whose side can cover a length wherever the grid lies.
+    /// The smallest step whose side covers a length and has its room.
     fn step(&self, length: u32, unit: f32) -> i32 {
-        let least = length.max(1) as f32 / (1.0 - GRID);
-        ((least / unit).log2() * STEPS + self.begin.0).ceil() as i32
+        let least = length.max(1) as f32 * ROOM;
+        ((least / unit).log2() * STEPS + self.begin).ceil() as i32
     }
 
     /// Whether what is hidden now covers it, and is not much larger than it need be.
@@ -71,12 +75,11 @@ impl Axis {
 
     fn place(&mut self, from: u32, to: u32, unit: f32, size: u32) {
         let step = self.step(to - from, unit);
-        let side = unit * ((step as f32 - self.begin.0) / STEPS).exp2();
-        let line = side * GRID;
-        let center = (((from + to) as f32 / 2.0 / line - self.begin.1).round() + self.begin.1) * line;
+        let side = unit * ((step as f32 - self.begin) / STEPS).exp2();
+        let start = from as f32 - self.before * (side - (to - from) as f32);
         // Whatever rounding did to it, all that was asked for is in it.
-        let start = ((center - side / 2.0).floor() as u32).min(from);
-        let end = ((center + side / 2.0).ceil() as u32).min(size).max(to);
+        let end = ((start + side).ceil() as u32).min(size).max(to);
+        let start = (start.floor() as u32).min(from);
         self.held = Some((start, end, step));
     }
 }
@@ -94,7 +97,7 @@ mod tests {
     }
 
     fn padding(begin: [(f32, f32); 2]) -> Padding {
-        Padding { axes: begin.map(|begin| Axis { begin, held: None }) }
+        Padding { axes: begin.map(|(begin, before)| Axis { begin, before, held: None }) }
     }
 
     proptest! {
@@ -109,17 +112,17 @@ mod tests {
                 let region = padding.cover(needed, SIZE);
                 prop_assert!(region.contains(&needed), "{needed:?} in {region:?}");
                 prop_assert!(PixelRect::whole(SIZE.0, SIZE.1).contains(&region), "{region:?}");
-                // Twice what is needed by the grid, up to a step more by rounding, and one more of patience.
-                let most = |n: u32| n as f32 * 2.0 * 2.0 + 2.0;
+                // Twice what is needed for room, up to a step more by rounding, and one more of patience.
+                let most = |n: u32| n as f32 * ROOM * 2.0_f32.powf(2.0 / STEPS) + 2.0;
                 prop_assert!(region.width() as f32 <= most(needed.width()), "{needed:?} in {region:?}");
                 prop_assert!(region.height() as f32 <= most(needed.height()), "{needed:?} in {region:?}");
             }
         }
     }
 
-    /// The middle of a region is as likely anywhere within a line of the grid, and its size within a step, whoever it is.
+    /// The middle of a region is as likely anywhere within its room, and its size within a step, whoever it is.
     #[test]
-    fn a_track_begins_its_steps_and_its_grid_anywhere() {
+    fn a_track_begins_its_steps_and_shares_out_its_room_anyhow() {
         let secret = RandomState::new();
         let needed = rect(280, 200, 60, 80);
         let regions: Vec<_> =
@@ -130,12 +133,19 @@ mod tests {
             let mean = regions.iter().map(of).sum::<f32>() / regions.len() as f32;
             (least, mean, most)
         };
-        // Height 160 to 226, and a middle up to a quarter of that from 240.
+        // Height 160 to 254, and a middle up to half of what is left of that from 240.
         let (least, _, most) = spread(|r| r.height() as f32);
-        assert!(least < 163.0 && most > 223.0 && least >= 160.0 && most <= 228.0, "{least} to {most}");
+        assert!(least < 163.0 && most > 250.0 && least >= 160.0 && most <= 256.0, "{least} to {most}");
         let (least, mean, most) = spread(|r| (r.y0 + r.y1) as f32 / 2.0);
-        assert!(least < 195.0 && most > 285.0, "{least} to {most}");
+        assert!(least < 175.0 && most > 305.0, "{least} to {most}");
         assert!((mean - 240.0).abs() < 4.0, "the mean tells where it is anyway: {mean}");
+        // It is not likelier in the middle of its room than at one of its ends.
+        let near = |at: f32| {
+            let shares = regions.iter().map(|r| (200 - r.y0) as f32 / (r.height() - 80) as f32);
+            shares.filter(|share| (share - at).abs() < 0.1).count()
+        };
+        let counts = [0.1, 0.3, 0.5, 0.7, 0.9].map(near);
+        assert!(counts.iter().all(|count| (300..500).contains(count)), "{counts:?}");
         // Another run draws anew.
         let other = RandomState::new();
         let same = (0..200).filter(|&t| Padding::new(&other, t).cover(needed, SIZE) == regions[t as usize]);

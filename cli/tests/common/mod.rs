@@ -334,6 +334,22 @@ pub fn black_share(picture: &image::RgbImage, [x, y, w, h]: Rect) -> f64 {
     f64::from(hits) / f64::from(all.max(1))
 }
 
+/// `redact` of one picture.
+pub fn redact_still(dir: &Path, input: &Path, output: &str) -> Ran {
+    let mut command = milkglass();
+    command.current_dir(dir).arg("redact").arg(input).args(["-o", output, "--overwrite", "--preset", "fast"]);
+    run(&mut command)
+}
+
+/// Two pictures of one size that differ by so many levels at most, in the mean of all samples.
+#[track_caller]
+pub fn same(a: &image::RgbImage, b: &image::RgbImage, mean: f64, what: &str) {
+    assert_eq!(a.dimensions(), b.dimensions(), "{what}");
+    let sum: u64 = a.as_raw().iter().zip(b.as_raw()).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+    let found = sum as f64 / a.as_raw().len() as f64;
+    assert!(found <= mean, "{what}: differs by {found}");
+}
+
 /// Every face is black for at least 90 % of its box.
 #[track_caller]
 pub fn hidden_in(path: &Path, faces: &[Rect]) {

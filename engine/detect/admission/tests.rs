@@ -29,6 +29,8 @@ fn every_pass(backend: BackendChoice) -> Ensemble {
 #[test]
 fn honest_starts_are_admitted_wherever_everybody_stands() {
     let starts: u64 = std::env::var("MILKGLASS_ADMISSIONS").map_or(2, |n| n.parse().unwrap());
+    // All of them are told, since a run of 1,000 takes long.
+    let mut failures = Vec::new();
     for (backend, starts) in [(BackendChoice::Auto, starts), (BackendChoice::Rten, starts.div_ceil(20))] {
         let mut ensemble = every_pass(backend);
         for at in 0..ensemble.passes() {
@@ -41,9 +43,12 @@ fn honest_starts_are_admitted_wherever_everybody_stands() {
             }
             let pass = ensemble.pass(at).1;
             let many = failed.len();
-            assert!(failed.is_empty(), "{backend:?}, {pass:?}: {many} of {starts}: {failed:?}");
+            if many > 0 {
+                failures.push(format!("{backend:?}, {pass:?}: {many} of {starts}: {failed:?}"));
+            }
         }
     }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 /// Nobody stands in front of somebody else, everybody is in the picture, and hardly anybody is left out.
