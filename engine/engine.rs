@@ -146,7 +146,7 @@ impl Engine {
     }
 
     /// Ends a loan with what the detector found in it. An error, or an impossible detection, covers nothing. Returns the
-    /// list's memory, for [`Detector::reuse`](crate::Detector::reuse).
+    /// list's memory, for [`InStream::reuse`](crate::detect::InStream::reuse).
     pub fn observe(&mut self, job: DetectJob, found: Result<Vec<Detection>>) -> Vec<Detection> {
         let (ok, mut list) = (found.is_ok(), found.unwrap_or_default());
         self.take_back(job, ok.then_some(&list));

@@ -52,7 +52,8 @@ impl Ensemble {
     /// about four looks, once per process, for the same manifests, models, runtime and passes.
     ///
     /// # Errors
-    /// [`Error::Model`] when one is missing, altered, not what its manifest says, or does not find the known persons.
+    /// [`Error::Model`](crate::Error::Model) when one is missing, altered, not what its manifest says, or does not find the
+    /// known persons.
     pub fn load(store: &ModelStore, backend: &Backend, settings: &Settings) -> Result<Ensemble> {
         let mut ensemble = Self::load_unasked(store, backend, settings)?;
         let library = backend.library().map(|(_, sha256)| sha256).unwrap_or_default();

@@ -130,8 +130,8 @@ impl EvidenceLog {
     /// Opens or continues the log in a folder, which is made if it is not there. Nothing is written yet.
     ///
     /// # Errors
-    /// [`Error::Evidence`]: the folder cannot be had, another program writes there, it holds a log of another key, or the bound
-    /// is too small.
+    /// [`Error::Evidence`](crate::Error::Evidence): the folder cannot be had, another program writes there, it holds a log of
+    /// another key, or the bound is too small.
     pub fn open(settings: EvidenceSettings) -> Result<EvidenceLog> {
         Self::on(settings, Box::new(Folder::default()))
     }
@@ -454,7 +454,7 @@ impl EvidenceLog {
 /// Reads the device's key, or makes one that only its owner may read when `path` does not exist.
 ///
 /// # Errors
-/// [`Error::Evidence`]: it cannot be read or made, or is no key.
+/// [`Error::Evidence`](crate::Error::Evidence): it cannot be read or made, or is no key.
 pub fn device_key(path: &Path) -> Result<DeviceKey> {
     let shown = path.display();
     let fails = |what: &str| {

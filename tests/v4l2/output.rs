@@ -4,6 +4,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use milkglass::error::SinkKind;
 use milkglass::v4l2::{Import, V4l2Config, V4l2Source};
 use milkglass::{
     Captured, Engine, Error, FrameFormat, FrameMeta, FramePool, FrameSink, FrameSource, PixelFormat, Policy,
@@ -160,7 +161,8 @@ pub fn impossible_outputs_are_refused() {
     };
     let camera = refused("/dev/video0", 640, 480);
     assert!(
-        matches!(&camera, Error::Sink(why) if why.kind() == SinkKind::Unsupported && why.to_string().contains("no output device")),
+        matches!(&camera, Error::Sink(e) if e.kind() == SinkKind::Unsupported)
+            && camera.to_string().contains("no output device"),
         "{camera}"
     );
     let size = refused("/dev/video3", 8, 8);
