@@ -118,8 +118,8 @@ fn a_turn_that_changes_is_refused() {
         fs::write(&paths[2], [fs::read(&paths[0]).unwrap(), fs::read(&paths[1]).unwrap()].concat()).unwrap();
         ffmpeg(words("-framerate 25 -i {} -c copy {}", &[&paths[2], &paths[3]]));
         // For 24 frames nobody says anything; then somebody does.
-        redact(dir, name, "late.mkv").failed(1, &[name, "turned", "cut the clip"]);
-        assert!(!dir.join("late.mkv").exists(), "{name}");
+        redact(dir, name, "redacted.mkv").failed(1, &[name, "turned", "cut the clip"]);
+        assert!(!dir.join("redacted.mkv").exists(), "{name}");
     }
 }
 
