@@ -123,24 +123,6 @@ fn a_turn_that_changes_is_refused() {
     }
 }
 
-/// The container says square, the pictures themselves say otherwise, and players believe one or the other.
-#[test]
-fn a_shape_that_the_container_hides_is_looked_at() {
-    let dir = tempfile::tempdir().unwrap();
-    let dir = dir.path();
-    made(dir, "wide.h264", "scale=160:360,setsar=4/1", &format!("{H264} -f h264"));
-    for name in ["hides.mkv", "hides.mp4"] {
-        let paths = [&dir.join("wide.h264"), &dir.join(name)];
-        ffmpeg(words("-framerate 25 -i {} -c copy -aspect 160:360 {}", &[paths[0], paths[1]]));
-        assert_eq!(video(&probe(&dir.join(name)))["sample_aspect_ratio"], "1:1", "{name}");
-        redact(dir, name, "out.mkv").ended(0);
-        let squeezed = |[x, y, w, h]: Rect| [x / 4.0, y, w / 4.0, h];
-        let faces: Vec<Vec<Rect>> =
-            small_truth().into_iter().map(|faces| faces.into_iter().map(squeezed).collect()).collect();
-        decode(&dir.join("out.mkv")).hides(&faces, name);
-    }
-}
-
 /// Where the end alone tells whether something changed midway, frames must not have left by then.
 #[test]
 fn clips_of_odd_size_are_not_handed_on_frame_by_frame() {
