@@ -123,6 +123,24 @@ fn a_turn_that_changes_is_refused() {
     }
 }
 
+/// The container says square, the pictures themselves say otherwise, and players believe one or the other.
+#[test]
+fn a_shape_that_the_container_hides_is_looked_at() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    made(dir, "low.h264", "scale=640:90,setsar=1/4", &format!("{H264} -f h264"));
+    for name in ["hides.mkv", "hides.mp4"] {
+        let paths = [&dir.join("low.h264"), &dir.join(name)];
+        ffmpeg(words("-framerate 25 -i {} -c copy -aspect 640:90 {}", &[paths[0], paths[1]]));
+        assert_eq!(video(&probe(&dir.join(name)))["sample_aspect_ratio"], "1:1", "{name}");
+        redact(dir, name, "out.mkv").ended(0);
+        let squeezed = |[x, y, w, h]: Rect| [x, y / 4.0, w, h / 4.0];
+        let faces: Vec<Vec<Rect>> =
+            small_truth().into_iter().map(|faces| faces.into_iter().map(squeezed).collect()).collect();
+        decode(&dir.join("out.mkv")).hides(&faces, name);
+    }
+}
+
 /// Where the end alone tells whether something changed midway, frames must not have left by then.
 #[test]
 fn clips_of_odd_size_are_not_handed_on_frame_by_frame() {
