@@ -89,7 +89,8 @@ fn pictures_that_ask_to_be_turned_themselves_are_turned() {
 fn a_turn_that_changes_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let ways: [(&str, fn(usize) -> u8); 4] = [
+    type Way = fn(usize) -> u8;
+    let ways: [(&str, Way); 4] = [
         ("second.mkv", |n| if n < 1 { 6 } else { 3 }),
         ("late.mkv", |n| if n < 18 { 1 } else { 6 }),
         ("untold.mkv", |n| if n < 18 { 6 } else { 0 }),
