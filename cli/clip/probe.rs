@@ -3,13 +3,17 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::layers::{self, Layers};
 use super::tools::{Tools, reading};
-use super::{ClipError, child};
+use super::{
+    ClipError,
+    child::{self, Running},
+};
 use crate::cage::Access;
 
 /// Larger pictures are refused before anything is reserved for them.
@@ -208,7 +212,12 @@ pub fn probe(tools: &Tools, input: &Path) -> Result<ClipInfo, ClipError> {
     let answer: Answer = serde_json::from_slice(&text)
         .map_err(|error| not_a_video(input, format!("ffprobe's answer is unreadable: {error}")))?;
     let layers = |index: u32| announced_layers(tools, input, index);
-    answer.into_info(input, &first_frames(tools, input)?, &layers)
+    let mut info = answer.into_info(input, &first_frames(tools, input)?, &layers)?;
+    let own = shape_in_stream(tools, input, info.video.index, &info.codec)?;
+    if own != (0, 0) {
+        info.frames_aspect = if info.orientation.swaps_sides() { (own.1, own.0) } else { own };
+    }
+    Ok(info)
 }
 
 /// How many layers an HEVC stream announces in what comes before its pictures, whatever container it is in.
@@ -232,6 +241,28 @@ fn first_frames(tools: &Tools, input: &Path) -> Result<Vec<Told>, ClipError> {
     // What cannot be decoded is for the decoder to tell.
     let told: Frames = serde_json::from_slice(&text).unwrap_or_default();
     Ok(told.frames)
+}
+
+/// The shape of pixels that a stream itself tells, where its container may hide it: `ffprobe` tells a container's word alone,
+/// of frames too, so it is asked about the stream without one. `(0, 0)` for codings that tell none.
+fn shape_in_stream(tools: &Tools, input: &Path, index: u32, codec: &str) -> Result<(u32, u32), ClipError> {
+    let (writer, reader) = match codec {
+        "h264" => ("h264", "h264"),
+        "hevc" => ("hevc", "hevc"),
+        "mpeg2video" => ("mpeg2video", "mpegvideo"),
+        _ => return Ok((0, 0)),
+    };
+    let mut copy = tools.ffmpeg(Access::nothing().reads(input));
+    copy.args(["-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+error"]).args(reading(input));
+    copy.args(["-map", &format!("0:{index}"), "-c", "copy", "-frames:v", "12", "-f", writer, "pipe:1"]);
+    let mut copy = Running::spawn(copy.stdout(Stdio::piped()), "ffmpeg", &tools.limits)?;
+    let stream = copy.stdout_for_another().map_err(|error| copy.died(error.to_string()))?;
+    let mut ask = tools.ffprobe(Access::nothing());
+    ask.args(["-hide_banner", "-v", "level+error", "-of", "default=nk=1:nw=1", "-select_streams", "v:0"]);
+    ask.args(["-show_entries", "stream=sample_aspect_ratio", "-protocol_whitelist", "pipe", "-f", reader]);
+    let (text, _) = tools.output(ask.args(["-i", "pipe:0"]).stdin(stream), "ffprobe")?;
+    // What cannot be read is for the decoder to tell.
+    Ok(pair(String::from_utf8_lossy(&text).lines().next().map(str::trim), ':').unwrap_or((0, 0)))
 }
 
 /// Counts the frames that a finished file holds, without decoding them.

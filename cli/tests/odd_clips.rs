@@ -89,7 +89,8 @@ fn pictures_that_ask_to_be_turned_themselves_are_turned() {
 fn a_turn_that_changes_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let ways: [(&str, fn(usize) -> u8); 4] = [
+    type Way = fn(usize) -> u8;
+    let ways: [(&str, Way); 4] = [
         ("second.mkv", |n| if n < 1 { 6 } else { 3 }),
         ("late.mkv", |n| if n < 18 { 1 } else { 6 }),
         ("untold.mkv", |n| if n < 18 { 6 } else { 0 }),
@@ -118,8 +119,8 @@ fn a_turn_that_changes_is_refused() {
         fs::write(&paths[2], [fs::read(&paths[0]).unwrap(), fs::read(&paths[1]).unwrap()].concat()).unwrap();
         ffmpeg(words("-framerate 25 -i {} -c copy {}", &[&paths[2], &paths[3]]));
         // For 24 frames nobody says anything; then somebody does.
-        redact(dir, name, "late.mkv").failed(1, &[name, "turned", "cut the clip"]);
-        assert!(!dir.join("late.mkv").exists(), "{name}");
+        redact(dir, name, "redacted.mkv").failed(1, &[name, "turned", "cut the clip"]);
+        assert!(!dir.join("redacted.mkv").exists(), "{name}");
     }
 }
 
@@ -128,13 +129,13 @@ fn a_turn_that_changes_is_refused() {
 fn a_shape_that_the_container_hides_is_looked_at() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    made(dir, "wide.h264", "scale=160:360,setsar=4/1", &format!("{H264} -f h264"));
+    made(dir, "low.h264", "scale=640:90,setsar=1/4", &format!("{H264} -f h264"));
     for name in ["hides.mkv", "hides.mp4"] {
-        let paths = [&dir.join("wide.h264"), &dir.join(name)];
-        ffmpeg(words("-framerate 25 -i {} -c copy -aspect 160:360 {}", &[paths[0], paths[1]]));
+        let paths = [&dir.join("low.h264"), &dir.join(name)];
+        ffmpeg(words("-framerate 25 -i {} -c copy -aspect 640:90 {}", &[paths[0], paths[1]]));
         assert_eq!(video(&probe(&dir.join(name)))["sample_aspect_ratio"], "1:1", "{name}");
         redact(dir, name, "out.mkv").ended(0);
-        let squeezed = |[x, y, w, h]: Rect| [x / 4.0, y, w / 4.0, h];
+        let squeezed = |[x, y, w, h]: Rect| [x, y / 4.0, w, h / 4.0];
         let faces: Vec<Vec<Rect>> =
             small_truth().into_iter().map(|faces| faces.into_iter().map(squeezed).collect()).collect();
         decode(&dir.join("out.mkv")).hides(&faces, name);
