@@ -10,6 +10,7 @@ use milkglass::{
     BackendChoice, Derived, FrameFormat, Lock, OwnerKey, PixelAspect, PixelFormat, Policy, PolicyFile,
     Preset, ZoneEntry,
 };
+use milkglass_common::hex;
 use sha2::{Digest, Sha256};
 
 use crate::args::{HidingArgs, RuntimeArgs};
@@ -218,7 +219,7 @@ impl Hiding {
 
     /// SHA-256 of everything that decides what is hidden: two reports with the same hash hid by the same rules.
     pub fn hash(&self) -> String {
-        hex(&Sha256::digest(format!("{}|{:?}", self.rules(), self.stills.settings)))
+        hex(Sha256::digest(format!("{}|{:?}", self.rules(), self.stills.settings)))
     }
 
     fn rules(&self) -> String {
@@ -261,9 +262,4 @@ pub fn threads(asked: Option<usize>) -> usize {
 /// Where the models are, from the flag or the usual places.
 pub fn store(args: &RuntimeArgs) -> Result<ModelStore, Failure> {
     Ok(args.models.as_ref().map(ModelStore::new).map_or_else(ModelStore::locate, Ok)?)
-}
-
-/// Bytes in hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

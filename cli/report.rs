@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use milkglass::detect::backend::Backend;
 use milkglass::detect::{Ensemble, LoadedModel};
+use milkglass_common::hex;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::hiding::{Hiding, hex};
+use crate::hiding::Hiding;
 use crate::inputs::is_dash;
 use crate::outcome::Failure;
 
@@ -149,7 +150,7 @@ pub fn file_hash(path: &Path) -> Option<String> {
     let mut buffer = vec![0; 1 << 16];
     loop {
         match file.read(&mut buffer).ok()? {
-            0 => return Some(hex(&hash.finalize())),
+            0 => return Some(hex(hash.finalize())),
             n => hash.update(&buffer[..n]),
         }
     }

@@ -6,8 +6,6 @@
 //! alone: nothing of it reaches a sink. It says that the detector is alive, not how good it is.
 
 use std::fmt;
-use std::fs::File;
-use std::io::Read as _;
 use std::time::{Duration, Instant};
 
 use crate::detect::{Class, Detection, Detector, Proof};
@@ -175,9 +173,7 @@ impl SelfTest {
 }
 
 fn from_kernel() -> Result<u64> {
-    let mut bytes = [0; 8];
-    let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
-    read.map_err(|e| Error::io("random numbers for the self-test: /dev/urandom", e))?;
+    let bytes = milkglass_common::random().map_err(|e| Error::io("the self-test", e))?;
     Ok(u64::from_le_bytes(bytes))
 }
 

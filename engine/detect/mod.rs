@@ -27,8 +27,6 @@ mod tiles;
 pub use ensemble::{Ensemble, LoadedModel, Pass, Settings};
 #[cfg(feature = "internal")]
 pub(crate) use letterbox::Letterbox;
-#[cfg(feature = "lock")]
-pub(crate) use manifest::hex as manifest_hex;
 #[cfg(feature = "internal")]
 pub(crate) use manifest::{ChannelOrder, Input};
 #[cfg(feature = "models")]
