@@ -1,5 +1,6 @@
 //! `milkglass live`: a camera in, redacted frames out to every target, and the owner's signals in between.
 
+mod address;
 mod camera;
 mod control;
 mod devices;
