@@ -50,7 +50,7 @@ pub use engine::Engine;
 pub use error::{Error, Result};
 pub use frame::{
     ColorMatrix, ColorRange, DetectJob, FrameFormat, FrameMeta, FramePool, MAX_PIXELS, MAX_SIDE, Outcome,
-    PixelAspect, PixelFormat, PlaneLayout, ROW_ALIGNMENT, RawFrame, RedactedFrame, View, ViewMut,
+    PixelAspect, PixelFormat, PlaneLayout, ROW_ALIGNMENT, RawFrame, RedactedFrame, View, ViewMut, Ycbcr,
     available_memory,
 };
 pub use geometry::{Orientation, PixelRect, Rect};

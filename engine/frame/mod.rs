@@ -4,6 +4,7 @@
 //! Review this file line by line.
 
 mod aspect;
+mod color;
 mod format;
 mod memory;
 mod pool;
@@ -14,6 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use aspect::PixelAspect;
+pub use color::Ycbcr;
 pub use format::{
     ColorMatrix, ColorRange, FrameFormat, MAX_PIXELS, MAX_SIDE, PixelFormat, PlaneLayout, ROW_ALIGNMENT,
 };

@@ -48,8 +48,13 @@ impl std::fmt::Display for OwnerKey {
 }
 
 /// The owner's secret key. Its `Debug` output says nothing; it is wiped when dropped.
-#[derive(Debug)]
 pub struct OwnerSecret(SecretKey);
+
+impl std::fmt::Debug for OwnerSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OwnerSecret")
+    }
+}
 
 impl OwnerSecret {
     /// A new key, from the kernel's random numbers.
