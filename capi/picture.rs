@@ -10,27 +10,20 @@ use crate::types::*;
 
 /// The format that a code of V4L2 names.
 pub(crate) fn pixel_format(fourcc: u32) -> Result<PixelFormat, Fault> {
-    match fourcc {
-        MILKGLASS_NV12 => Ok(PixelFormat::Nv12),
-        MILKGLASS_YU12 => Ok(PixelFormat::I420),
-        MILKGLASS_YUYV => Ok(PixelFormat::Yuyv),
-        MILKGLASS_RGB3 => Ok(PixelFormat::Rgb24),
-        0 => Err(Fault::argument("fourcc is not set: a MILKGLASS_ format code is needed")),
-        other => Err(Fault::argument(format!(
-            "fourcc {other:#010x} is not supported; there are NV12, YU12, YUYV and RGB3"
-        ))),
+    if fourcc == 0 {
+        return Err(Fault::argument("fourcc is not set: a MILKGLASS_ format code is needed"));
     }
+    let known = PixelFormat::ALL.into_iter().find(|pixel| u32::from_le_bytes(pixel.fourcc()) == fourcc);
+    known.ok_or_else(|| {
+        Fault::argument(format!(
+            "fourcc {fourcc:#010x} is not supported; there are NV12, YU12, YUYV and RGB3"
+        ))
+    })
 }
 
-/// V4L2's code of a format.
+/// V4L2's code of a format: one of the `MILKGLASS_` constants.
 pub(crate) fn fourcc(format: &FrameFormat) -> u32 {
-    match format.pixel() {
-        PixelFormat::Nv12 => MILKGLASS_NV12,
-        PixelFormat::I420 => MILKGLASS_YU12,
-        PixelFormat::Yuyv => MILKGLASS_YUYV,
-        PixelFormat::Rgb24 => MILKGLASS_RGB3,
-        _ => 0,
-    }
+    u32::from_le_bytes(format.pixel().fourcc())
 }
 
 /// One plane in C's memory, checked: every row of the format lies within it.

@@ -12,8 +12,7 @@ use std::time::Duration;
 use milkglass::detect::Ensemble;
 use milkglass::y4m::{self, Y4mHeader};
 use milkglass::{
-    ColorRange, FrameFormat, FrameMeta, FramePool, Media, Opening, PixelAspect, Policy, RawFrame,
-    RedactedFrame,
+    FrameFormat, FrameMeta, FramePool, Media, Opening, PixelAspect, Policy, RawFrame, RedactedFrame, Ycbcr,
 };
 
 use crate::clip::{
@@ -545,23 +544,14 @@ pub const PICTURE_PERIOD: Duration = Duration::from_nanos(1_000_000_000 / 30);
 pub fn to_image(frame: &RedactedFrame) -> Result<image::RgbImage, Failure> {
     let format = frame.format();
     let view = frame.view();
-    let (kr, kb) = format.matrix().luma_weights();
-    let kg = 1.0 - kr - kb;
-    let (base, y_scale, c_scale) = match format.range() {
-        ColorRange::Limited => (16.0, 255.0 / 219.0, 255.0 / 224.0),
-        ColorRange::Full => (0.0, 1.0, 1.0),
-    };
+    let ycbcr = Ycbcr::of(format);
     if format.planes().len() != 3 {
         return Err(Failure::new("only I420 frames are drawn"));
     }
     Ok(image::RgbImage::from_fn(format.width(), format.height(), |x, y| {
         let (x, y) = (x as usize, y);
-        let luma = (f32::from(view.row(0, y)[x]) - base) * y_scale;
-        let chroma = |plane: usize| (f32::from(view.row(plane, y / 2)[x / 2]) - 128.0) * c_scale;
-        let (cb, cr) = (chroma(1), chroma(2));
-        let r = luma + 2.0 * (1.0 - kr) * cr;
-        let b = luma + 2.0 * (1.0 - kb) * cb;
-        let g = (luma - kr * r - kb * b) / kg;
-        image::Rgb([r, g, b].map(|v| v.round().clamp(0.0, 255.0) as u8))
+        let sample = |plane: usize| f32::from(view.row(plane, y / 2)[x / 2]);
+        let colors = ycbcr.colors([f32::from(view.row(0, y)[x]), sample(1), sample(2)]);
+        image::Rgb(colors.map(|v| v.round().clamp(0.0, 255.0) as u8))
     }))
 }

@@ -157,8 +157,3 @@ pub fn threads(asked: Option<usize>) -> usize {
 pub fn store(args: &RuntimeArgs) -> Result<ModelStore, Failure> {
     Ok(args.models.as_ref().map(ModelStore::new).map_or_else(ModelStore::locate, Ok)?)
 }
-
-/// Bytes in hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}

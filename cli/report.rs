@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use milkglass::detect::LoadedModel;
 use milkglass::{Loaded, Media, Opening};
+use milkglass_common::hex;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::inputs::is_dash;
-use crate::opening::hex;
 use crate::outcome::Failure;
 
 /// The whole run.
@@ -130,7 +130,7 @@ pub fn file_hash(path: &Path) -> Option<String> {
     let mut buffer = vec![0; 1 << 16];
     loop {
         match file.read(&mut buffer).ok()? {
-            0 => return Some(hex(&hash.finalize())),
+            0 => return Some(hex(hash.finalize())),
             n => hash.update(&buffer[..n]),
         }
     }

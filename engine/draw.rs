@@ -1,14 +1,9 @@
 //! Numbers for pictures that are drawn anew each time.
 
-use std::fs::File;
-use std::io::Read as _;
-
 use crate::error::{Error, Result};
 
 pub(crate) fn from_kernel() -> Result<u64> {
-    let mut bytes = [0; 8];
-    let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
-    read.map_err(|e| Error::io("random numbers for the self-test: /dev/urandom", e))?;
+    let bytes = milkglass_common::random().map_err(|e| Error::io("the self-test", e))?;
     Ok(u64::from_le_bytes(bytes))
 }
 

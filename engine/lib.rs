@@ -68,7 +68,7 @@ pub use lockstep::LockStep;
 pub use opening::{Loaded, Opening, OpeningBuilder};
 pub use picture::{
     ColorMatrix, ColorRange, FrameFormat, MAX_PIXELS, MAX_SIDE, PixelFormat, PlaneLayout, ROW_ALIGNMENT,
-    View, ViewMut,
+    View, ViewMut, Ycbcr,
 };
 pub use pipeline::{Outlet, Pipeline, PipelineBuilder, State, Status, Taken};
 #[cfg(feature = "config")]

@@ -502,7 +502,7 @@ impl Opening {
     #[cfg(feature = "models")]
     pub fn sha256(&self, loaded: &Loaded) -> String {
         use sha2::{Digest as _, Sha256};
-        crate::detect::manifest_hex(&Sha256::digest(self.canonical(loaded)))
+        milkglass_common::hex(Sha256::digest(self.canonical(loaded)))
     }
 
     /// What the evidence log says of it; `program`: name and version.

@@ -1,7 +1,7 @@
 //! Any redacted frame as rows of planar 4:2:0, for targets that take nothing else. Row by row: no second frame is made.
 
 use crate::frame::RedactedFrame;
-use crate::picture::{ColorRange, FrameFormat, PixelFormat, View};
+use crate::picture::{ColorRange, FrameFormat, PixelFormat, View, Ycbcr};
 use crate::redact::kernels;
 
 /// A redacted frame's samples as planar Y'CbCr 4:2:0, in the frame's own range and matrix (RGB: limited range, and the
@@ -33,8 +33,10 @@ impl<'a> Yuv420<'a> {
                 (kernels().evens)(from, row);
             }
             PixelFormat::Rgb24 => {
-                let matrix = Matrix::of(self.view.format());
-                row.iter_mut().zip(from.chunks_exact(3)).for_each(|(to, p)| *to = matrix.y(p));
+                let ycbcr = of_rgb(self.view.format());
+                for (to, [r, g, b]) in row.iter_mut().zip(from.as_chunks::<3>().0) {
+                    *to = (ycbcr.samples([*r, *g, *b].map(f32::from))[0] + 0.5) as u8;
+                }
             }
         }
     }
@@ -64,9 +66,9 @@ impl<'a> Yuv420<'a> {
                 }
             }
             PixelFormat::Rgb24 => {
-                let matrix = Matrix::of(format);
+                let ycbcr = of_rgb(format);
                 for (i, (cb, cr)) in cb.iter_mut().zip(cr).enumerate() {
-                    (*cb, *cr) = matrix.chroma_of(self.view, i, y);
+                    (*cb, *cr) = chroma_of(ycbcr, self.view, i, y);
                 }
             }
         }
@@ -89,48 +91,27 @@ impl<'a> Yuv420<'a> {
                 }
             }
             PixelFormat::Rgb24 => {
-                let matrix = Matrix::of(format);
+                let ycbcr = of_rgb(format);
                 for (i, pair) in pairs.chunks_exact_mut(2).enumerate() {
-                    (pair[0], pair[1]) = matrix.chroma_of(self.view, i, y);
+                    (pair[0], pair[1]) = chroma_of(ycbcr, self.view, i, y);
                 }
             }
         }
     }
 }
 
-/// R'G'B' to limited-range Y'CbCr (ITU-T H.273, equations 11 to 13 and 38 to 40).
-struct Matrix {
-    kr: f32,
-    kb: f32,
+/// Pixels of RGB in limited range.
+fn of_rgb(format: &FrameFormat) -> Ycbcr {
+    Ycbcr::new(format.matrix(), ColorRange::Limited)
 }
 
-impl Matrix {
-    fn of(format: &FrameFormat) -> Matrix {
-        let (kr, kb) = format.matrix().luma_weights();
-        Matrix { kr, kb }
-    }
-
-    fn luma(&self, r: f32, g: f32, b: f32) -> f32 {
-        self.kr * r + (1.0 - self.kr - self.kb) * g + self.kb * b
-    }
-
-    fn y(&self, p: &[u8]) -> u8 {
-        (16.5 + self.luma(f32::from(p[0]), f32::from(p[1]), f32::from(p[2])) * (219.0 / 255.0)) as u8
-    }
-
-    /// Of the four pixels under sample `x` of row `y` of chroma; what lacks at the border is repeated.
-    fn chroma_of(&self, view: View<'_>, x: usize, y: u32) -> (u8, u8) {
-        let below = (2 * y + 1).min(view.format().height() - 1);
-        let (above, below) = (view.row(0, 2 * y), view.row(0, below));
-        let last = (6 * x + 3).min(above.len() - 3);
-        let four = [&above[6 * x..], &above[last..], &below[6 * x..], &below[last..]];
-        let mean = |c: usize| four.iter().map(|p| f32::from(p[c])).sum::<f32>() / 4.0;
-        self.chroma(mean(0), mean(1), mean(2))
-    }
-
-    fn chroma(&self, r: f32, g: f32, b: f32) -> (u8, u8) {
-        let y = self.luma(r, g, b);
-        let scaled = |c: f32, k: f32| (128.5 + (c - y) / (2.0 * (1.0 - k)) * (224.0 / 255.0)) as u8;
-        (scaled(b, self.kb), scaled(r, self.kr))
-    }
+/// Of the four pixels under sample `x` of row `y` of chroma; what lacks at the border is repeated.
+fn chroma_of(ycbcr: Ycbcr, view: View<'_>, x: usize, y: u32) -> (u8, u8) {
+    let below = (2 * y + 1).min(view.format().height() - 1);
+    let (above, below) = (view.row(0, 2 * y), view.row(0, below));
+    let last = (6 * x + 3).min(above.len() - 3);
+    let four = [&above[6 * x..], &above[last..], &below[6 * x..], &below[last..]];
+    let mean = |c: usize| four.iter().map(|p| f32::from(p[c])).sum::<f32>() / 4.0;
+    let [_, cb, cr] = ycbcr.samples([mean(0), mean(1), mean(2)]);
+    ((cb + 0.5) as u8, (cr + 0.5) as u8)
 }

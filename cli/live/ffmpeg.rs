@@ -7,8 +7,9 @@ use std::process::Command;
 
 use milkglass::{ColorMatrix, ColorRange, Yuv420};
 
+use super::address::{Secrets, without_secrets};
 use super::fed_child::{CLOCK, FedChild, Recipe};
-use super::target::{Stream, stream_key, without_secrets};
+use super::target::Stream;
 use crate::cage::{Access, Network};
 use crate::clip::tools::file_url;
 use crate::clip::{Container, Limits, Tools};
@@ -41,8 +42,8 @@ pub fn open(address: &str, encoder: &str, stream: &Stream, locked: bool) -> Resu
         )));
     }
     let ready = place.prepare().map_err(about)?;
-    let (secrets, shown) = (secrets(address), (address.to_owned(), name.clone()));
-    let recipe = Ffmpeg { tools, place, encoder: encoder.into(), stream: *stream, ready, secrets, shown };
+    let secrets = Secrets::of(address);
+    let recipe = Ffmpeg { tools, place, encoder: encoder.into(), stream: *stream, ready, secrets };
     Ok(FedChild::new(name, Box::new(recipe), stream))
 }
 
@@ -122,9 +123,7 @@ struct Ffmpeg {
     stream: Stream,
     /// The file that the next or current child writes.
     ready: Option<PathBuf>,
-    secrets: Vec<String>,
-    /// The address, and the form that may be shown.
-    shown: (String, String),
+    secrets: Secrets,
 }
 
 impl Recipe for Ffmpeg {
@@ -186,7 +185,7 @@ impl Recipe for Ffmpeg {
     }
 
     fn plain(&self, words: &str) -> String {
-        plain(words, &self.shown.0, &self.shown.1, &self.secrets)
+        self.secrets.clean(words)
     }
 
     fn tidy(&mut self, forget: bool) {
@@ -209,15 +208,6 @@ impl Recipe for Ffmpeg {
             }
         }
     }
-}
-
-/// A message with the address in the form that may be shown; none if it holds a secret even so.
-fn plain(words: &str, address: &str, shown: &str, secrets: &[String]) -> String {
-    let plain = words.replace(address, shown);
-    if secrets.iter().any(|secret| plain.contains(secret)) {
-        return "ffmpeg failed; its message is not shown, for it holds a part of the address".into();
-    }
-    plain
 }
 
 /// Quality and speed: for files the encoder may look ahead, everywhere else a frame leaves as soon as it has come.
@@ -321,62 +311,9 @@ fn remove(path: &Path) {
     }
 }
 
-/// The parts of an address that nobody may read: user and password, and all that follows a question mark.
-fn secrets(address: &str) -> Vec<String> {
-    let Some((_, rest)) = address.split_once("://") else { return Vec::new() };
-    let (rest, query) = rest.split_once(['?', '#']).unwrap_or((rest, ""));
-    let authority = rest.split('/').next().unwrap_or_default();
-    let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
-    let password = user.split_once(':').map_or(user, |(_, password)| password);
-    let values = query.split('&').map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value));
-    // Three letters are a mode or a number, and would be found in every message.
-    let values = values.filter(|value| value.len() > 3);
-    let all = [user, password, query, stream_key(address)].into_iter().chain(values);
-    all.filter(|s| !s.is_empty()).flat_map(|s| [s.to_owned(), percent_decoded(s)]).collect()
-}
-
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        let pair = after.get(..2).filter(|_| *first == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
-        match pair.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_ffmpeg_says_is_shown_without_secrets() {
-        let address = "rtsp://me:p%40ss@host:8554/cam?token=abcd";
-        let said = |words: &str| plain(words, address, "rtsp://host:8554/cam", &secrets(address));
-        assert_eq!(
-            said(&format!("{address}: Connection refused")),
-            "rtsp://host:8554/cam: Connection refused"
-        );
-        for leak in ["auth me:p%40ss failed", "wrong password p@ss", "?token=abcd", "abcd"] {
-            let shown = said(leak);
-            assert!(
-                shown.contains("not shown") && !shown.contains("ss ") && !shown.contains("abcd"),
-                "{shown}"
-            );
-        }
-        let key = "rtmp://live.host/app/k-e-y";
-        assert_eq!(said("Connection timed out"), "Connection timed out");
-        assert!(plain("cannot publish k-e-y", key, "", &secrets(key)).contains("not shown"));
-    }
 
     #[test]
     fn a_file_is_never_written_twice_and_segments_are_known() {

@@ -1,11 +1,10 @@
 //! How a target fares, for the log: a line for each change, not more than one in ten seconds, with the frames lost since.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use log::Level;
+use milkglass_common::Seldom;
 
-/// Least time between two lines.
-const QUIET: Duration = Duration::from_secs(10);
 /// Least time between two lines that say the same.
 const AGAIN: Duration = Duration::from_secs(60);
 
@@ -14,7 +13,7 @@ pub struct Journal {
     name: String,
     now: Now,
     told: Now,
-    told_at: Option<Instant>,
+    told_at: Seldom,
     lost: u64,
 }
 
@@ -28,7 +27,7 @@ enum Now {
 impl Journal {
     /// `name` is what the log calls the target.
     pub fn new(name: String) -> Journal {
-        Journal { name, now: Now::Starts, told: Now::Starts, told_at: None, lost: 0 }
+        Journal { name, now: Now::Starts, told: Now::Starts, told_at: Seldom::default(), lost: 0 }
     }
 
     /// What the log calls the target.
@@ -61,17 +60,18 @@ impl Journal {
     fn tell(&mut self, reason: &str) {
         if let Some((level, line)) = self.line(reason) {
             log::log!(level, "{line}");
-            (self.told, self.told_at, self.lost) = (self.now, Some(Instant::now()), 0);
+            self.told_at.said();
+            (self.told, self.lost) = (self.now, 0);
         }
     }
 
     fn line(&self, reason: &str) -> Option<(Level, String)> {
-        let quiet = self.told_at.map_or(Duration::MAX, |at| at.elapsed());
+        let quiet = |time| self.told_at.has_been_quiet(time);
         let news = self.told != self.now;
         let Journal { name, lost, .. } = self;
         match self.now {
-            _ if quiet < QUIET => None,
-            Now::Down if news || quiet >= AGAIN => {
+            _ if !quiet(Seldom::QUIET) => None,
+            Now::Down if news || quiet(AGAIN) => {
                 Some((Level::Warn, format!("{name}: {reason}; it is tried again; {lost} frames were lost")))
             }
             Now::Works if news => {
@@ -94,7 +94,7 @@ mod tests {
         let mut journal = Journal::new("cam".into());
         journal.lost();
         journal.works();
-        assert_eq!(journal.told_at, None, "that it came up is no news");
+        assert!(journal.told_at.has_been_quiet(Duration::MAX), "that it came up is no news");
         assert_eq!(journal.line(""), None, "nor are frames of its start");
 
         journal.lost();
@@ -104,13 +104,13 @@ mod tests {
                 .is_some_and(|(level, line)| level == Level::Warn && line.contains("slow; 1 frames"))
         );
         journal.down("refused");
-        assert!(journal.told_at.is_some() && journal.lost == 0);
+        assert!(!journal.told_at.has_been_quiet(Duration::MAX) && journal.lost == 0);
         journal.lost();
         journal.works();
         assert_eq!(journal.told, Now::Down, "too soon after the line before");
 
-        let long_ago = |journal: &mut Journal, time| journal.told_at = Instant::now().checked_sub(time);
-        long_ago(&mut journal, QUIET);
+        let long_ago = |journal: &mut Journal, time| journal.told_at.said_before(time);
+        long_ago(&mut journal, Seldom::QUIET);
         assert!(
             journal
                 .line("")

@@ -1,5 +1,6 @@
 //! `milkglass live`: a camera in, redacted frames out to every target, and the owner's signals in between.
 
+mod address;
 mod camera;
 mod control;
 mod devices;
@@ -22,6 +23,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use milkglass::{Loaded, Media, Opening, Pipeline, PolicyFile, State, Status};
+use milkglass_common::Seldom;
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
@@ -41,8 +43,6 @@ use target::{Stream, Target};
 
 /// Time between two looks at how it goes.
 const BEAT: Duration = Duration::from_millis(250);
-/// Least time between two lines about a detector that is too slow and fast enough in turn.
-const QUIET: Duration = Duration::from_secs(10);
 /// Signals that are no further apart count as sent together.
 const TOGETHER: Duration = Duration::from_millis(20);
 /// So many are enough to act on, or a flood of signals would put it off for ever.
@@ -263,7 +263,8 @@ fn finish(control: &Control, evidence: Option<Evidence>) -> Result<(), Failure> 
 /// Tells a change of state to the log and to systemd, and feeds systemd's watchdog while everything moves.
 #[derive(Default)]
 struct Watch {
-    said: Option<((State, usize), Instant)>,
+    said: Option<(State, usize)>,
+    said_at: Seldom,
     heartbeat: Option<(u64, Instant)>,
 }
 
@@ -272,11 +273,11 @@ impl Watch {
         let now = (status.state, status.level);
         // A detector at its limit is too slow now and then: that is not told each time.
         let flutters = |s: State| matches!(s, State::Covered | State::Degraded);
-        let again = |(said, at): ((State, usize), Instant)| {
-            said != now && (at.elapsed() > QUIET || !flutters(said.0) || !flutters(now.0))
-        };
+        let quiet = self.said_at.has_been_quiet(Seldom::QUIET);
+        let again = |said: (State, usize)| said != now && (quiet || !flutters(said.0) || !flutters(now.0));
         if self.said.is_none_or(again) {
-            self.said = Some((now, Instant::now()));
+            self.said = Some(now);
+            self.said_at.said();
             let text = control::describe(status);
             match status.state {
                 State::Degraded | State::SelfTestFailed | State::NoCamera => log::warn!("{text}"),

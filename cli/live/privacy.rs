@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use milkglass_common::files::sync_names;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::args::LiveArgs;
@@ -73,6 +74,7 @@ impl Remembered {
         let all = self.all_names().join("\n");
         let stored = match on {
             true => self.names.iter().try_for_each(|name| {
+                // Not by way of a second file: on a full disk even an empty one counts as on.
                 let mut file = File::create(self.folder.join(name))?;
                 // So that they are forgotten together, also when one of them leads elsewhere by then.
                 file.write_all(all.as_bytes())?;
@@ -85,7 +87,7 @@ impl Remembered {
                 })
             }
         };
-        stored.and_then(|()| sync(&self.folder)).map_err(|e| {
+        stored.and_then(|()| sync_names(&self.folder)).map_err(|e| {
             let state = if on { "on, but would be forgotten by a restart" } else { "still on" };
             Failure::new(format!(
                 "privacy mode is {state}: {}: {e}",
@@ -122,11 +124,6 @@ fn name(device: &Path) -> String {
 
 fn is_name(text: &str) -> bool {
     text.starts_with("privacy-") && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
-}
-
-/// A new or removed name is safe once its folder is.
-fn sync(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 fn usual() -> Option<PathBuf> {

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use milkglass::{FrameFormat, FrameSink, RingSink, V4l2Output, Y4mSink};
 
 use super::control::Control;
-use super::ffmpeg;
 use super::http::HttpSink;
 use super::raw::Nv12Sink;
+use super::{address, ffmpeg};
 use crate::args::LiveArgs;
 use crate::outcome::Failure;
 
@@ -65,12 +65,9 @@ impl FromStr for Target {
                 ))),
                 "http" => Ok(Target::Http(rest.trim_end_matches('/').into())),
                 "rtsp-server" => Ok(Target::RtspServer(rest.into())),
-                // Whatever follows the real end of such a password would be taken for a host, and be shown.
-                "rtsp" | "rtsps" | "rtmp" | "rtmps" if is_ambiguous(rest) => Err(Failure::new(format!(
-                    "--to {scheme}://...: an @ follows the end of the host: write / ? # in a password as %2F %3F %23, \
-                     and @ in a path as %40"
-                ))),
-                "rtsp" | "rtsps" | "rtmp" | "rtmps" | "srt" => Ok(Target::Ffmpeg(text.into())),
+                "rtsp" | "rtsps" | "rtmp" | "rtmps" | "srt" => {
+                    address::check(scheme, text).map(|()| Target::Ffmpeg(text.into()))
+                }
                 other => Err(Failure::new(format!(
                     "--to {other}://...: no such target; `milkglass live --help` lists them"
                 ))),
@@ -93,12 +90,6 @@ impl FromStr for Target {
     }
 }
 
-/// Whether there is an @ beyond the host, but none before it.
-fn is_ambiguous(rest: &str) -> bool {
-    let (authority, beyond) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    !authority.contains('@') && beyond.contains('@')
-}
-
 /// As the user wrote it, but for a password.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -109,7 +100,7 @@ impl fmt::Display for Target {
             Target::Ring(socket) => write!(f, "ring:{}", socket.display()),
             Target::Http(at) => write!(f, "http://{at}"),
             Target::RtspServer(at) => write!(f, "rtsp-server://{at}"),
-            Target::Ffmpeg(url) => f.write_str(&without_secrets(url)),
+            Target::Ffmpeg(url) => f.write_str(&address::without_secrets(url)),
         }
     }
 }
@@ -187,27 +178,6 @@ impl Target {
             }
         }
     }
-}
-
-/// An address without user, password and query, which may hold keys, and without an RTMP stream key.
-pub fn without_secrets(url: &str) -> String {
-    let key = stream_key(url);
-    if !key.is_empty() {
-        return format!("{}...", without_secrets(&url[..url.len() - key.len()]));
-    }
-    let Some((scheme, rest)) = url.split_once("://") else { return url.into() };
-    let rest = rest.split(['?', '#']).next().unwrap_or_default();
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    format!("{scheme}://{host}{path}")
-}
-
-/// What follows the name of the application in an RTMP address: whoever knows it can publish. Empty for others.
-pub fn stream_key(url: &str) -> &str {
-    let Some((_, rest)) = url.split_once("://").filter(|(scheme, _)| scheme.starts_with("rtmp")) else {
-        return "";
-    };
-    rest.splitn(3, '/').nth(2).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs::{self, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,6 +12,7 @@ use milkglass::detect::backend::Backend;
 use milkglass::{
     BackendChoice, Bound, Class, FrameFormat, Lock, OwnerSecret, PixelFormat, PolicyFile, Preset,
 };
+use milkglass_common::files::create_secret;
 
 use crate::opening::owner_key;
 use crate::outcome::Failure;
@@ -54,9 +53,8 @@ pub struct LockArgs {
 pub fn keygen(path: &Path) -> Result<String, Failure> {
     let secret = OwnerSecret::generate()?;
     let public = path.with_extension("pub");
-    let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     let wrong = |path: &Path, e: std::io::Error| Failure::new(format!("{}: {e}", path.display()));
-    written.and_then(|mut f| writeln!(f, "{}", secret.to_text())).map_err(|e| wrong(path, e))?;
+    create_secret(path, format!("{}\n", secret.to_text()).as_bytes()).map_err(|e| wrong(path, e))?;
     fs::write(&public, format!("{}\n", secret.public())).map_err(|e| wrong(&public, e))?;
     Ok(format!(
         "{}: the secret key. Keep it off the device: whoever has it can weaken the policy.\n{}: the public key, {}\n",

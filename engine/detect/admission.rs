@@ -13,10 +13,11 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use milkglass_common::hex;
 use sha2::{Digest, Sha256};
 
 use super::ensemble::Ensemble;
-use super::manifest::{Manifest, hex};
+use super::manifest::Manifest;
 use super::{Detection, Detector};
 use crate::class::Class;
 use crate::draw::Draw;
@@ -156,7 +157,7 @@ pub(super) fn admit(ensemble: &mut Ensemble, runtime: &str) -> Result<()> {
     for at in 0..ensemble.passes() {
         let (manifest, pass) = ensemble.pass(at);
         let key = format!("{}|{}|{runtime}|{pass:?}", manifest.canonical_sha256(), manifest.sha256);
-        let key = hex(&Sha256::digest(key.as_bytes()));
+        let key = hex(Sha256::digest(key.as_bytes()));
         if ADMITTED.lock().unwrap_or_else(PoisonError::into_inner).contains(&key) {
             continue;
         }

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use milkglass_common::hex;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -215,7 +216,7 @@ impl Manifest {
 
     /// SHA-256, in hexadecimal, of [`Manifest::canonical`].
     pub fn canonical_sha256(&self) -> String {
-        hex(&Sha256::digest(self.canonical().as_bytes()))
+        hex(Sha256::digest(self.canonical().as_bytes()))
     }
 
     /// Everything in it that decides what is found, as one text: what locks, reports and evidence name by its hash. Every key
@@ -376,7 +377,7 @@ impl ModelStore {
             return Err(wrong(ModelKind::Unusable, why).into());
         }
         let bytes = std::fs::read(&path).map_err(missing)?;
-        let found = hex(&Sha256::digest(&bytes));
+        let found = hex(Sha256::digest(&bytes));
         if !found.eq_ignore_ascii_case(&manifest.sha256) {
             let why = format!(
                 "the model {shown} was altered: its SHA-256 is {found}, its manifest says {}; restore it, or update the \
@@ -408,13 +409,6 @@ fn usual_places(beside: &Path) -> Vec<PathBuf> {
     beside.into_iter().chain(installed).collect()
 }
 
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut s, b| {
-        let _ = write!(s, "{b:02x}");
-        s
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -428,7 +422,7 @@ mod tests {
             std::fs::write(dir.join("yunet.onnx"), bytes).unwrap_or_default();
             let text = include_str!("../../models/yunet.toml");
             let mut manifest = Manifest::parse(text, "yunet.toml")?;
-            manifest.sha256 = hex(&Sha256::digest(bytes));
+            manifest.sha256 = hex(Sha256::digest(bytes));
             ModelStore::new(&dir).read(&manifest)
         };
         let tensor = b"\x6a\x18\x0a\x08location\x12\x0cweights.data\x70\x01";

@@ -29,8 +29,6 @@ pub use crate::policy::{Pass, Settings};
 pub use ensemble::Ensemble;
 #[cfg(feature = "internal")]
 pub(crate) use letterbox::Letterbox;
-#[cfg(feature = "models")]
-pub(crate) use manifest::hex as manifest_hex;
 #[cfg(feature = "internal")]
 pub(crate) use manifest::{ChannelOrder, Input};
 #[cfg(feature = "models")]

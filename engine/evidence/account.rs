@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 
+use milkglass_common::{hex, unhex};
+
 use super::files::{self, Joint, Own, on_disk};
-use super::record::{
-    Account, Damage, DevicePublic, Limit, NO_HASH, Opened, Record, Upgraded, hash, hex, unhex,
-};
+use super::record::{Account, Damage, DevicePublic, Limit, NO_HASH, Opened, Record, Upgraded, hash};
 
 /// How far back the log reaches, and its account of what is gone.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,7 +23,7 @@ impl Kept {
         let newest = own.iter().filter_map(|f| Some((f, f.opened.as_ref()?))).max_by_key(|(f, _)| f.first);
         let Some((file, opened)) = newest else {
             // No log, or one whose files have all lost their beginning: then nothing is known to have been deleted.
-            let account = Account { hash: hex(&NO_HASH), space: 0, ..Account::default() };
+            let account = Account { hash: hex(NO_HASH), space: 0, ..Account::default() };
             return Kept { first: 0, account };
         };
         let account = match &opened.account {
@@ -32,7 +32,7 @@ impl Kept {
             }
             None => Account {
                 // Unknown where the record is missing, and then it counts as damage when its file is deleted.
-                hash: hex(&own.iter().find(|f| f.first == opened.first).map_or(NO_HASH, |f| f.begins.hash)),
+                hash: hex(own.iter().find(|f| f.first == opened.first).map_or(NO_HASH, |f| f.begins.hash)),
                 space: own.iter().map(|f| on_disk(f.size)).sum(),
                 upgraded: Some(Upgraded { at: next, gone: opened.first }),
                 ..Account::default()
@@ -85,7 +85,7 @@ impl Kept {
                 self.account.damage = Some(add(self.account.damage.take(), damage));
             }
             if behind.n > self.first {
-                (self.first, self.account.hash) = (behind.n, hex(&behind.hash));
+                (self.first, self.account.hash) = (behind.n, hex(behind.hash));
             }
             if !left_over {
                 self.account.files = self.account.files.saturating_add(1);
@@ -141,7 +141,7 @@ fn length(file: &Own) -> u64 {
 /// Where the chain is behind this line, if the line goes on there.
 fn follows(line: &[u8], at: Joint) -> Option<Joint> {
     let record = Record::unchecked(line)?;
-    (record.n == at.n && record.prev == hex(&at.hash)).then(|| Joint { n: at.n + 1, hash: hash(line) })
+    (record.n == at.n && record.prev == hex(at.hash)).then(|| Joint { n: at.n + 1, hash: hash(line) })
 }
 
 /// What is wrong with a file that should lead from one place of the chain to another. `torn`: half a record may end it.
@@ -196,7 +196,7 @@ mod tests {
                 n,
                 time: String::new(),
                 what: What::Checkpoint,
-                prev: hex(&prev),
+                prev: hex(prev),
                 key: key.public().to_string(),
             };
             let line = record.sign(&key).unwrap();

@@ -1,10 +1,13 @@
 //! The files of a log: one after the other, only ever appended to, the oldest deleted when there are too many.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::record::{DevicePublic, MAX_LINE, Opened, Record, hash, unhex};
+use milkglass_common::files::replace;
+use milkglass_common::unhex;
+
+use super::record::{DevicePublic, MAX_LINE, Opened, Record, hash};
 
 /// A small file takes this much of a disk.
 const BLOCK: u64 = 4096;
@@ -73,7 +76,7 @@ pub(super) struct Folder(Option<File>);
 
 impl Disk for Folder {
     fn create(&mut self, path: &Path, line: &[u8]) -> io::Result<()> {
-        self.0 = Some(place(path, line)?);
+        self.0 = Some(replace(path, line)?);
         Ok(())
     }
 
@@ -82,23 +85,6 @@ impl Disk for Folder {
         file.write_all(line)?;
         file.sync_data()
     }
-}
-
-/// Puts a file in its place with its whole content, or not at all: whatever happens meanwhile, nobody finds it empty.
-pub(super) fn place(path: &Path, content: &[u8]) -> io::Result<File> {
-    let new = path.with_extension("new");
-    let write = || {
-        // What a power cut left here is nothing.
-        let _ = fs::remove_file(&new);
-        let mut file = OpenOptions::new().append(true).create_new(true).open(&new)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&new, path)?;
-        // The name of the file has to last as well.
-        path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())?;
-        Ok(file)
-    };
-    write().inspect_err(|_| drop(fs::remove_file(&new)))
 }
 
 /// The name of a file by its running number.

@@ -19,8 +19,7 @@ mod verify;
 mod words;
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -29,11 +28,13 @@ use crate::pipeline::{State, Status};
 use account::Kept;
 use files::{Disk, Folder, Head, Joint};
 pub use keeper::{Figures, Keeper};
+use milkglass_common::files::create_secret;
+use milkglass_common::hex;
 pub use record::{
     Account, Damage, DeviceKey, DevicePublic, Frames, Gap, Identity, Limit, OWN_DETECTOR, Opened, Record,
     Upgraded, What,
 };
-use record::{NO_HASH, hash, hex, utc};
+use record::{NO_HASH, hash, utc};
 pub use verify::{Deleted, Finding, Note, Report, Tampering, read_folder, verify};
 
 /// The most changes of state that one record names.
@@ -94,7 +95,7 @@ impl EvidenceSettings {
     pub fn remembering(mut self, folder: &Path) -> EvidenceSettings {
         let dir = std::path::absolute(&self.dir).unwrap_or_else(|_| self.dir.clone());
         let known_by = format!("{}\n{}", self.key.public(), dir.display());
-        self.remembered = Some(folder.join(format!("evidence-{}", &hex(&hash(known_by.as_bytes()))[..16])));
+        self.remembered = Some(folder.join(format!("evidence-{}", &hex(hash(known_by.as_bytes()))[..16])));
         self
     }
 }
@@ -396,7 +397,7 @@ impl EvidenceLog {
         let Some(path) = &self.settings.remembered else { return };
         let place = || {
             path.parent().map_or(Ok(()), fs::create_dir_all)?;
-            files::place(path, format!("{line}\n").as_bytes())
+            milkglass_common::files::replace(path, format!("{line}\n").as_bytes())
         };
         if let Err(e) = place() {
             log::warn!(
@@ -434,7 +435,7 @@ impl EvidenceLog {
             n: self.head.map_or(0, |head| head.n + 1),
             time: utc(now.wall),
             what,
-            prev: hex(&self.head.map_or(NO_HASH, |head| head.hash)),
+            prev: hex(self.head.map_or(NO_HASH, |head| head.hash)),
             key: self.settings.key.public().to_string(),
         };
         let line = record.sign(&self.settings.key)?;
@@ -469,9 +470,7 @@ pub fn device_key(path: &Path) -> Result<DeviceKey> {
             let make = || {
                 let key = DeviceKey::generate()?;
                 path.parent().map_or(Ok(()), fs::create_dir_all)?;
-                let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-                file.write_all(key.to_text().as_bytes())?;
-                file.sync_all()?;
+                create_secret(path, format!("{}\n", key.to_text()).as_bytes())?;
                 Ok(key)
             };
             make().map_err(|e: io::Error| fails(&format!("cannot be made: {e}")).caused_by(e).into())

@@ -1,12 +1,11 @@
 //! One record of the log: what it says, how it is written as a line, chained and signed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::{self, Write as _};
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+pub use milkglass_common::keys::{PublicKey as DevicePublic, SecretKey as DeviceKey};
+use milkglass_common::{hex, unhex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -23,68 +22,6 @@ pub(super) const MAX_LINE: usize = 16 << 10;
 const MOST: u64 = u64::MAX / 2;
 /// What the first record of a log names as the hash of the one before.
 pub(super) const NO_HASH: [u8; 32] = [0; 32];
-
-/// The device's public key: 64 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct DevicePublic(VerifyingKey);
-
-impl DevicePublic {
-    /// From 64 hexadecimal digits; `None` when they are no Ed25519 public key, or a weak one.
-    pub fn parse(text: &str) -> Option<DevicePublic> {
-        let key = VerifyingKey::from_bytes(&unhex(text.trim())?).ok()?;
-        // A key of small order would accept signatures of anybody.
-        (!key.is_weak()).then_some(DevicePublic(key))
-    }
-}
-
-impl fmt::Display for DevicePublic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(self.0.as_bytes()))
-    }
-}
-
-impl fmt::Debug for DevicePublic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// The device's secret key. `Debug` says nothing of it; it is wiped when dropped.
-#[derive(Clone)]
-pub struct DeviceKey(SigningKey);
-
-impl fmt::Debug for DeviceKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("DeviceKey")
-    }
-}
-
-impl DeviceKey {
-    /// A new key, from the kernel's random numbers.
-    ///
-    /// # Errors
-    /// They cannot be had.
-    pub fn generate() -> io::Result<DeviceKey> {
-        let mut seed = [0; 32];
-        File::open("/dev/urandom")?.read_exact(&mut seed)?;
-        Ok(DeviceKey(SigningKey::from_bytes(&seed)))
-    }
-
-    /// From the text of a key file, 64 hexadecimal digits; `None` when it is something else.
-    pub fn parse(text: &str) -> Option<DeviceKey> {
-        Some(DeviceKey(SigningKey::from_bytes(&unhex(text.trim())?)))
-    }
-
-    /// The text of a key file. Whoever has it can write a log that verifies.
-    pub fn to_text(&self) -> String {
-        hex(self.0.as_bytes()) + "\n"
-    }
-
-    /// The public key that belongs to it.
-    pub fn public(&self) -> DevicePublic {
-        DevicePublic(self.0.verifying_key())
-    }
-}
 
 /// What stands in [`Identity::untested`] for a program's own detector.
 pub const OWN_DETECTOR: &str = "detector";
@@ -118,8 +55,8 @@ impl Identity {
     pub fn new(program: &str, rules: &str, zones: &[Zone]) -> Identity {
         Identity {
             program: program.into(),
-            policy: hex(&hash(rules.as_bytes())),
-            zones: hex(&hash(canonical_zones(zones).as_bytes())),
+            policy: hex(hash(rules.as_bytes())),
+            zones: hex(hash(canonical_zones(zones).as_bytes())),
             ..Identity::default()
         }
     }
@@ -302,9 +239,9 @@ impl Record {
     pub(super) fn sign(&self, key: &DeviceKey) -> io::Result<Vec<u8>> {
         let mut line = serde_json::to_vec(self)?;
         line.pop();
-        let signature = key.0.sign(&[PURPOSE, &line].concat());
+        let signature = key.sign(&[PURPOSE, &line].concat());
         line.extend_from_slice(SIGNED.as_bytes());
-        line.extend_from_slice(hex(&signature.to_bytes()).as_bytes());
+        line.extend_from_slice(hex(signature).as_bytes());
         line.extend_from_slice(b"\"}\n");
         Ok(line)
     }
@@ -315,9 +252,8 @@ impl Record {
         let (signed, signature, record) = Record::split(line).ok_or(altered)?;
         let own = DevicePublic::parse(&record.key).ok_or(altered)?;
         let message = [PURPOSE, signed.as_bytes()].concat();
-        let verified = own.0.verify_strict(&message, &Signature::from_bytes(&signature));
         // A fuzzer cannot sign; what lies behind a good signature is what it is to look at.
-        if verified.is_err() && !cfg!(fuzzing) {
+        if !own.has_signed(&message, &signature) && !cfg!(fuzzing) {
             return Err(altered);
         }
         if key.is_some_and(|key| *key != own) { Err(NoRecord::Foreign) } else { Ok(record) }
@@ -339,30 +275,6 @@ impl Record {
 /// The hash by which the next line names this one (without its newline).
 pub(super) fn hash(line: &[u8]) -> [u8; 32] {
     Sha256::digest(line).into()
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut s, b| {
-        let _ = write!(s, "{b:02x}");
-        s
-    })
-}
-
-/// Lower-case digits alone: one way to write a thing.
-pub(super) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let digit = |c: u8| match c {
-        b'0'..=b'9' => Some(c - b'0'),
-        b'a'..=b'f' => Some(c - b'a' + 10),
-        _ => None,
-    };
-    let mut bytes = [0; N];
-    if text.len() != 2 * N {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        *byte = (digit(pair[0])? << 4) | digit(pair[1])?;
-    }
-    Some(bytes)
 }
 
 /// A time as `2026-11-25T16:40:00Z`; before 1970 as its beginning.
@@ -414,7 +326,7 @@ mod tests {
                 failures: 1,
                 reason: "a \",\"sig\":\" in it".into(),
             }),
-            prev: hex(&NO_HASH),
+            prev: hex(NO_HASH),
             key: key.public().to_string(),
         };
         let mut line = record.sign(&key).expect("signed");

@@ -146,7 +146,7 @@ fn a_key_is_made_once_and_for_its_owner_alone() {
 fn counts_and_numbers_at_the_end_of_their_range_break_nothing() {
     let key = DeviceKey::parse(&"07".repeat(32)).unwrap();
     let line = |n, what| {
-        let (time, prev) = (String::new(), record::hex(&record::NO_HASH));
+        let (time, prev) = (String::new(), hex(record::NO_HASH));
         Record { n, time, what, prev, key: key.public().to_string() }.sign(&key).unwrap()
     };
     let frames = |n| Frames { received: n, covered: n, self_tests: [n; 2], ..Frames::default() };
@@ -173,7 +173,7 @@ fn old_log(dir: &Path, key: &DeviceKey) {
             let opened = Opened { first: 100, cut: false, identity: Identity::default(), account: None };
             let what = if n % 10 == 0 { What::Continues(opened) } else { What::Checkpoint };
             let record =
-                Record { n, time: utc(UNIX_EPOCH), what, prev: hex(&prev), key: key.public().to_string() };
+                Record { n, time: utc(UNIX_EPOCH), what, prev: hex(prev), key: key.public().to_string() };
             let line = record.sign(key).unwrap();
             prev = hash(&line[..line.len() - 1]);
             bytes.extend(line);
@@ -198,7 +198,7 @@ fn a_log_of_the_first_version_goes_on_and_what_went_before_is_its_word_alone() {
         log.is_damaged()
     };
     let sent = |n| {
-        let (time, prev) = (String::new(), hex(&NO_HASH));
+        let (time, prev) = (String::new(), hex(NO_HASH));
         let record = Record { n, time, what: What::Checkpoint, prev, key: key.public().to_string() };
         String::from_utf8(record.sign(&key).unwrap()).unwrap()
     };

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use milkglass_common::hex;
+
 use super::files;
 use super::record::{
     Account, Damage, DevicePublic, Frames, Limit, MAX_LINE, NO_HASH, NoRecord, Opened, Record, Upgraded,
-    What, hash, hex,
+    What, hash,
 };
 use crate::error::{Error, EvidenceError, EvidenceKind, Result};
 
@@ -299,12 +301,12 @@ impl Check {
                 self.settle(Some(record.n));
                 if gap > strange {
                     self.missing(n + 1 + strange, record.n - 1, at);
-                } else if gap == 0 && known.is_some_and(|hash| record.prev != hex(&hash)) {
+                } else if gap == 0 && known.is_some_and(|hash| record.prev != hex(hash)) {
                     self.find(Tampering::Spliced, Some(record.n), at);
                 }
             }
         }
-        if record.n == 0 && record.prev != hex(&NO_HASH) {
+        if record.n == 0 && record.prev != hex(NO_HASH) {
             self.find(Tampering::Spliced, Some(0), at);
         }
         let spliced = self.report.findings.last().is_some_and(|f| f.at == at && f.kind == Tampering::Spliced);
@@ -326,7 +328,7 @@ impl Check {
                 // The next one lies nearer to the last one, or follows on it and not on this one.
                 let nearer = next.is_some_and(|next| next.n > n && next.n < record.n);
                 let follows =
-                    |next: &Record| next.n == n + 1 && next.prev == hex(&last) && next.prev != hex(hash);
+                    |next: &Record| next.n == n + 1 && next.prev == hex(last) && next.prev != hex(hash);
                 nearer || next.is_some_and(|next| follows(next))
             }
             Some(_) => false,

@@ -10,15 +10,16 @@ mod ratchet;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use milkglass_common::keys::{PublicKey, SecretKey};
+use milkglass_common::{files, hex, unhex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::detect::LoadedModel;
 use crate::detect::backend::Allowed;
-use crate::detect::{LoadedModel, manifest_hex as hex};
 use crate::picture::{FrameFormat, PixelFormat};
 use crate::policy::{PolicyError, PolicyFile};
 pub use ratchet::Weakening;
@@ -30,7 +31,7 @@ const VERSION: u32 = 2;
 
 /// The owner's public key: 64 hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OwnerKey(VerifyingKey);
+pub struct OwnerKey(PublicKey);
 
 impl OwnerKey {
     /// From 64 hexadecimal digits.
@@ -38,23 +39,21 @@ impl OwnerKey {
     /// # Errors
     /// [`PolicyError::Locked`]: they are no Ed25519 public key.
     pub fn parse(text: &str) -> Result<OwnerKey, PolicyError> {
-        let wrong = || {
+        let key = PublicKey::parse(&text.to_ascii_lowercase()).map(OwnerKey);
+        key.ok_or_else(|| {
             locked("an owner's public key is 64 hexadecimal digits, as `milkglass policy keygen` prints them")
-        };
-        let key = VerifyingKey::from_bytes(&unhex(text.trim()).ok_or_else(wrong)?).map_err(|_| wrong())?;
-        // A key of small order would accept signatures of anybody.
-        if key.is_weak() { Err(wrong()) } else { Ok(OwnerKey(key)) }
+        })
     }
 }
 
 impl std::fmt::Display for OwnerKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&hex(self.0.as_bytes()))
+        self.0.fmt(f)
     }
 }
 
 /// The owner's secret key. Its `Debug` output says nothing; it is wiped when dropped.
-pub struct OwnerSecret(SigningKey);
+pub struct OwnerSecret(SecretKey);
 
 impl std::fmt::Debug for OwnerSecret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -68,11 +67,8 @@ impl OwnerSecret {
     /// # Errors
     /// They cannot be had.
     pub fn generate() -> Result<OwnerSecret, PolicyError> {
-        let mut seed = [0; 32];
-        File::open("/dev/urandom")
-            .and_then(|mut f| f.read_exact(&mut seed))
-            .map_err(|e| locked(format!("no random numbers for a key: /dev/urandom: {e}")))?;
-        Ok(OwnerSecret(SigningKey::from_bytes(&seed)))
+        let key = SecretKey::generate().map(OwnerSecret);
+        key.map_err(|e| locked(format!("no random numbers for a key: {e}")))
     }
 
     /// From the text of a key file: 64 hexadecimal digits.
@@ -80,20 +76,20 @@ impl OwnerSecret {
     /// # Errors
     /// It is something else.
     pub fn parse(text: &str) -> Result<OwnerSecret, PolicyError> {
-        let wrong = || {
+        let key = SecretKey::parse(&text.to_ascii_lowercase()).map(OwnerSecret);
+        key.ok_or_else(|| {
             locked("an owner's secret key is 64 hexadecimal digits, as `milkglass policy keygen` writes them")
-        };
-        Ok(OwnerSecret(SigningKey::from_bytes(&unhex(text.trim()).ok_or_else(wrong)?)))
+        })
     }
 
     /// The text of a key file. Whoever has it can weaken the policy.
     pub fn to_text(&self) -> String {
-        hex(self.0.as_bytes())
+        self.0.to_text()
     }
 
     /// The public key that belongs to it.
     pub fn public(&self) -> OwnerKey {
-        OwnerKey(self.0.verifying_key())
+        OwnerKey(self.0.public())
     }
 }
 
@@ -164,7 +160,7 @@ impl Lock {
         let written = Written {
             version: VERSION,
             owner: owner.public().to_string(),
-            signature: hex(&signature.to_bytes()),
+            signature: hex(signature),
             policy: policy.into(),
             bound: bound.clone(),
         };
@@ -188,18 +184,18 @@ impl Lock {
         if owner.is_some_and(|owner| *owner != key) {
             return Err(wrong("it is signed by somebody who is not this device's owner"));
         }
-        let signature =
-            unhex::<64>(&written.signature).ok_or_else(|| wrong("its signature is no signature"))?;
+        let signature = unhex(&written.signature.to_ascii_lowercase())
+            .ok_or_else(|| wrong("its signature is no signature"))?;
         if !(1..=VERSION).contains(&written.version) {
             return Err(wrong("it is of a version that this program does not know: update the program"));
         }
         let signed = message(written.version, &written.policy, &written.bound)?;
-        key.0
-            .verify_strict(&signed, &Signature::from_bytes(&signature))
-            .map_err(|_| wrong("the signature does not fit: it was altered after the owner signed it"))?;
+        if !key.0.has_signed(&signed, &signature) {
+            return Err(wrong("the signature does not fit: it was altered after the owner signed it"));
+        }
         let policy = PolicyFile::parse(&written.policy, name)?;
         policy.check()?;
-        let hash = hex(&Sha256::digest(&signed));
+        let hash = hex(Sha256::digest(&signed));
         Ok(Lock { policy, owner: key, bound: written.bound, version: written.version, hash })
     }
 
@@ -429,14 +425,8 @@ impl Anchor {
     }
 
     fn store(&self, text: &str) -> std::io::Result<()> {
-        let folder = self.file.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(folder)?;
-        let new = self.file.with_extension("new");
-        let mut file = File::create(&new)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, &self.file)?;
-        File::open(folder)?.sync_all()
+        fs::create_dir_all(self.file.parent().unwrap_or(Path::new(".")))?;
+        files::replace(&self.file, text.as_bytes()).map(drop)
     }
 }
 
@@ -507,16 +497,4 @@ fn read_text(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
     File::open(path)?.take(2 * PolicyFile::MAX_BYTES as u64 + 1).read_to_string(&mut text)?;
     Ok(text)
-}
-
-fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    if text.len() != 2 * N || !text.is_ascii() {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        let digit = |c: u8| (c as char).to_digit(16);
-        *byte = (digit(pair[0])? * 16 + digit(pair[1])?) as u8;
-    }
-    Some(bytes)
 }

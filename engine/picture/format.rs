@@ -24,6 +24,22 @@ pub enum PixelFormat {
     Rgb24,
 }
 
+impl PixelFormat {
+    /// Every one.
+    pub const ALL: [PixelFormat; 4] =
+        [PixelFormat::Nv12, PixelFormat::I420, PixelFormat::Yuyv, PixelFormat::Rgb24];
+
+    /// What V4L2 calls it, where it has one plane of memory.
+    pub const fn fourcc(self) -> [u8; 4] {
+        match self {
+            PixelFormat::Nv12 => *b"NV12",
+            PixelFormat::I420 => *b"YU12",
+            PixelFormat::Yuyv => *b"YUYV",
+            PixelFormat::Rgb24 => *b"RGB3",
+        }
+    }
+}
+
 /// Which values stand for black and white in a Y'CbCr picture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ColorRange {

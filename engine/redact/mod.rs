@@ -12,7 +12,7 @@ pub(crate) use mask::{Mask, rasterise};
 pub(crate) use mosaic::{MosaicKey, Mosaics};
 
 use crate::geometry::PixelRect;
-use crate::picture::{ColorRange, FrameFormat, PixelFormat, PlaneLayout, ViewMut};
+use crate::picture::{FrameFormat, PixelFormat, PlaneLayout, ViewMut, Ycbcr};
 use crate::policy::{Color, Style};
 use crate::time::Timestamp;
 pub(crate) use kernels::{Block, CELL, Kernels, kernels};
@@ -178,21 +178,13 @@ fn fill(k: &Kernels, view: &mut ViewMut<'_>, shape: &Shape<'_>, color: Color) {
     }
 }
 
-/// A colour as one sample of each plane (ITU-T H.273, equations for `MatrixCoefficients` 1, 5 and 9).
+/// A colour as one sample of each plane.
 fn sample_values(color: Color, format: &FrameFormat) -> [[u8; 4]; 3] {
     if format.pixel() == PixelFormat::Rgb24 {
         return [[color.r, color.g, color.b, 0], [0; 4], [0; 4]];
     }
-    let (kr, kb) = format.matrix().luma_weights();
-    let [r, g, b] = [color.r, color.g, color.b].map(|v| f32::from(v) / 255.0);
-    let luma = kr * r + (1.0 - kr - kb) * g + kb * b;
-    let (cb, cr) = ((b - luma) / (2.0 * (1.0 - kb)), (r - luma) / (2.0 * (1.0 - kr)));
-    let (base, y_span, c_span) = match format.range() {
-        ColorRange::Limited => (16.0, 219.0, 224.0),
-        ColorRange::Full => (0.0, 255.0, 255.0),
-    };
-    let y = (base + y_span * luma).round() as u8;
-    let (cb, cr) = ((128.0 + c_span * cb).round() as u8, (128.0 + c_span * cr).round() as u8);
+    let samples = Ycbcr::of(format).samples([color.r, color.g, color.b].map(f32::from));
+    let [y, cb, cr] = samples.map(|v| v.round() as u8);
     match format.pixel() {
         PixelFormat::Nv12 => [[y, 0, 0, 0], [cb, cr, 0, 0], [0; 4]],
         PixelFormat::Yuyv => [[y, cb, y, cr], [0; 4], [0; 4]],

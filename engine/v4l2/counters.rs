@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
 
-/// The same trouble is logged at most once in this time.
-const QUIET: Duration = Duration::from_secs(10);
+use milkglass_common::Seldom;
 
 /// Counters of a [`V4l2Source`](super::V4l2Source), readable from any thread while it runs. Clones show the same figures.
 #[derive(Clone, Debug, Default)]
@@ -94,23 +92,23 @@ impl V4l2Counters {
 pub(super) struct Journal {
     pub counters: V4l2Counters,
     name: String,
-    said: [Option<(Instant, u64)>; Trouble::COUNT],
+    /// When it was said, and how much there was by then.
+    said: [(Seldom, u64); Trouble::COUNT],
 }
 
 impl Journal {
     pub fn new(name: String) -> Journal {
-        Journal { counters: V4l2Counters::default(), name, said: [None; Trouble::COUNT] }
+        Journal { counters: V4l2Counters::default(), name, said: Default::default() }
     }
 
     /// `n` more of the same trouble; `why` is asked for when it is said.
     pub fn note(&mut self, trouble: Trouble, n: u64, why: impl FnOnce() -> String) {
         let count = self.counters.0.counts[trouble as usize].fetch_add(n, Relaxed) + n;
         let said = &mut self.said[trouble as usize];
-        if n == 0 || said.is_some_and(|(at, _)| at.elapsed() < QUIET) {
+        if n == 0 || !said.0.due() {
             return;
         }
-        let since = count - said.map_or(0, |(_, then)| then);
-        *said = Some((Instant::now(), count));
+        let since = count - std::mem::replace(&mut said.1, count);
         let (why, text) = (why(), trouble.text());
         let colon = if why.is_empty() { "" } else { ": " };
         log::warn!("{}: {text} ({since} more, {count} in all){colon}{why}", self.name);

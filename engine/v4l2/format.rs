@@ -55,12 +55,12 @@ impl CameraFormat {
     /// What V4L2 calls it, best first.
     pub fn fourccs(self) -> &'static [Fourcc] {
         const CODES: [Fourcc; 8] = [
-            Fourcc(*b"NV12"),
+            Fourcc(PixelFormat::Nv12.fourcc()),
             Fourcc(*b"NM12"),
-            Fourcc(*b"YU12"),
+            Fourcc(PixelFormat::I420.fourcc()),
             Fourcc(*b"YM12"),
-            Fourcc(*b"YUYV"),
-            Fourcc(*b"RGB3"),
+            Fourcc(PixelFormat::Yuyv.fourcc()),
+            Fourcc(PixelFormat::Rgb24.fourcc()),
             Fourcc(*b"MJPG"),
             Fourcc(*b"JPEG"),
         ];

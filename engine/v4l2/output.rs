@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 
+use milkglass_common::Seldom;
+
 use super::CameraFormat;
 use super::format::{ColorCodes, Negotiated, Rows, write_rows};
 use super::sys::{Device, Identity, Kind, Playback};
@@ -24,8 +26,6 @@ const PATIENCE: Duration = Duration::from_millis(200);
 const STALLED: Duration = Duration::from_secs(5);
 /// Waits between attempts to open a lost device: the first, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-/// Trouble is logged at most once in this time.
-const QUIET: Duration = Duration::from_secs(10);
 
 /// Puts redacted frames out to a V4L2 device.
 ///
@@ -44,7 +44,7 @@ pub struct V4l2Output {
     /// When the device last took a frame, or was opened.
     alive: Instant,
     /// When its loss was last logged.
-    said: Option<Instant>,
+    said: Seldom,
     counters: V4l2OutputCounters,
 }
 
@@ -98,7 +98,7 @@ impl V4l2Output {
         counters.0.connected.store(true, Relaxed);
         log::info!("{}", opened.name);
         let (open, now) = (Some(opened), Instant::now());
-        let (retry, alive, said) = ((now, RETRY.0), now, None);
+        let (retry, alive, said) = ((now, RETRY.0), now, Seldom::default());
         Ok(V4l2Output { path, format: *format, fps, open, retry, alive, said, counters })
     }
 
@@ -141,10 +141,9 @@ impl V4l2Output {
     }
 
     fn say(&mut self, why: &str) {
-        if self.said.is_some_and(|at| at.elapsed() < QUIET) {
+        if !self.said.due() {
             return;
         }
-        self.said = Some(Instant::now());
         let (dropped, path) = (self.counters.dropped(), self.path.display());
         log::warn!(
             "{path}: the output device is lost and will be opened again ({dropped} frames dropped): {why}"

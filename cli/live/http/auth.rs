@@ -12,6 +12,7 @@ use std::path::Path;
 
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
+use milkglass_common::{hex, random, same};
 use sha2::{Digest as _, Sha256};
 
 use crate::outcome::Failure;
@@ -40,12 +41,9 @@ impl Token {
     pub fn read(path: &Path) -> Result<Token, Failure> {
         let token = read_secret(path)?;
         let refuse = |why: String| Failure::new(format!("--token-file {}: {why}", path.display()));
-        let io = |e: std::io::Error| refuse(e.to_string());
-        let mut salt = [0; 32];
-        File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut salt)).map_err(io)?;
+        let salt = random().map_err(|e| refuse(e.to_string()))?;
         let digest = hash(&salt, "token", &token);
-        let session =
-            hash(&salt, "session", &token).iter().fold(String::new(), |hex, b| format!("{hex}{b:02x}"));
+        let session = hex(hash(&salt, "session", &token));
         Ok(Token { salt, digest, session })
     }
 
@@ -88,11 +86,6 @@ fn hash(salt: &[u8; 32], purpose: &str, text: &str) -> [u8; 32] {
         .chain_update(text)
         .finalize()
         .into()
-}
-
-/// Takes the same time wherever the difference is.
-fn same(a: &[u8; 32], b: &[u8; 32]) -> bool {
-    std::hint::black_box(a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b))) == 0
 }
 
 /// The names that this server goes by.

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use jpeg_encoder::{Encoder, ImageBuffer, JpegColorType, SamplingFactor};
-use milkglass::{ColorMatrix, ColorRange, Error, FrameFormat, RedactedFrame, Result, Yuv420};
+use milkglass::{ColorMatrix, ColorRange, Error, FrameFormat, RedactedFrame, Result, Ycbcr, Yuv420};
 
 /// Good enough to judge a picture by, a tenth of a raw frame's size.
 const QUALITY: u8 = 80;
@@ -90,20 +90,10 @@ const ONE: f32 = (1 << 14) as f32;
 
 impl ToJpeg {
     fn new(format: &FrameFormat) -> ToJpeg {
-        let (kr, kb) = format.matrix().luma_weights();
-        let (to_kr, to_kb) = ColorMatrix::Bt601.luma_weights();
-        let (black, luma, chroma) = match Yuv420::range(format) {
-            ColorRange::Limited => (16.0, 255.0 / 219.0, 255.0 / 224.0),
-            ColorRange::Full => (0.0, 1.0, 1.0),
-        };
-        // Out of the frame's range and matrix, through R'G'B' (ITU-T H.273), into JPEG's.
-        let map = |y: f32, cb: f32, cr: f32| {
-            let (y, cb, cr) = ((y - black) * luma, (cb - 128.0) * chroma, (cr - 128.0) * chroma);
-            let (r, b) = (y + 2.0 * (1.0 - kr) * cr, y + 2.0 * (1.0 - kb) * cb);
-            let g = (y - kr * r - kb * b) / (1.0 - kr - kb);
-            let y = to_kr * r + (1.0 - to_kr - to_kb) * g + to_kb * b;
-            [y, 128.0 + (b - y) / (2.0 * (1.0 - to_kb)), 128.0 + (r - y) / (2.0 * (1.0 - to_kr))]
-        };
+        // Out of the frame's range and matrix, through R'G'B', into JPEG's.
+        let from = Ycbcr::new(format.matrix(), Yuv420::range(format));
+        let jpeg = Ycbcr::new(ColorMatrix::Bt601, ColorRange::Full);
+        let map = |y: f32, cb: f32, cr: f32| jpeg.samples(from.colors([y, cb, cr]));
         let (zero, y, cb, cr) =
             (map(0.0, 0.0, 0.0), map(1.0, 0.0, 0.0), map(0.0, 1.0, 0.0), map(0.0, 0.0, 1.0));
         let fixed = |v: f32| (v * ONE).round() as i32;

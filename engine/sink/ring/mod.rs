@@ -8,11 +8,12 @@ mod wire;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::time::{Duration, Instant};
 
 use self::memory::{Memory, PIXELS};
 use self::socket::{Consumer, Listener};
 use super::FrameSink;
+use milkglass_common::Seldom;
+
 use crate::error::{Error, Result, SinkError, SinkKind};
 use crate::frame::RedactedFrame;
 use crate::picture::{FrameFormat, ViewMut};
@@ -23,8 +24,6 @@ use crate::redact::paint_whole;
 const ALWAYS_FREE: usize = 2;
 /// The most consumers at a time.
 const MOST_CONSUMERS: usize = 16;
-/// Lost frames are logged at most once in this time, as is who was sent away.
-const QUIET: Duration = Duration::from_secs(10);
 
 /// Hands redacted frames to other programs without their pixels going through a pipe: a ring of slots in sealed memory.
 ///
@@ -214,16 +213,15 @@ impl RingSink {
 #[derive(Default)]
 struct Unsaid {
     count: u64,
-    said: Option<Instant>,
+    said: Seldom,
 }
 
 impl Unsaid {
     /// The count, if there is one and it is time to say it.
     fn take(&mut self) -> Option<u64> {
-        if self.count == 0 || self.said.is_some_and(|at| at.elapsed() < QUIET) {
+        if self.count == 0 || !self.said.due() {
             return None;
         }
-        self.said = Some(Instant::now());
         Some(std::mem::take(&mut self.count))
     }
 }

@@ -3,7 +3,7 @@
 use crate::frame::RedactedFrame;
 use crate::geometry::Orientation;
 use crate::geometry::PixelAspect;
-use crate::picture::{ColorMatrix, ColorRange, FrameFormat, PixelFormat};
+use crate::picture::{ColorMatrix, ColorRange, FrameFormat};
 use crate::redact::Outcome;
 
 /// Grows when a message changes its meaning or its size.
@@ -34,7 +34,7 @@ pub fn hello(shape: &Shape, format: &FrameFormat) -> [u8; HELLO] {
     let mut message = Message::<HELLO>::new(KIND_HELLO);
     message.u32(VERSION).u64(shape.memory as u64).u64(shape.slot as u64);
     message.u32(shape.slots as u32).u32(shape.credit as u32);
-    message.u32(fourcc(format.pixel())).u32(format.width()).u32(format.height());
+    message.u32(u32::from_le_bytes(format.pixel().fourcc())).u32(format.width()).u32(format.height());
     message.u32(exif(format.orientation())).u32(u32::from(format.range() == ColorRange::Full));
     message.u32(matrix(format.matrix())).u32(format.planes().len() as u32).u32(pixel(format.pixel_aspect()));
     for plane in format.planes() {
@@ -92,16 +92,6 @@ impl<const N: usize> Message<N> {
         self.at += bytes.len();
         self
     }
-}
-
-/// As V4L2 names it.
-fn fourcc(pixel: PixelFormat) -> u32 {
-    u32::from_le_bytes(*match pixel {
-        PixelFormat::Nv12 => b"NV12",
-        PixelFormat::I420 => b"YU12",
-        PixelFormat::Yuyv => b"YUYV",
-        PixelFormat::Rgb24 => b"RGB3",
-    })
 }
 
 fn exif(orientation: Orientation) -> u32 {

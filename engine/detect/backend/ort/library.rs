@@ -6,11 +6,11 @@ use std::io::{self, Read as _, Seek as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use milkglass_common::hex;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
-use crate::detect::manifest::hex;
 use crate::error::{ModelError, ModelKind, Result};
 
 /// A library larger than this is none.
@@ -37,7 +37,7 @@ impl Sealed {
         let mut hash = Sha256::new();
         memory.rewind()?;
         io::copy(&mut memory, &mut hash)?;
-        Ok(Sealed { memory: memory.into(), sha256: hex(&hash.finalize()) })
+        Ok(Sealed { memory: memory.into(), sha256: hex(hash.finalize()) })
     }
 
     /// By what name the loader finds it, for as long as this lives.
@@ -105,7 +105,7 @@ mod tests {
         let path = dir.path().join("lib.so");
         std::fs::write(&path, b"the one that was hashed").unwrap();
         let copy = Sealed::copy(&path).unwrap();
-        assert_eq!(copy.sha256, hex(&Sha256::digest(b"the one that was hashed")));
+        assert_eq!(copy.sha256, hex(Sha256::digest(b"the one that was hashed")));
         std::fs::write(&path, b"another").unwrap();
         std::fs::rename(&path, dir.path().join("away")).unwrap();
         assert_eq!(std::fs::read(copy.path()).unwrap(), b"the one that was hashed");
