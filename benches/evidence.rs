@@ -8,7 +8,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use milkglass::evidence::{DeviceKey, EvidenceLog, EvidenceSettings, Identity, Moment, read_folder, verify};
+use milkglass::evidence::{
+    DeviceSecretKey, EvidenceLog, EvidenceSettings, Identity, Moment, read_folder, verify,
+};
 use milkglass::{Preset, Status};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -22,7 +24,7 @@ fn cpu() -> Duration {
 
 fn main() {
     let dir = std::env::temp_dir().join(format!("milkglass-evidence-{}", std::process::id()));
-    let key = DeviceKey::generate().unwrap();
+    let key = DeviceSecretKey::generate().unwrap();
     let hash = "ab".repeat(32);
     let identity = Identity {
         program: "milkglass 0.1.0".into(),

@@ -17,7 +17,7 @@ mod with {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::{Arc, Mutex, PoisonError};
 
-    use milkglass::evidence::{EvidenceLog, EvidenceSettings, Keeper, device_key};
+    use milkglass::evidence::{EvidenceLog, EvidenceSettings, EvidenceWriter, device_key};
     use milkglass::{Loaded, Opening};
 
     use super::PATIENCE;
@@ -33,7 +33,7 @@ mod with {
     pub(crate) struct Opened(Option<EvidenceLog>);
 
     /// The log of a running stream.
-    pub(crate) struct Evidence(Mutex<Option<Keeper>>);
+    pub(crate) struct Evidence(Mutex<Option<EvidenceWriter>>);
 
     impl Opened {
         /// Nothing is written yet.
@@ -70,20 +70,21 @@ mod with {
         /// Lets it follow the stream.
         pub fn start(self, counted: &Arc<Counted>) -> Result<Evidence, Fault> {
             let counted = Arc::clone(counted);
-            let keeper = self.0.map(|log| Keeper::start(log, move || counted.status())).transpose()?;
-            Ok(Evidence(Mutex::new(keeper)))
+            let writer =
+                self.0.map(|log| EvidenceWriter::start(log, move || counted.status())).transpose()?;
+            Ok(Evidence(Mutex::new(writer)))
         }
     }
 
     impl Evidence {
         /// Another policy is in force.
         pub fn changed(&self, opening: &Opening, loaded: &Loaded) {
-            self.ask(|keeper| keeper.changed(opening.identity(PROGRAM, loaded)));
+            self.ask(|writer| writer.changed(opening.identity(PROGRAM, loaded)));
         }
 
         /// A line to be sent off the device.
         pub fn checkpoint(&self) -> Result<String, Fault> {
-            let line = self.ask(|keeper| keeper.checkpoint(PATIENCE));
+            let line = self.ask(|writer| writer.checkpoint(PATIENCE));
             let line = line.ok_or_else(|| Fault::argument("the stream keeps no evidence log (evidence)"))?;
             let why = "the evidence log cannot be written, or its disk does not answer";
             line.ok_or_else(|| Fault::new(milkglass_status::CAMERA, why))
@@ -91,22 +92,22 @@ mod with {
 
         /// Attempts to write that failed, whether nothing can be written now, and whether the log was found changed.
         pub fn figures(&self) -> (u64, bool, bool) {
-            let figures = self.ask(Keeper::figures).unwrap_or_default();
+            let figures = self.ask(EvidenceWriter::figures).unwrap_or_default();
             let flag = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
             (figures.errors.load(Ordering::Relaxed), flag(&figures.trouble), flag(&figures.damaged))
         }
 
         /// Writes the last records.
         pub fn end(&self) {
-            let keeper = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(keeper) = keeper
-                && keeper.end(PATIENCE).is_none()
+            let writer = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(writer) = writer
+                && writer.end(PATIENCE).is_none()
             {
                 log::error!("the last records of the evidence log could not be written");
             }
         }
 
-        fn ask<T>(&self, question: impl FnOnce(&Keeper) -> T) -> Option<T> {
+        fn ask<T>(&self, question: impl FnOnce(&EvidenceWriter) -> T) -> Option<T> {
             self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(question)
         }
     }

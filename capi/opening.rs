@@ -4,8 +4,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use milkglass::{
-    ColorMatrix, ColorRange, Detector, FrameFormat, FrameSink, FrameSource, Inlet, Loaded, Media, Opening,
-    OpeningBuilder, Orientation, Pipeline, PixelAspect, Proof,
+    ColorMatrix, ColorRange, Detector, FrameFormat, FrameSender, FrameSink, FrameSource, Loaded, Media,
+    Opening, OpeningBuilder, Orientation, Pipeline, PixelAspect, Proof,
 };
 
 use crate::detector::{Callback, Gate};
@@ -72,7 +72,7 @@ fn with_lock(
         asked = asked.lock(path);
     }
     if let Some(key) = key {
-        asked = asked.owner_key(milkglass::OwnerKey::parse(key)?);
+        asked = asked.owner_key(milkglass::OwnerPublicKey::parse(key)?);
     }
     Ok(state.map(|folder| asked.clone().state_dir(folder)).unwrap_or(asked))
 }
@@ -122,15 +122,15 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
 
     let gate = Gate::new();
     let detectors: Detectors = detectors.into_iter().map(|d| gate.guard(d)).collect();
-    let (format, fps, source, inlet) = match camera {
+    let (format, fps, source, sender) = match camera {
         Some(device) => {
             let (source, format, fps) = capture(config, device, orientation)?;
             (format, fps, source, None)
         }
         None => {
             let format = pushed(config)?.with_orientation(orientation);
-            let (inlet, source) = Inlet::new(0);
-            (format, rate(config.fps)?, source, Some(inlet))
+            let (sender, source) = FrameSender::new(0);
+            (format, rate(config.fps)?, source, Some(sender))
         }
     };
     let format = opening.shaped(format, format.pixel_aspects());
@@ -142,14 +142,14 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
         sinks.push((format!("ring:{path}"), share(path, &format)?));
     }
     let policy = opening.policy(Media::Live);
-    let (pipeline, outlet) = Pipeline::builder(policy, format, Watched { source, _alive: alive })
+    let (pipeline, receiver) = Pipeline::builder(policy, format, Watched { source, _alive: alive })
         .fps(fps)
         .buffers((config.buffers != 0).then_some(config.buffers as usize))
         .locked_memory(config.lock_memory != 0)
         .privacy(config.privacy != 0)
         .ladder(detectors)
         .sinks(sinks)
-        .start_with_outlet()?;
+        .start_with_receiver()?;
     let begin = || {
         // Once it is in force, and not before: nobody could go back from a policy that the detector is too slow for.
         opening.remember(&format)?;
@@ -164,10 +164,10 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
         fps,
         loaded,
         evidence,
-        outlet,
+        receiver,
         closed: AtomicBool::new(false),
         gate,
-        inlet,
+        sender,
         counted,
         exchange: Mutex::new(opening),
         source: watched,

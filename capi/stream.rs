@@ -1,12 +1,12 @@
-//! An open stream: a pipeline, its inlet, its outlet, and how they end.
+//! An open stream: a pipeline, its sender, its receiver, and how they end.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use milkglass::{
-    Captured, Error, FrameFormat, FramePool, FrameSource, Inlet, Loaded, Media, Opening, Outcome, Outlet,
-    Pipeline, Pushed, Result, State, Status, Taken, Timestamp,
+    Captured, Error, FrameFormat, FramePool, FrameReceiver, FrameSender, FrameSource, Loaded, Media, Opening,
+    Outcome, Pipeline, Pushed, Result, State, Status, Taken, Timestamp,
 };
 
 use crate::detector::Gate;
@@ -25,12 +25,12 @@ pub struct Stream {
     pub(crate) fps: f64,
     pub(crate) loaded: Loaded,
     pub(crate) evidence: Evidence,
-    pub(crate) outlet: Outlet,
+    pub(crate) receiver: FrameReceiver,
     /// By the program: whoever waits for a frame is told so.
     pub(crate) closed: AtomicBool,
     pub(crate) gate: Gate,
     /// `None`: the library captures.
-    pub(crate) inlet: Option<Inlet>,
+    pub(crate) sender: Option<FrameSender>,
     pub(crate) counted: Arc<Counted>,
     /// What is in force. One exchange of it, or of privacy mode, at a time.
     pub(crate) exchange: Mutex<Opening>,
@@ -62,9 +62,9 @@ impl Stream {
     /// # Safety
     /// The planes of `picture` are readable as it says.
     pub(crate) unsafe fn push(&self, picture: &milkglass_picture) -> Result<milkglass_status, Fault> {
-        let inlet = self.inlet()?;
+        let sender = self.sender()?;
         let planes = Source::check(picture, &self.format)?;
-        let pushed = inlet.push(Timestamp::from_nanos(picture.captured), |view| {
+        let pushed = sender.push(Timestamp::from_nanos(picture.captured), |view| {
             // SAFETY: by the caller's promise; the view has the format that was checked.
             unsafe { planes.read(view) };
             Ok(())
@@ -73,14 +73,14 @@ impl Stream {
     }
 
     pub(crate) fn push_dmabuf(&self, picture: &milkglass_dmabuf) -> Result<milkglass_status, Fault> {
-        let inlet = self.inlet()?;
+        let sender = self.sender()?;
         let buffers = Buffers::import(picture, &self.format)?;
-        self.pushed(inlet.push_dmabuf(Timestamp::from_nanos(picture.captured), &buffers.planes(picture))?)
+        self.pushed(sender.push_dmabuf(Timestamp::from_nanos(picture.captured), &buffers.planes(picture))?)
     }
 
-    fn inlet(&self) -> Result<&Inlet, Fault> {
+    fn sender(&self) -> Result<&FrameSender, Fault> {
         let captures = "the library captures this stream's frames from a camera itself";
-        self.inlet.as_ref().ok_or_else(|| Fault::argument(captures))
+        self.sender.as_ref().ok_or_else(|| Fault::argument(captures))
     }
 
     fn pushed(&self, pushed: Pushed) -> Result<milkglass_status, Fault> {
@@ -104,7 +104,7 @@ impl Stream {
     ) -> Result<milkglass_status, Fault> {
         let target = Target::check(frame, &self.format)?;
         let patience = u64::try_from(timeout_ms).ok().map(Duration::from_millis);
-        let taken = self.outlet.take(patience, |redacted| {
+        let taken = self.receiver.take(patience, |redacted| {
             // SAFETY: the caller keeps the memory good while it asks. Both formats are the stream's.
             unsafe { target.write(&redacted.view()) };
             (redacted.meta(), redacted.outcome())
@@ -129,9 +129,9 @@ impl Stream {
     }
 
     pub(crate) fn finish(&self) {
-        match &self.inlet {
+        match &self.sender {
             // Its source ends after what was pushed before.
-            Some(inlet) => inlet.shut(),
+            Some(sender) => sender.shut(),
             None => self.counted.pipeline.stop(),
         }
     }
@@ -238,9 +238,9 @@ impl Stream {
     /// Ends it at once. Nothing of the program is touched afterwards.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
-        self.outlet.shut();
-        if let Some(inlet) = &self.inlet {
-            inlet.shut();
+        self.receiver.shut();
+        if let Some(sender) = &self.sender {
+            sender.shut();
         }
         self.counted.pipeline.stop();
         self.gate.close();

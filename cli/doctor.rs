@@ -9,9 +9,9 @@ use milkglass::{BackendChoice, Class, Lock, Preset};
 use rustix::process::{Resource, getrlimit};
 
 use crate::args::DoctorArgs;
-use crate::cage::Support;
-use crate::clip::sandbox::has_own_root;
 use crate::outcome::{Exit, Failure};
+use crate::sandbox::Support;
+use crate::sandbox::launcher::has_own_root;
 use crate::{clips, opening};
 
 /// Runs the command: 0 when everything that redaction needs is here, else 1.

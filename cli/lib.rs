@@ -3,7 +3,6 @@
 
 mod args;
 mod bench;
-mod cage;
 pub mod clip;
 mod clips;
 mod detect;
@@ -22,6 +21,7 @@ mod policy;
 mod progress;
 mod redact;
 mod report;
+mod sandbox;
 mod still;
 
 use std::os::unix::process::CommandExt as _;
@@ -43,7 +43,7 @@ pub fn run() -> ExitCode {
         }
     };
     if let Command::Child(child) = &cli.command {
-        return ExitCode::from(clip::sandbox::child_main(&child.args));
+        return ExitCode::from(sandbox::launcher::child_main(&child.args));
     }
     #[cfg(feature = "rtsp-server")]
     if let Command::RtspServer(args) = &cli.command {
@@ -55,10 +55,10 @@ pub fn run() -> ExitCode {
     // A camera runs unwatched: its log says what it does.
     let live = matches!(cli.command, Command::Live(_));
     let verbose = cli.verbose + u8::from(live);
-    let closed = cage::close_memory().map_err(outcome::Failure::new);
+    let closed = sandbox::close_memory().map_err(outcome::Failure::new);
     // A camera's command gives the network up when it has opened its targets.
     if !live {
-        let _ = cage::for_this_thread();
+        let _ = sandbox::for_this_thread();
     }
     let ran =
         closed.and_then(|()| progress::start(cli.quiet, verbose, !live)).and_then(|()| match &cli.command {

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use milkglass::evidence::{DevicePublic, Note, Report, Tampering, device_key, read_folder, verify};
+use milkglass::evidence::{DevicePublicKey, Note, Report, Tampering, device_key, read_folder, verify};
 
 use crate::outcome::{Exit, Failure};
 
@@ -120,9 +120,9 @@ fn about(path: &Path, why: &str) -> Failure {
     Failure::new(format!("{}: {why}", path.display()))
 }
 
-fn public(text: &str) -> Result<DevicePublic, Failure> {
-    let from_file = || fs::read_to_string(text).ok().and_then(|text| DevicePublic::parse(&text));
-    DevicePublic::parse(text).or_else(from_file).ok_or_else(|| {
+fn public(text: &str) -> Result<DevicePublicKey, Failure> {
+    let from_file = || fs::read_to_string(text).ok().and_then(|text| DevicePublicKey::parse(&text));
+    DevicePublicKey::parse(text).or_else(from_file).ok_or_else(|| {
         Failure::new("--key: not a device's public key: 64 hexadecimal digits, as `milkglass log keygen` prints them, or a file of them")
     })
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::{Arg, ArgMatches, Command, FromArgMatches};
 use milkglass::detect::ModelStore;
 use milkglass::policy::{KEYS, Key, Kind, Scope};
-use milkglass::{FrameFormat, Opening, OpeningBuilder, OwnerKey, PixelFormat, ZoneEntry};
+use milkglass::{FrameFormat, Opening, OpeningBuilder, OwnerPublicKey, PixelFormat, ZoneEntry};
 
 use crate::args::{HidingArgs, RuntimeArgs};
 use crate::outcome::Failure;
@@ -142,10 +142,10 @@ pub fn still_format(opening: &Opening, picture: &Picture) -> Result<FrameFormat,
 }
 
 /// Reads an owner's public key.
-pub fn owner_key(path: &Path) -> Result<OwnerKey, Failure> {
+pub fn owner_key(path: &Path) -> Result<OwnerPublicKey, Failure> {
     let text = std::fs::read_to_string(path)
         .map_err(|e| Failure::new(format!("{}: the owner's key cannot be read: {e}", path.display())))?;
-    Ok(OwnerKey::parse(&text)?)
+    Ok(OwnerPublicKey::parse(&text)?)
 }
 
 /// The bound on threads: what was asked for, else every core.

@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, linkat, openat};
 use tempfile::{NamedTempFile, TempPath};
 
-use crate::cage;
 use crate::outcome::Failure;
+use crate::sandbox;
 
 /// How hidden names begin.
 const PREFIX: &str = ".milkglass-";
@@ -43,9 +43,9 @@ impl Partial {
             Some(file) => (file, None),
             None => named(dir, target).map(|(file, name)| (file, Some(name))).map_err(unwritable)?,
         };
-        cage::lend(&file);
+        sandbox::lend(&file);
         let file = Arc::new(file);
-        let path = name.as_deref().map_or_else(|| cage::hand_over(&file), Path::to_owned);
+        let path = name.as_deref().map_or_else(|| sandbox::hand_over(&file), Path::to_owned);
         Ok(Partial { file, path, name, target: target.to_path_buf(), overwrite })
     }
 
@@ -62,7 +62,7 @@ impl Partial {
     /// Gives it the target's name.
     pub fn keep(self) -> Result<(), Failure> {
         let Partial { file, path, name, target, overwrite } = self;
-        cage::take_back(&file);
+        sandbox::take_back(&file);
         let kept = match name {
             Some(name) if overwrite => name.persist(&target).map_err(|e| e.error),
             Some(name) => name.persist_noclobber(&target).map_err(|e| e.error),
@@ -77,7 +77,7 @@ impl Partial {
 fn nameless(dir: &Path, more: OFlags, mode: u32) -> Option<File> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC | more;
     let file = openat(CWD, dir, flags, Mode::from_raw_mode(mode)).ok().map(File::from)?;
-    let reachable = cage::descriptor(&file).metadata().is_ok_and(|found| {
+    let reachable = sandbox::descriptor(&file).metadata().is_ok_and(|found| {
         file.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (found.dev(), found.ino()))
     });
     reachable.then_some(file)

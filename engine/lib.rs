@@ -62,7 +62,7 @@ pub use error::{Error, Result};
 pub use frame::{DetectJob, FrameMeta, FramePool, RawFrame, RedactedFrame, available_memory};
 pub use geometry::{Orientation, PixelAspect, PixelRect, Rect};
 #[cfg(feature = "lock")]
-pub use lock::{Anchor, Bound, Lock, OwnerKey, OwnerSecret, Weakening};
+pub use lock::{Bound, Lock, OwnerPublicKey, OwnerSecretKey, RollbackGuard, Weakening};
 pub use lockstep::LockStep;
 #[cfg(feature = "config")]
 pub use opening::{Loaded, Opening, OpeningBuilder};
@@ -70,7 +70,7 @@ pub use picture::{
     ColorMatrix, ColorRange, FrameFormat, MAX_PIXELS, MAX_SIDE, PixelFormat, PlaneLayout, ROW_ALIGNMENT,
     View, ViewMut, Ycbcr,
 };
-pub use pipeline::{Outlet, Pipeline, PipelineBuilder, State, Status, Taken};
+pub use pipeline::{FrameReceiver, Pipeline, PipelineBuilder, State, Status, Taken};
 #[cfg(feature = "config")]
 pub use policy::{BackendChoice, Derived, KEYS, Media, PolicyFile, Preset, StyleName, ZoneEntry};
 pub use policy::{Color, OnDeadline, Policy, PolicyBuilder, PolicyError, Polygon, RegionShape, Style, Zone};
@@ -79,7 +79,7 @@ pub use selftest::admit;
 pub use sink::{FrameSink, Y4mSink};
 #[cfg(feature = "ring")]
 pub use sink::{RingCounters, RingSink};
-pub use source::{Captured, FrameSource, Inlet, Pushed, Y4mSource};
+pub use source::{Captured, FrameSender, FrameSource, Pushed, Y4mSource};
 #[cfg(feature = "dmabuf")]
 pub use source::{Dmabuf, DmabufPlane};
 pub use stats::Stats;

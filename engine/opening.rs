@@ -27,7 +27,7 @@ use crate::detect::{Ensemble, ModelStore};
 use crate::error::Result;
 use crate::geometry::PixelAspect;
 #[cfg(feature = "lock")]
-use crate::lock::{Anchor, Lock, OwnerKey};
+use crate::lock::{Lock, OwnerPublicKey, RollbackGuard};
 use crate::picture::FrameFormat;
 use crate::policy::{Derived, Look, Media, Policy, PolicyError, PolicyFile, ZoneEntry};
 
@@ -52,7 +52,7 @@ pub struct OpeningBuilder {
 #[derive(Clone, Debug, Default, PartialEq)]
 struct LockAsked {
     file: Option<PathBuf>,
-    owner: Option<OwnerKey>,
+    owner: Option<OwnerPublicKey>,
     state: Option<PathBuf>,
     forgetful: bool,
 }
@@ -91,7 +91,7 @@ impl OpeningBuilder {
     }
     /// The only key whose locks are accepted. Without one it is the lock's own, which the device remembers.
     #[cfg(feature = "lock")]
-    pub fn owner_key(mut self, key: OwnerKey) -> Self {
+    pub fn owner_key(mut self, key: OwnerPublicKey) -> Self {
         self.lock.owner = Some(key);
         self
     }
@@ -137,7 +137,7 @@ impl OpeningBuilder {
     /// [`PolicyError`](crate::PolicyError): what cannot be read or accepted, or would weaken what the owner locked.
     pub fn read(self) -> Result<Opening, PolicyError> {
         #[cfg(feature = "lock")]
-        let (lock, anchor) = self.lock.read()?;
+        let (lock, guard) = self.lock.read()?;
         #[cfg(feature = "lock")]
         let locked = lock.as_ref().map(|lock| lock.policy().clone());
         #[cfg(not(feature = "lock"))]
@@ -183,7 +183,7 @@ impl OpeningBuilder {
             #[cfg(feature = "lock")]
             lock,
             #[cfg(feature = "lock")]
-            anchor,
+            guard,
             #[cfg(feature = "models")]
             chosen: OnceLock::new(),
             asked: self,
@@ -199,19 +199,19 @@ impl OpeningBuilder {
 
 #[cfg(feature = "lock")]
 impl LockAsked {
-    fn read(&self) -> Result<(Option<Lock>, Option<Anchor>), PolicyError> {
+    fn read(&self) -> Result<(Option<Lock>, Option<RollbackGuard>), PolicyError> {
         let refuse = |why: &str| Err(PolicyError::Locked(why.into()));
-        let anchor = self.state.as_deref().map(Anchor::new);
+        let guard = self.state.as_deref().map(RollbackGuard::new);
         let Some(path) = &self.file else {
-            return match (&self.owner, anchor.as_ref().is_some_and(Anchor::is_set)) {
+            return match (&self.owner, guard.as_ref().is_some_and(RollbackGuard::is_set)) {
                 (Some(_), _) => refuse("an owner's key is named (owner_key), but no lock file (lock)"),
                 (None, true) => {
                     refuse("this device's policy is locked by its owner: name the lock file (lock)")
                 }
-                (None, false) => Ok((None, anchor)),
+                (None, false) => Ok((None, guard)),
             };
         };
-        if anchor.is_none() && !self.forgetful {
+        if guard.is_none() && !self.forgetful {
             return refuse(
                 "a lock needs a folder to be remembered in (state_dir): without it an older lock file would be as good as the \
                  newest",
@@ -220,7 +220,7 @@ impl LockAsked {
         let lock = Lock::read(path, self.owner.as_ref())?;
         // The environment is the host's; the owner's word is the same in every program.
         Lock::admit_environment()?;
-        Ok((Some(lock), anchor))
+        Ok((Some(lock), guard))
     }
 }
 
@@ -234,7 +234,7 @@ pub struct Opening {
     #[cfg(feature = "lock")]
     lock: Option<Lock>,
     #[cfg(feature = "lock")]
-    anchor: Option<Anchor>,
+    guard: Option<RollbackGuard>,
     /// What the policy's backend came to, so that its reasons are told once.
     #[cfg(feature = "models")]
     chosen: OnceLock<crate::policy::BackendChoice>,
@@ -338,8 +338,8 @@ impl Opening {
     /// [`PolicyError::Locked`].
     pub fn check(&self, format: &FrameFormat) -> Result<(), PolicyError> {
         #[cfg(feature = "lock")]
-        match (&self.lock, &self.anchor) {
-            (Some(lock), Some(anchor)) => return anchor.check(lock, self.file(), format),
+        match (&self.lock, &self.guard) {
+            (Some(lock), Some(guard)) => return guard.check(lock, self.file(), format),
             (Some(lock), None) => return lock.admit(self.file(), format),
             (None, _) => {}
         }
@@ -354,8 +354,8 @@ impl Opening {
     /// [`PolicyError::Locked`]: it cannot be remembered, and a restart would forget it.
     pub fn remember(&self, format: &FrameFormat) -> Result<(), PolicyError> {
         #[cfg(feature = "lock")]
-        if let (Some(lock), Some(anchor)) = (&self.lock, &self.anchor) {
-            return anchor.admit(lock, self.file(), format);
+        if let (Some(lock), Some(guard)) = (&self.lock, &self.guard) {
+            return guard.admit(lock, self.file(), format);
         }
         let _ = format;
         Ok(())

@@ -1,7 +1,7 @@
 //! Threads around [`Engine`](crate::Engine): capture, detect, redact, and one thread for each target.
 //!
 //! ```text
-//! [capture] --raw frames--> [redact: Engine] --shares of each--> outbox --> [target]   (one per target; an outlet has
+//! [capture] --raw frames--> [redact: Engine] --shares of each--> outbox --> [target]   (one per target; an receiver has
 //!                             |   ^                                                     the caller's thread in its place)
 //!                      newest |   | boxes
 //!                             v   |
@@ -15,9 +15,9 @@
 mod budget;
 mod builder;
 mod detect;
-mod outlet;
+mod receiver;
 mod redact;
-mod shelf;
+mod shared;
 mod status;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -38,10 +38,10 @@ use crate::stats::Stats;
 use crate::time::Timestamp;
 
 pub use self::builder::PipelineBuilder;
-pub use self::outlet::{Outlet, Taken};
+pub use self::receiver::{FrameReceiver, Taken};
 pub use self::status::{State, Status};
 
-type Outbox = milkglass_queues::Outbox<shelf::Share>;
+type Outbox = milkglass_queues::Outbox<shared::Share>;
 
 /// Events between the threads; the redact thread never waits for another one, so a full queue empties by itself.
 const EVENTS: usize = 32;
@@ -94,7 +94,7 @@ pub struct Pipeline {
     failure: Arc<OnceLock<Failure>>,
     /// Held by whoever waits for their end.
     threads: Mutex<Threads>,
-    outlet: Option<Outlet>,
+    receiver: Option<FrameReceiver>,
 }
 
 /// Those that run still.
@@ -130,7 +130,7 @@ impl Pipeline {
 
     /// Privacy mode: on, everything is covered at once, and what waits in the outboxes is discarded. Returns when it holds.
     /// A target that has just taken a frame from its outbox may still show it; it is told to forget it
-    /// ([`FrameSink::forget`]) before it gets another one. Whoever looks at a frame of an [`Outlet`] is waited for.
+    /// ([`FrameSink::forget`]) before it gets another one. Whoever looks at a frame of an [`FrameReceiver`] is waited for.
     ///
     /// # Errors
     /// As [`Pipeline::failure`], or [`Error::Ended`], when the pipeline has ended (nothing leaves it then).
@@ -138,10 +138,10 @@ impl Pipeline {
         let (reply, answer) = sync_channel(1);
         let told =
             self.tell(Event::Privacy(on, reply)).and_then(|()| answer.recv().map_err(|_| self.ended()));
-        match &self.outlet {
-            Some(outlet) if told.is_ok() => outlet.settle(),
+        match &self.receiver {
+            Some(receiver) if told.is_ok() => receiver.settle(),
             // What it left still waits to be taken, and cannot be obscured any more.
-            Some(outlet) if on => outlet.shut(),
+            Some(receiver) if on => receiver.shut(),
             _ => {}
         }
         told

@@ -5,7 +5,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use milkglass::{
-    Detector, FrameSink, Inlet, Pipeline, Policy, Pushed, RedactedFrame, Result, Status, Timestamp, ViewMut,
+    Detector, FrameSender, FrameSink, Pipeline, Policy, Pushed, RedactedFrame, Result, Status, Timestamp,
+    ViewMut,
 };
 
 use crate::line::Line;
@@ -17,7 +18,7 @@ const MOST_FRAMES: usize = 64;
 
 pub(crate) struct Live {
     pipeline: Pipeline,
-    inlet: Inlet,
+    sender: FrameSender,
     ended: Arc<Ended>,
 }
 
@@ -48,7 +49,7 @@ impl Live {
     ) -> Result<Live> {
         let writer = Writer::new(stream)?;
         let (source, first) = line.open(MOST_FRAMES, false);
-        let (inlet, frames) = Inlet::new(first);
+        let (sender, frames) = FrameSender::new(first);
         let ended = Arc::new(Ended::default());
         let exit = Exit { line: Arc::clone(line), source, writer, ended: Arc::clone(&ended) };
         let pipeline = Pipeline::builder(policy, stream.format, frames).fps(fps).privacy(privacy);
@@ -56,7 +57,7 @@ impl Live {
         // A sink that keeps to the clock takes a frame only when its deadline has come.
         let waiting = (pipeline.status().deadline.as_secs_f64() * fps).ceil() as usize;
         line.bound((waiting + SPARE_FRAMES).min(MOST_FRAMES));
-        Ok(Live { pipeline, inlet, ended })
+        Ok(Live { pipeline, sender, ended })
     }
 
     pub fn push(
@@ -64,12 +65,12 @@ impl Live {
         captured: Timestamp,
         write: impl FnOnce(&mut ViewMut<'_>) -> Result<()>,
     ) -> Result<Pushed> {
-        self.inlet.push(captured, write)
+        self.sender.push(captured, write)
     }
 
     /// No more frames: waits until all have reached the line, or `stop` says that nobody wants them.
     pub fn finish(&self, stop: impl Fn() -> bool) {
-        self.inlet.shut();
+        self.sender.shut();
         let mut over = self.ended.over.lock().unwrap_or_else(PoisonError::into_inner);
         while !*over && !stop() {
             let waited = self.ended.changed.wait_timeout(over, Duration::from_millis(50));
@@ -95,7 +96,7 @@ impl Live {
     /// # Errors
     /// The fault by which it had ended before, if it had.
     pub fn end(&self) -> Result<()> {
-        self.inlet.shut();
+        self.sender.shut();
         self.pipeline.close().map(drop)
     }
 }

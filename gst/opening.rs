@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use milkglass::{
-    BackendChoice, Detector, Loaded, Media, Opening, OwnerKey, PixelAspect, PolicyError, Preset, Result,
+    BackendChoice, Detector, Loaded, Media, Opening, OwnerPublicKey, PixelAspect, PolicyError, Preset, Result,
 };
 
 /// Makes an integrator's own detectors: the best one first, then weaker ones for when it is too slow.
@@ -48,7 +48,7 @@ impl Asked {
             asked = asked.lock(path);
         }
         if let Some(key) = &self.owner_key {
-            asked = asked.owner_key(OwnerKey::parse(key)?);
+            asked = asked.owner_key(OwnerPublicKey::parse(key)?);
         }
         if let Some(folder) = &self.state_dir {
             asked = asked.state_dir(folder);

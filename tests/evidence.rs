@@ -8,11 +8,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use milkglass::Status;
 use milkglass::evidence::{
-    DeviceKey, EvidenceLog, EvidenceSettings, Identity, Moment, Note, Report, Tampering, read_folder, verify,
+    DeviceSecretKey, EvidenceLog, EvidenceSettings, Identity, Moment, Note, Report, Tampering, read_folder,
+    verify,
 };
 
-fn key(seed: &str) -> DeviceKey {
-    DeviceKey::parse(&seed.repeat(32)).unwrap()
+fn key(seed: &str) -> DeviceSecretKey {
+    DeviceSecretKey::parse(&seed.repeat(32)).unwrap()
 }
 
 fn identity(policy: &str) -> Identity {

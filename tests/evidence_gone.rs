@@ -10,8 +10,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use milkglass::Status;
 use milkglass::evidence::{
-    DeviceKey, EvidenceLog, EvidenceSettings, Identity, Limit, Moment, Note, Report, Tampering, read_folder,
-    verify,
+    DeviceSecretKey, EvidenceLog, EvidenceSettings, Identity, Limit, Moment, Note, Report, Tampering,
+    read_folder, verify,
 };
 
 const LEAST: u64 = EvidenceSettings::LEAST_BYTES;
@@ -19,8 +19,8 @@ const LEAST: u64 = EvidenceSettings::LEAST_BYTES;
 /// Names and contents of a folder's files.
 type Files = BTreeMap<String, Vec<u8>>;
 
-fn key() -> DeviceKey {
-    DeviceKey::parse(&"07".repeat(32)).unwrap()
+fn key() -> DeviceSecretKey {
+    DeviceSecretKey::parse(&"07".repeat(32)).unwrap()
 }
 
 /// Long records, so that few of them come to the limit.

@@ -6,8 +6,8 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use milkglass::{
-    FrameFormat, Inlet, Outcome, Outlet, Pipeline, PixelFormat, Policy, Polygon, Pushed, State, Style, Taken,
-    Timestamp, Zone,
+    FrameFormat, FrameReceiver, FrameSender, Outcome, Pipeline, PixelFormat, Policy, Polygon, Pushed, State,
+    Style, Taken, Timestamp, Zone,
 };
 
 const SOON: Option<Duration> = Some(Duration::from_millis(200));
@@ -18,8 +18,8 @@ const RAW: u8 = 200;
 /// A pipeline that hides the left half and needs no detector.
 struct Rig {
     pipeline: Pipeline,
-    inlet: Inlet,
-    outlet: Outlet,
+    sender: FrameSender,
+    receiver: FrameReceiver,
     next: u64,
 }
 
@@ -27,19 +27,19 @@ impl Rig {
     fn start(privacy: bool) -> Rig {
         let left = Polygon::new([(0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0)]).unwrap();
         let zone = Zone::new("left", left, Style::default()).unwrap();
-        let (inlet, source) = Inlet::new(0);
+        let (sender, source) = FrameSender::new(0);
         let policy = Policy::builder().zone(zone).build().unwrap();
         let format = FrameFormat::new(PixelFormat::Rgb24, 64, 16).unwrap();
         let pipeline = Pipeline::builder(policy, format, source).fps(25.0).buffers(12).privacy(privacy);
-        let (pipeline, outlet) = pipeline.start_with_outlet().unwrap();
-        Rig { pipeline, inlet, outlet, next: 0 }
+        let (pipeline, receiver) = pipeline.start_with_receiver().unwrap();
+        Rig { pipeline, sender, receiver, next: 0 }
     }
 
     fn push(&mut self, count: u64) {
         for _ in 0..count {
             self.next += 1;
             let at = Timestamp::from_millis(40 * self.next);
-            let pushed = self.inlet.push(at, |view| {
+            let pushed = self.sender.push(at, |view| {
                 (0..16).for_each(|y| view.row_mut(0, y).fill(RAW));
                 Ok(())
             });
@@ -58,8 +58,8 @@ impl Rig {
 }
 
 /// The number of a frame, and what it shows.
-fn take(outlet: &Outlet, patience: Option<Duration>) -> Taken<(u64, Outcome)> {
-    outlet.take(patience, |frame| {
+fn take(receiver: &FrameReceiver, patience: Option<Duration>) -> Taken<(u64, Outcome)> {
+    receiver.take(patience, |frame| {
         let covered = frame.outcome() == Outcome::Covered;
         for y in 0..16 {
             let (left, right) = frame.view().row(0, y).split_at(96);
@@ -72,18 +72,18 @@ fn take(outlet: &Outlet, patience: Option<Duration>) -> Taken<(u64, Outcome)> {
 #[test]
 fn frames_are_taken_in_order_and_the_rest_of_them_after_the_end() {
     let mut rig = Rig::start(false);
-    assert_eq!(take(&rig.outlet, Some(Duration::ZERO)), Taken::TimedOut);
-    assert_eq!(take(&rig.outlet, SOON), Taken::TimedOut);
+    assert_eq!(take(&rig.receiver, Some(Duration::ZERO)), Taken::TimedOut);
+    assert_eq!(take(&rig.receiver, SOON), Taken::TimedOut);
     for n in 0..5 {
         rig.push(1);
-        assert_eq!(take(&rig.outlet, LATE), Taken::Frame((n, Outcome::Covered)));
+        assert_eq!(take(&rig.receiver, LATE), Taken::Frame((n, Outcome::Covered)));
     }
     rig.push(2);
-    rig.inlet.shut();
+    rig.sender.shut();
     rig.pipeline.wait().unwrap();
-    assert_eq!(take(&rig.outlet, None), Taken::Frame((5, Outcome::Covered)));
-    assert_eq!(take(&rig.outlet, None), Taken::Frame((6, Outcome::Covered)));
-    assert_eq!(take(&rig.outlet, None), Taken::Ended);
+    assert_eq!(take(&rig.receiver, None), Taken::Frame((5, Outcome::Covered)));
+    assert_eq!(take(&rig.receiver, None), Taken::Frame((6, Outcome::Covered)));
+    assert_eq!(take(&rig.receiver, None), Taken::Ended);
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn who_does_not_take_loses_the_oldest_and_holds_nobody_up() {
         rig.wait_for(n);
     }
     let dropped = rig.pipeline.status().target_drops;
-    let Taken::Frame((first, _)) = take(&rig.outlet, SOON) else { panic!("there are the newest") };
+    let Taken::Frame((first, _)) = take(&rig.receiver, SOON) else { panic!("there are the newest") };
     // Figures are told after a frame was put there.
     assert!(first >= 26 && dropped.abs_diff(first) <= 1, "{first} after {dropped} were dropped");
 }
@@ -108,13 +108,13 @@ fn nothing_covered_is_shown_once_privacy_mode_holds() {
         rig.wait_for(rig.pipeline.status().stats.covered.max(1));
         rig.pipeline.set_privacy(true).unwrap();
         rig.push(1);
-        let Taken::Frame((sequence, outcome)) = take(&rig.outlet, LATE) else { panic!("it goes on") };
+        let Taken::Frame((sequence, outcome)) = take(&rig.receiver, LATE) else { panic!("it goes on") };
         assert_eq!(outcome, Outcome::Obscured, "frame {sequence} of {counted}");
-        while matches!(take(&rig.outlet, Some(Duration::ZERO)), Taken::Frame((_, Outcome::Obscured))) {}
+        while matches!(take(&rig.receiver, Some(Duration::ZERO)), Taken::Frame((_, Outcome::Obscured))) {}
         rig.pipeline.set_privacy(false).unwrap();
         // Frames that came in privacy mode leave obscured.
         rig.push(1);
-        while !matches!(take(&rig.outlet, LATE), Taken::Frame((_, Outcome::Covered))) {}
+        while !matches!(take(&rig.receiver, LATE), Taken::Frame((_, Outcome::Covered))) {}
     }
 }
 
@@ -123,16 +123,16 @@ fn nothing_covered_is_shown_once_privacy_mode_holds() {
 fn privacy_mode_after_the_end_calls_back_what_still_waits() {
     let mut rig = Rig::start(false);
     rig.push(3);
-    rig.inlet.shut();
+    rig.sender.shut();
     let end = Instant::now() + Duration::from_secs(20);
     while rig.pipeline.status().state != State::Stopped {
         assert!(Instant::now() < end, "{:?}", rig.pipeline.status());
         std::thread::sleep(Duration::from_millis(1));
     }
     // The oldest may have made room.
-    assert!(matches!(take(&rig.outlet, SOON), Taken::Frame((0 | 1, Outcome::Covered))));
+    assert!(matches!(take(&rig.receiver, SOON), Taken::Frame((0 | 1, Outcome::Covered))));
     assert!(rig.pipeline.set_privacy(true).is_err());
-    assert_eq!(take(&rig.outlet, SOON), Taken::Ended);
+    assert_eq!(take(&rig.receiver, SOON), Taken::Ended);
 }
 
 /// As long as somebody copies a covered frame, neither has happened.
@@ -141,11 +141,11 @@ fn privacy_mode_and_the_end_wait_for_who_looks_at_a_frame() {
     for shut in [false, true] {
         let mut rig = Rig::start(false);
         rig.push(1);
-        let (outlet, copied) = (rig.outlet.clone(), AtomicBool::new(false));
+        let (receiver, copied) = (rig.receiver.clone(), AtomicBool::new(false));
         std::thread::scope(|scope| {
             let (looks, begun) = channel();
             let copied = &copied;
-            let other = outlet.clone();
+            let other = receiver.clone();
             scope.spawn(move || {
                 other.take(None, |_| {
                     looks.send(()).unwrap();
@@ -155,7 +155,7 @@ fn privacy_mode_and_the_end_wait_for_who_looks_at_a_frame() {
             });
             begun.recv().unwrap();
             if shut {
-                outlet.shut()
+                receiver.shut()
             } else {
                 rig.pipeline.set_privacy(true).unwrap()
             }
@@ -168,26 +168,26 @@ fn privacy_mode_and_the_end_wait_for_who_looks_at_a_frame() {
 fn all_who_wait_are_told_of_the_end_and_nothing_comes_after_it() {
     let mut rig = Rig::start(false);
     std::thread::scope(|scope| {
-        let waiting: Vec<_> = (0..4).map(|_| scope.spawn(|| take(&rig.outlet, None))).collect();
+        let waiting: Vec<_> = (0..4).map(|_| scope.spawn(|| take(&rig.receiver, None))).collect();
         std::thread::sleep(Duration::from_millis(50));
-        rig.outlet.shut();
+        rig.receiver.shut();
         assert!(waiting.into_iter().all(|taker| taker.join().unwrap() == Taken::Ended));
     });
     rig.push(3);
     rig.wait_for(3);
-    assert_eq!(take(&rig.outlet, SOON), Taken::Ended);
+    assert_eq!(take(&rig.receiver, SOON), Taken::Ended);
 }
 
 #[test]
 fn several_who_take_get_every_frame_once() {
     let mut rig = Rig::start(false);
-    let outlet = rig.outlet.clone();
+    let receiver = rig.receiver.clone();
     let all = std::thread::scope(|scope| {
         let takers: Vec<_> = (0..3)
             .map(|_| {
                 scope.spawn(|| {
                     let mut own = Vec::new();
-                    while let Taken::Frame((n, _)) = take(&outlet, None) {
+                    while let Taken::Frame((n, _)) = take(&receiver, None) {
                         own.push(n);
                     }
                     own
@@ -198,7 +198,7 @@ fn several_who_take_get_every_frame_once() {
             rig.push(1);
             rig.wait_for(n);
         }
-        rig.inlet.shut();
+        rig.sender.shut();
         takers.into_iter().map(|taker| taker.join().unwrap()).collect::<Vec<_>>()
     });
     assert!(all.iter().all(|own| own.is_sorted()), "{all:?}");

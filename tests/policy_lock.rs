@@ -8,8 +8,8 @@ use std::fs;
 
 use milkglass::detect::LoadedModel;
 use milkglass::{
-    Anchor, Bound, FrameFormat, KEYS, Lock, Orientation, OwnerKey, OwnerSecret, PixelFormat, PolicyFile,
-    ZoneEntry,
+    Bound, FrameFormat, KEYS, Lock, Orientation, OwnerPublicKey, OwnerSecretKey, PixelFormat, PolicyFile,
+    RollbackGuard, ZoneEntry,
 };
 
 #[path = "support/weaker.rs"]
@@ -63,8 +63,8 @@ fn format() -> FrameFormat {
     FrameFormat::new(PixelFormat::Nv12, 1920, 1080).unwrap()
 }
 
-fn secret(byte: u8) -> OwnerSecret {
-    OwnerSecret::parse(&format!("{byte:02x}").repeat(32)).unwrap()
+fn secret(byte: u8) -> OwnerSecretKey {
+    OwnerSecretKey::parse(&format!("{byte:02x}").repeat(32)).unwrap()
 }
 
 fn bound(serial: u64) -> Bound {
@@ -236,19 +236,19 @@ fn only_the_owners_signature_counts() {
     assert!(Lock::parse(&forged, "l", Some(&owner)).is_err());
     // A key that accepts anybody's signatures.
     for weak in ["00".repeat(32), format!("01{}", "00".repeat(31))] {
-        assert!(OwnerKey::parse(&weak).is_err(), "{weak}");
+        assert!(OwnerPublicKey::parse(&weak).is_err(), "{weak}");
     }
 }
 
 #[test]
 fn the_device_remembers_its_owner_and_takes_no_older_file() {
     let folder = tempfile::tempdir().unwrap();
-    let anchor = || Anchor::new(folder.path());
-    let admit = |lock: &Lock| anchor().admit(lock, lock.policy(), &format());
+    let guard = || RollbackGuard::new(folder.path());
+    let admit = |lock: &Lock| guard().admit(lock, lock.policy(), &format());
     let refused = |lock: &Lock| admit(lock).unwrap_err().to_string();
-    assert!(!anchor().is_set());
+    assert!(!guard().is_set());
     admit(&lock(5)).unwrap();
-    assert!(anchor().is_set());
+    assert!(guard().is_set());
     admit(&lock(5)).unwrap();
     admit(&lock(6)).unwrap();
     assert!(refused(&lock(5)).contains("older"));
@@ -261,10 +261,10 @@ fn the_device_remembers_its_owner_and_takes_no_older_file() {
     let foreign = Lock::parse(&foreign, "l", None).unwrap();
     assert!(refused(&foreign).contains("not this device's owner"));
     // What is only asked about is not remembered, and answered as it would be.
-    let anchor = anchor();
-    anchor.check(&lock(8), lock(8).policy(), &format()).unwrap();
-    anchor.check(&lock(6), lock(6).policy(), &format()).unwrap();
-    assert!(anchor.check(&lock(5), lock(5).policy(), &format()).is_err());
+    let guard = guard();
+    guard.check(&lock(8), lock(8).policy(), &format()).unwrap();
+    guard.check(&lock(6), lock(6).policy(), &format()).unwrap();
+    assert!(guard.check(&lock(5), lock(5).policy(), &format()).is_err());
     admit(&lock(7)).unwrap();
     // A memory that is damaged is no memory that is empty.
     fs::write(folder.path().join("owner.toml"), "rubbish").unwrap();
@@ -274,15 +274,15 @@ fn the_device_remembers_its_owner_and_takes_no_older_file() {
 #[test]
 fn what_anybody_strengthened_only_the_owner_can_loosen() {
     let folder = tempfile::tempdir().unwrap();
-    let anchor = || Anchor::new(folder.path());
+    let guard = || RollbackGuard::new(folder.path());
     let more = edited("hold = \"1s\"", "hold = \"2s\"");
-    anchor().admit(&lock(1), &parse(OWNERS), &format()).unwrap();
-    anchor().admit(&lock(1), &more, &format()).unwrap();
-    let refused = anchor().admit(&lock(1), &parse(OWNERS), &format()).unwrap_err().to_string();
+    guard().admit(&lock(1), &parse(OWNERS), &format()).unwrap();
+    guard().admit(&lock(1), &more, &format()).unwrap();
+    let refused = guard().admit(&lock(1), &parse(OWNERS), &format()).unwrap_err().to_string();
     assert!(refused.contains("hold: 1s instead of 2s"), "{refused}");
     // A refused one changes nothing.
-    anchor().admit(&lock(1), &more, &format()).unwrap();
-    anchor().admit(&lock(2), &parse(OWNERS), &format()).unwrap();
+    guard().admit(&lock(1), &more, &format()).unwrap();
+    guard().admit(&lock(2), &parse(OWNERS), &format()).unwrap();
 }
 
 #[test]
@@ -356,6 +356,6 @@ fn a_lock_of_the_first_version_binds_what_it_bound() {
 
 #[test]
 fn secrets_do_not_show_in_debug_output() {
-    assert_eq!(format!("{:?}", secret(1)), "OwnerSecret");
-    assert_ne!(OwnerSecret::generate().unwrap().to_text(), OwnerSecret::generate().unwrap().to_text());
+    assert_eq!(format!("{:?}", secret(1)), "OwnerSecretKey");
+    assert_ne!(OwnerSecretKey::generate().unwrap().to_text(), OwnerSecretKey::generate().unwrap().to_text());
 }

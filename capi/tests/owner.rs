@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use milkglass::evidence::{DevicePublic, Note, Report, Tampering, device_key, read_folder, verify};
-use milkglass::{Bound, Lock, OwnerSecret};
+use milkglass::evidence::{DevicePublicKey, Note, Report, Tampering, device_key, read_folder, verify};
+use milkglass::{Bound, Lock, OwnerSecretKey};
 
 mod support;
 use support::{Link, SANITIZED, build, output, valgrind};
@@ -22,8 +22,8 @@ const ARGUMENT: &str = "-1 ";
 const POLICY: &str = "-3 ";
 const CAMERA: &str = "-5 ";
 
-fn secret(byte: u8) -> OwnerSecret {
-    OwnerSecret::parse(&format!("{byte:02x}").repeat(32)).unwrap()
+fn secret(byte: u8) -> OwnerSecretKey {
+    OwnerSecretKey::parse(&format!("{byte:02x}").repeat(32)).unwrap()
 }
 
 /// A folder with what the program reads.
@@ -44,7 +44,7 @@ impl Device {
         self.path(name).display().to_string()
     }
 
-    fn lock(&self, name: &str, policy: &str, serial: u64, by: &OwnerSecret) -> String {
+    fn lock(&self, name: &str, policy: &str, serial: u64, by: &OwnerSecretKey) -> String {
         // The program's detector finds marks, and could not be shown a person.
         let untested = [Lock::OWN_DETECTOR.into()].into();
         self.file(name, &Lock::sign(policy, &Bound { serial, untested, ..Bound::default() }, by).unwrap())
@@ -198,7 +198,7 @@ fn a_lock_that_is_no_lock_is_refused() {
     assert!(!device.path("state").exists(), "something was remembered");
 }
 
-fn checked(device: &Device, key: Option<&DevicePublic>, checkpoint: Option<&str>) -> Report {
+fn checked(device: &Device, key: Option<&DevicePublicKey>, checkpoint: Option<&str>) -> Report {
     verify(&read_folder(&device.path("log")).unwrap(), key, checkpoint).unwrap()
 }
 

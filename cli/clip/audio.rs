@@ -15,7 +15,7 @@ use super::encode::Container;
 use super::probe::{ClipInfo, Track};
 use super::tools::{Tools, reading};
 use super::{ClipError, Limits};
-use crate::cage::Access;
+use crate::sandbox::Access;
 
 /// The samples' clock is this much ahead, since sound may begin a little before zero and the pipe's format cannot say
 /// so; the encoder takes it back.

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::sandbox::{NO_FILTER, NO_NAMESPACE, NO_ROOT};
 use super::turns::Turns;
 use super::{ClipError, Limits};
-use crate::cage;
+use crate::sandbox;
+use crate::sandbox::launcher::{NO_FILTER, NO_NAMESPACE, NO_ROOT};
 
 /// Longest wait between two looks at the cancel flag.
 const SLICE: Duration = Duration::from_millis(200);
@@ -43,7 +43,7 @@ impl Running {
     pub fn spawn(command: &mut Command, name: &'static str, limits: &Limits) -> Result<Self, ClipError> {
         command.stderr(Stdio::piped());
         let path = command.get_program().into();
-        let mut child = cage::start(command).map_err(|source| ClipError::Io { path, source })?;
+        let mut child = sandbox::start(command).map_err(|source| ClipError::Io { path, source })?;
         let turns = Arc::new(Turns::default());
         let heard = turns.clone();
         let stderr = child.stderr.take().map(|pipe| std::thread::spawn(move || Log::drain(pipe, &heard)));

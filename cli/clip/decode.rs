@@ -13,7 +13,7 @@ use super::child::{End, FIT, Log, Running, TimedPipe};
 use super::probe::ClipInfo;
 use super::tools::{Tools, reading};
 use super::{ClipError, Limits, turns};
-use crate::cage::Access;
+use crate::sandbox::Access;
 use milkglass_parsers::nut::{NutError, Reader};
 
 const NAME: &str = "decoder";

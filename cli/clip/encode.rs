@@ -13,7 +13,7 @@ use super::decode::range;
 use super::probe::ClipInfo;
 use super::tools::{Tools, file_url};
 use super::{ClipError, Limits};
-use crate::cage::Access;
+use crate::sandbox::Access;
 use milkglass_parsers::nut::{NutError, VideoStream, Writer};
 
 const NAME: &str = "encoder";

@@ -17,7 +17,6 @@ pub mod decode;
 pub mod encode;
 mod layers;
 pub mod probe;
-pub mod sandbox;
 pub mod tools;
 pub(crate) mod turns;
 

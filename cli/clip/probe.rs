@@ -14,7 +14,7 @@ use super::{
     ClipError,
     child::{self, Running},
 };
-use crate::cage::Access;
+use crate::sandbox::Access;
 
 /// Larger pictures are refused before anything is reserved for them.
 const MAX_SIDE: u32 = 16384;

@@ -9,9 +9,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::child::{End, Running};
-use super::sandbox::{self, Cage, OURSELVES};
 use super::{ClipError, Limits};
-use crate::cage::{self, Access};
+use crate::sandbox::launcher::{self, OURSELVES, Sandbox};
+use crate::sandbox::{self, Access};
 
 /// Oldest version that is supported: Debian bookworm's.
 const OLDEST: (u32, u32) = (5, 1);
@@ -39,12 +39,12 @@ pub struct Tools {
 impl Tools {
     /// Finds `ffmpeg` and `ffprobe` in the folder that `MILKGLASS_FFMPEG` names, else in `PATH`, and checks their
     /// version. Children are started through this very executable, which must hand
-    /// [`sandbox::SUBCOMMAND`] to [`sandbox::child_main`].
+    /// [`launcher::SUBCOMMAND`] to [`launcher::child_main`].
     ///
     /// Under a `locked` policy only folders of `PATH` count that nobody but root can change: who sets the environment is not the
     /// owner, and what decodes the original and encodes the result could agree with each other.
     pub fn find(limits: Limits, locked: bool) -> Result<Self, ClipError> {
-        cage::announce();
+        sandbox::announce();
         let folder = std::env::var_os("MILKGLASS_FFMPEG").map(PathBuf::from);
         let launcher = Some(PathBuf::from(OURSELVES));
         match (folder, locked) {
@@ -55,7 +55,7 @@ impl Tools {
         }
     }
 
-    /// The same, with the folder and the launcher given. Without a launcher children run without a cage: for tests.
+    /// The same, with the folder and the launcher given. Without a launcher children run without a sandbox: for tests.
     pub fn find_in(
         folder: Option<&Path>,
         launcher: Option<PathBuf>,
@@ -90,12 +90,12 @@ impl Tools {
         Ok(list.lines().any(|line| line.split_whitespace().nth(1) == Some(name)))
     }
 
-    /// `ffmpeg` in its cage, without arguments.
+    /// `ffmpeg` in its sandbox, without arguments.
     pub(crate) fn ffmpeg(&self, access: Access) -> Command {
         self.caged(&self.ffmpeg, access)
     }
 
-    /// `ffprobe` in its cage, without arguments.
+    /// `ffprobe` in its sandbox, without arguments.
     pub(super) fn ffprobe(&self, access: Access) -> Command {
         self.caged(&self.ffprobe, access)
     }
@@ -115,8 +115,8 @@ impl Tools {
 
     fn caged(&self, program: &Path, access: Access) -> Command {
         let Limits { address_space, memory, .. } = self.limits;
-        let cage = Cage { address_space, memory, access };
-        let mut command = sandbox::command(self.launcher.as_deref(), cage, program);
+        let sandbox = Sandbox { address_space, memory, access };
+        let mut command = launcher::command(self.launcher.as_deref(), sandbox, program);
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use milkglass::evidence::{EvidenceLog, EvidenceSettings, Identity, Keeper, device_key};
+use milkglass::evidence::{EvidenceLog, EvidenceSettings, EvidenceWriter, Identity, device_key};
 
 use super::control::Control;
 use crate::args::LiveArgs;
@@ -14,7 +14,7 @@ use crate::outcome::Failure;
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The log and its thread.
-pub struct Evidence(Keeper);
+pub struct Evidence(EvidenceWriter);
 
 /// Opens the log that the flags ask for, or none. Its newest checkpoint is remembered in the folder `state`.
 ///
@@ -44,9 +44,9 @@ impl Evidence {
     /// Lets the log follow the running pipeline.
     pub fn start(log: EvidenceLog, control: Arc<Control>) -> Result<Evidence, Failure> {
         let followed = Arc::clone(&control);
-        let keeper = Keeper::start(log, move || followed.status())?;
-        control.set_evidence(keeper.figures());
-        Ok(Evidence(keeper))
+        let writer = EvidenceWriter::start(log, move || followed.status())?;
+        control.set_evidence(writer.figures());
+        Ok(Evidence(writer))
     }
 
     /// Another policy is in force.

@@ -10,10 +10,10 @@ use milkglass::{ColorMatrix, ColorRange, Yuv420};
 use super::address::{Secrets, without_secrets};
 use super::fed_child::{CLOCK, FedChild, Recipe};
 use super::target::Stream;
-use crate::cage::{Access, Network};
 use crate::clip::tools::file_url;
 use crate::clip::{Container, Limits, Tools};
 use crate::outcome::Failure;
+use crate::sandbox::{Access, Network};
 
 /// Time between two frames from which a player can begin, in seconds.
 const KEYFRAMES: f64 = 2.0;

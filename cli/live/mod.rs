@@ -29,11 +29,11 @@ use signal_hook::consts::{SIGHUP, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use crate::args::LiveArgs;
-use crate::cage;
 use crate::memory;
 use crate::opening;
 use crate::outcome::{Exit, Failure};
 use crate::progress;
+use crate::sandbox;
 use camera::Camera;
 use control::Control;
 pub use devices::devices;
@@ -63,7 +63,7 @@ pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
     // Before there are threads: each keeps what it has when it is made.
     let starter = stay_in(args, &targets, &remembered)?;
     progress::detach();
-    cage::announce();
+    sandbox::announce();
     let started = Arc::new(AtomicBool::new(false));
     let signals = signals(caught, Arc::clone(&started));
     let mut opening = open(args, remembered.folder())?;
@@ -85,7 +85,7 @@ pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
         log::info!("target {target}");
     }
     // The models and their runtime are loaded without it.
-    cage::leave_network(starter);
+    sandbox::leave_network(starter);
     let (detectors, loaded) = opening.load(Media::Live, opening.threads())?;
     if !detectors.is_empty() {
         log::info!("preset {}, inference by {}", opening.look(Media::Live).preset, loaded.runtime);
@@ -159,12 +159,12 @@ fn stay_in(args: &LiveArgs, targets: &[Target], remembered: &Remembered) -> Resu
     let is_device = |path: &&Path| std::fs::metadata(path).is_ok_and(|m| m.file_type().is_char_device());
     folders.extend(devices.filter(is_device).map(Path::to_owned));
     folders.extend(targets.iter().filter_map(Target::folder));
-    if let Err(why) = cage::write_only_to(&folders) {
+    if let Err(why) = sandbox::write_only_to(&folders) {
         log::warn!("this program may change any file that its user may: {why}");
     }
     let starter = targets.iter().any(Target::has_child_for_network);
     if starter {
-        cage::keep_a_starter().map_err(|e| Failure::new(format!("no thread can be started: {e}")))?;
+        sandbox::keep_a_starter().map_err(|e| Failure::new(format!("no thread can be started: {e}")))?;
     }
     Ok(starter)
 }

@@ -10,7 +10,7 @@ use clap::Args;
 use milkglass::detect::ModelStore;
 use milkglass::detect::backend::Backend;
 use milkglass::{
-    BackendChoice, Bound, Class, FrameFormat, Lock, OwnerSecret, PixelFormat, PolicyFile, Preset,
+    BackendChoice, Bound, Class, FrameFormat, Lock, OwnerSecretKey, PixelFormat, PolicyFile, Preset,
 };
 use milkglass_common::files::create_secret;
 
@@ -51,7 +51,7 @@ pub struct LockArgs {
 
 /// Makes a key pair: the secret at `path`, for its owner's eyes alone, and the public key beside it.
 pub fn keygen(path: &Path) -> Result<String, Failure> {
-    let secret = OwnerSecret::generate()?;
+    let secret = OwnerSecretKey::generate()?;
     let public = path.with_extension("pub");
     let wrong = |path: &Path, e: std::io::Error| Failure::new(format!("{}: {e}", path.display()));
     create_secret(path, format!("{}\n", secret.to_text()).as_bytes()).map_err(|e| wrong(path, e))?;
@@ -70,7 +70,7 @@ pub fn lock(args: &LockArgs) -> Result<String, Failure> {
         fs::read_to_string(path)
             .map_err(|e| Failure::new(format!("{}: it cannot be read: {e}", path.display())))
     };
-    let secret = OwnerSecret::parse(&read(&args.key)?)?;
+    let secret = OwnerSecretKey::parse(&read(&args.key)?)?;
     // Read as a policy first, for errors with line and column.
     let policy = PolicyFile::read(&args.file)?;
     let (models, manifests) = if args.bind_models { models(&policy, args)? } else { Default::default() };

@@ -801,7 +801,7 @@ fn missing_and_old_tools_are_named() {
 }
 
 #[test]
-fn children_live_in_a_cage() {
+fn children_live_in_a_sandbox() {
     let folder = folder();
     let input = folder.path().join("i.mp4");
     let source =

@@ -17,17 +17,17 @@ const BLACK: u8 = 16;
 const LEFT: &str = "left:0,0;0.5,0;0.5,1;0,1";
 
 /// When a frame came out, and its first sample in the left and in the right half.
-type Sight = (Instant, u8, u8);
+type PassInput = (Instant, u8, u8);
 
 /// How a run ended: exit code, how long it took, what came out and what was said.
-type End = (Option<i32>, Duration, Vec<Sight>, String);
+type End = (Option<i32>, Duration, Vec<PassInput>, String);
 
 /// A running `milkglass live` with a camera of 25 frames/s in front and a target behind.
 struct Live {
     child: Child,
     camera: Option<JoinHandle<()>>,
     off: Arc<AtomicBool>,
-    seen: Arc<Mutex<Vec<Sight>>>,
+    seen: Arc<Mutex<Vec<PassInput>>>,
     said: Arc<Mutex<String>>,
     readers: Vec<JoinHandle<()>>,
 }
@@ -136,7 +136,7 @@ fn film(mut into: impl Write + Send + 'static, off: Arc<AtomicBool>) -> JoinHand
     })
 }
 
-fn watch(stdout: impl Read, seen: &Mutex<Vec<Sight>>) {
+fn watch(stdout: impl Read, seen: &Mutex<Vec<PassInput>>) {
     let mut stdout = BufReader::new(stdout);
     let mut header = Vec::new();
     stdout.read_until(b'\n', &mut header).unwrap();
@@ -654,7 +654,7 @@ fn inference_keeps_to_its_processor_and_threads_and_nothing_spins() {
     let mut camera = child.stdin.take().unwrap();
     camera.write_all(b"YUV4MPEG2 W64 H48 F25:1 Ip A1:1 C420\n").unwrap();
     let end = Instant::now() + Duration::from_secs(60);
-    while !seen.lock().unwrap().iter().any(|sight: &Sight| sight.1 != BLACK) {
+    while !seen.lock().unwrap().iter().any(|sight: &PassInput| sight.1 != BLACK) {
         assert!(Instant::now() < end, "nothing was ever visible");
         camera.write_all(&[b"FRAME\n".as_slice(), &[90; SIZE.0 * SIZE.1 * 3 / 2]].concat()).unwrap();
         std::thread::sleep(Duration::from_millis(40));

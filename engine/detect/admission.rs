@@ -273,10 +273,10 @@ impl Sheet {
             Class::Face => (&FACES, smallest),
             Class::Person => (&PERSONS, smallest),
         };
-        // The largest first: shelves of one height. What finds no room in the last picture is left out.
+        // The largest first: layouts of one height. What finds no room in the last picture is left out.
         let mut order: Vec<&Known> = known.iter().collect();
         order.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let mut shelves: Vec<Shelf> = (0..SHEETS).map(|_| Shelf::default()).collect();
+        let mut layouts: Vec<Layout> = (0..SHEETS).map(|_| Layout::default()).collect();
         for (photo, times, tone) in order {
             let mirrored = draw.between(0.0, 1.0) < 0.5;
             let slack = (draw.between(0.0, 4.0), draw.between(0.0, 4.0));
@@ -290,7 +290,7 @@ impl Sheet {
             // What is dark has a picture of its own: beside lighter ones a network makes more of it.
             let dark = tone.1 < FAINT.1 && tone.0 < CLEAR.0;
             let own = if dark { SHEETS - 1..SHEETS } else { 0..SHEETS - 1 };
-            let place = shelves
+            let place = layouts
                 .iter_mut()
                 .enumerate()
                 .filter(|(n, _)| own.contains(n))
@@ -493,13 +493,13 @@ impl Photo {
 
 /// Where the next one goes in a picture: from left to right, shelf below shelf.
 #[derive(Default)]
-struct Shelf {
+struct Layout {
     x: u32,
     y: u32,
     height: u32,
 }
 
-impl Shelf {
+impl Layout {
     fn place(&mut self, (w, h): (u32, u32), (width, height): (u32, u32)) -> Option<(u32, u32)> {
         if self.x + w > width && w <= width {
             (self.x, self.y, self.height) = (0, self.y + self.height, 0);

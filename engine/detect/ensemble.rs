@@ -6,7 +6,7 @@ use super::backend::{Backend, Network, Processors};
 use super::decode::{self, Candidate, DecoderKind};
 use super::letterbox::Letterbox;
 use super::manifest::{Input, Manifest, ModelStore};
-use super::sight::Sight;
+use super::pass_input::PassInput;
 use super::{Detection, Detector, LoadedModel, Proof};
 use crate::class::Class;
 use crate::error::{DetectorError, DetectorKind, ModelError, ModelKind, Result};
@@ -43,7 +43,7 @@ struct Model {
 struct Prepared {
     pass: Pass,
     model: usize,
-    sight: Option<Sight>,
+    sight: Option<PassInput>,
 }
 
 impl Ensemble {
@@ -268,9 +268,9 @@ impl Ensemble {
 
 impl Prepared {
     /// The sight for pictures of this format, with the turns that its tiles have taken.
-    fn sight(&mut self, format: &FrameFormat, input: &Input) -> &mut Sight {
+    fn sight(&mut self, format: &FrameFormat, input: &Input) -> &mut PassInput {
         let fitting = self.sight.take().filter(|s| s.tiles.fits(format));
-        self.sight.insert(fitting.unwrap_or_else(|| Sight::new(&self.pass, format, input)))
+        self.sight.insert(fitting.unwrap_or_else(|| PassInput::new(&self.pass, format, input)))
     }
 
     /// Looks at one tile with pixels of one shape, whose tensor is loaded, and adds the detections to `all`, each with its

@@ -19,7 +19,7 @@ mod letterbox;
 #[cfg(feature = "models")]
 mod manifest;
 #[cfg(feature = "models")]
-mod sight;
+mod pass_input;
 #[cfg(feature = "models")]
 mod tiles;
 

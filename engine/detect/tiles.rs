@@ -122,7 +122,7 @@ fn places(side: u32, length: u32, overlap: u32) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::sight::TILE_OVERLAP;
+    use crate::detect::pass_input::TILE_OVERLAP;
     use crate::geometry::Orientation;
     use crate::picture::PixelFormat;
     use crate::policy::TILE;

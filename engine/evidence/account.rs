@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use milkglass_common::{hex, unhex};
 
 use super::files::{self, Joint, Own, on_disk};
-use super::record::{Account, Damage, DevicePublic, Limit, NO_HASH, Opened, Record, Upgraded, hash};
+use super::record::{Account, Damage, DevicePublicKey, Limit, NO_HASH, Opened, Record, Upgraded, hash};
 
 /// How far back the log reaches, and its account of what is gone.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,7 +57,7 @@ impl Kept {
         end: Joint,
         most: u64,
         room: u64,
-        key: &DevicePublic,
+        key: &DevicePublicKey,
     ) -> io::Result<Vec<PathBuf>> {
         let sizes = sizes(own, self.account.space);
         let mut total = sizes.iter().fold(0, |sum: u64, size| sum.saturating_add(*size));
@@ -147,7 +147,7 @@ fn follows(line: &[u8], at: Joint) -> Option<Joint> {
 /// What is wrong with a file that should lead from one place of the chain to another. `torn`: half a record may end it.
 ///
 /// No signature need be checked as long as the hashes lead to `to`, which stands in a record whose signature was.
-fn examine(bytes: &[u8], from: Joint, to: Joint, torn: bool, key: &DevicePublic) -> Option<Damage> {
+fn examine(bytes: &[u8], from: Joint, to: Joint, torn: bool, key: &DevicePublicKey) -> Option<Damage> {
     let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
     let lines = || bytes[..whole].split_inclusive(|b| *b == b'\n').map(|line| &line[..line.len() - 1]);
     let end = lines().try_fold(from, |at, line| follows(line, at));
@@ -184,11 +184,11 @@ fn add(before: Option<Damage>, more: Damage) -> Damage {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::evidence::record::{DeviceKey, What};
+    use crate::evidence::record::{DeviceSecretKey, What};
 
     #[test]
     fn a_file_is_as_written_or_what_is_wrong_with_it_is_counted() {
-        let key = DeviceKey::parse(&"07".repeat(32)).unwrap();
+        let key = DeviceSecretKey::parse(&"07".repeat(32)).unwrap();
         let mut prev = NO_HASH;
         let mut lines = Vec::new();
         for n in 0..6 {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use milkglass_common::files::replace;
 use milkglass_common::unhex;
 
-use super::record::{DevicePublic, MAX_LINE, Opened, Record, hash};
+use super::record::{DevicePublicKey, MAX_LINE, Opened, Record, hash};
 
 /// A small file takes this much of a disk.
 const BLOCK: u64 = 4096;
@@ -120,7 +120,7 @@ pub(super) fn list(dir: &Path) -> io::Result<Vec<Segment>> {
 }
 
 /// Those of the files that hold records of this device. Others are left alone: they neither count nor fall to the limit.
-pub(super) fn own(segments: &[Segment], key: &DevicePublic) -> io::Result<Vec<Own>> {
+pub(super) fn own(segments: &[Segment], key: &DevicePublicKey) -> io::Result<Vec<Own>> {
     let mut all = Vec::new();
     for segment in segments {
         match look(segment, key) {
@@ -134,7 +134,7 @@ pub(super) fn own(segments: &[Segment], key: &DevicePublic) -> io::Result<Vec<Ow
     Ok(all)
 }
 
-fn look(segment: &Segment, key: &DevicePublic) -> io::Result<Option<Own>> {
+fn look(segment: &Segment, key: &DevicePublicKey) -> io::Result<Option<Own>> {
     let mut file = File::open(&segment.path)?;
     let mut start = Vec::new();
     (&mut file).take(TAIL.min(segment.size)).read_to_end(&mut start)?;
@@ -162,7 +162,7 @@ fn look(segment: &Segment, key: &DevicePublic) -> io::Result<Option<Own>> {
 }
 
 /// Whether there are records, and none of them was signed with this key.
-pub(super) fn foreign(segments: &[Segment], key: &DevicePublic) -> io::Result<bool> {
+pub(super) fn foreign(segments: &[Segment], key: &DevicePublicKey) -> io::Result<bool> {
     if !own(segments, key)?.is_empty() {
         return Ok(false);
     }

@@ -6,17 +6,17 @@
 //! that left the device before. No pixels, no coordinates, no counts of people.
 //!
 //! Like the engine, a log has no threads and no clock. It does write to a disk, and waits for it: call it from a thread that
-//! no frame waits for, or let a [`Keeper`] do so. When the disk fails, nothing else does: the trouble is told and counted, it is tried again, and a
+//! no frame waits for, or let a [`EvidenceWriter`] do so. When the disk fails, nothing else does: the trouble is told and counted, it is tried again, and a
 //! record says what is missing.
 
 mod account;
 mod files;
-mod keeper;
 mod record;
 #[cfg(test)]
 mod tests;
 mod verify;
 mod words;
+mod writer;
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -27,15 +27,15 @@ use crate::error::{EvidenceError, EvidenceKind, Result};
 use crate::pipeline::{State, Status};
 use account::Kept;
 use files::{Disk, Folder, Head, Joint};
-pub use keeper::{Figures, Keeper};
 use milkglass_common::files::create_secret;
 use milkglass_common::hex;
 pub use record::{
-    Account, Damage, DeviceKey, DevicePublic, Frames, Gap, Identity, Limit, OWN_DETECTOR, Opened, Record,
-    Upgraded, What,
+    Account, Damage, DevicePublicKey, DeviceSecretKey, Frames, Gap, Identity, Limit, OWN_DETECTOR, Opened,
+    Record, Upgraded, What,
 };
 use record::{NO_HASH, hash, utc};
 pub use verify::{Deleted, Finding, Note, Report, Tampering, read_folder, verify};
+pub use writer::{EvidenceWriter, Figures};
 
 /// The most changes of state that one record names.
 const MOST_CHANGES: usize = 16;
@@ -60,7 +60,7 @@ pub struct EvidenceSettings {
     /// The folder of its files; the log has it for itself.
     pub dir: PathBuf,
     /// What signs the records.
-    pub key: DeviceKey,
+    pub key: DeviceSecretKey,
     /// What decides which pictures leave.
     pub identity: Identity,
     /// The most bytes that the files take together, at least [`EvidenceSettings::LEAST_BYTES`]; the oldest file goes.
@@ -79,7 +79,7 @@ impl EvidenceSettings {
     pub const LEAST_BYTES: u64 = 256 << 10;
 
     /// A record every ten seconds, a checkpoint every minute, 64 MiB.
-    pub fn new(dir: impl Into<PathBuf>, key: DeviceKey, identity: Identity) -> EvidenceSettings {
+    pub fn new(dir: impl Into<PathBuf>, key: DeviceSecretKey, identity: Identity) -> EvidenceSettings {
         EvidenceSettings {
             dir: dir.into(),
             key,
@@ -456,19 +456,19 @@ impl EvidenceLog {
 ///
 /// # Errors
 /// [`Error::Evidence`](crate::Error::Evidence): it cannot be read or made, or is no key.
-pub fn device_key(path: &Path) -> Result<DeviceKey> {
+pub fn device_key(path: &Path) -> Result<DeviceSecretKey> {
     let shown = path.display();
     let fails = |what: &str| {
         let why = format!("the device key {shown} {what}");
         EvidenceError::new(EvidenceKind::Key, why).about(shown.to_string())
     };
     match fs::read_to_string(path) {
-        Ok(text) => DeviceKey::parse(&text).ok_or_else(|| {
+        Ok(text) => DeviceSecretKey::parse(&text).ok_or_else(|| {
             fails("is no key: 64 hexadecimal digits, as `milkglass log keygen` writes them").into()
         }),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             let make = || {
-                let key = DeviceKey::generate()?;
+                let key = DeviceSecretKey::generate()?;
                 path.parent().map_or(Ok(()), fs::create_dir_all)?;
                 create_secret(path, format!("{}\n", key.to_text()).as_bytes())?;
                 Ok(key)

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub use milkglass_common::keys::{PublicKey as DevicePublic, SecretKey as DeviceKey};
+pub use milkglass_common::keys::{PublicKey as DevicePublicKey, SecretKey as DeviceSecretKey};
 use milkglass_common::{hex, unhex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -236,7 +236,7 @@ pub(super) enum NoRecord {
 
 impl Record {
     /// The line with its signature, newline included.
-    pub(super) fn sign(&self, key: &DeviceKey) -> io::Result<Vec<u8>> {
+    pub(super) fn sign(&self, key: &DeviceSecretKey) -> io::Result<Vec<u8>> {
         let mut line = serde_json::to_vec(self)?;
         line.pop();
         let signature = key.sign(&[PURPOSE, &line].concat());
@@ -247,10 +247,10 @@ impl Record {
     }
 
     /// Reads a line without its newline and checks its signature. `key`: the only key accepted, else the record's own.
-    pub(super) fn parse(line: &[u8], key: Option<&DevicePublic>) -> Result<Record, NoRecord> {
+    pub(super) fn parse(line: &[u8], key: Option<&DevicePublicKey>) -> Result<Record, NoRecord> {
         let altered = NoRecord::Altered;
         let (signed, signature, record) = Record::split(line).ok_or(altered)?;
-        let own = DevicePublic::parse(&record.key).ok_or(altered)?;
+        let own = DevicePublicKey::parse(&record.key).ok_or(altered)?;
         let message = [PURPOSE, signed.as_bytes()].concat();
         // A fuzzer cannot sign; what lies behind a good signature is what it is to look at.
         if !own.has_signed(&message, &signature) && !cfg!(fuzzing) {
@@ -317,7 +317,7 @@ mod tests {
 
     #[test]
     fn a_line_verifies_as_written_and_in_no_other_way() {
-        let key = DeviceKey::parse(&"07".repeat(32)).expect("a key");
+        let key = DeviceSecretKey::parse(&"07".repeat(32)).expect("a key");
         let record = Record {
             n: 7,
             time: utc(UNIX_EPOCH),
@@ -332,7 +332,7 @@ mod tests {
         let mut line = record.sign(&key).expect("signed");
         assert_eq!(line.pop(), Some(b'\n'));
         assert_eq!(Record::parse(&line, None), Ok(record));
-        let other = DeviceKey::parse(&"08".repeat(32)).expect("a key");
+        let other = DeviceSecretKey::parse(&"08".repeat(32)).expect("a key");
         assert_eq!(Record::parse(&line, Some(&other.public())), Err(NoRecord::Foreign));
         for at in 0..line.len() {
             let mut changed = line.clone();

@@ -53,7 +53,7 @@ fn counted(frames: u64) -> Status {
 
 #[test]
 fn a_full_disk_leaves_a_gap_and_no_broken_chain_wherever_it_begins() {
-    let key = DeviceKey::parse(&"07".repeat(32)).unwrap();
+    let key = DeviceSecretKey::parse(&"07".repeat(32)).unwrap();
     for lies in [false, true] {
         for room in (0..6000).step_by(211) {
             let dir = tempfile::tempdir().unwrap();
@@ -92,7 +92,7 @@ fn a_full_disk_leaves_a_gap_and_no_broken_chain_wherever_it_begins() {
 fn a_folder_that_went_away_is_no_end() {
     let dir = tempfile::tempdir().unwrap();
     let (place, away) = (dir.path().join("log"), dir.path().join("away"));
-    let key = DeviceKey::generate().unwrap();
+    let key = DeviceSecretKey::generate().unwrap();
     let mut log = EvidenceLog::open(EvidenceSettings::new(&place, key.clone(), Identity::default())).unwrap();
     log.record(&counted(0), moment(0));
     fs::rename(&place, &away).unwrap();
@@ -113,7 +113,7 @@ fn a_folder_that_went_away_is_no_end() {
 #[test]
 fn a_record_names_a_bounded_number_of_changes() {
     let dir = tempfile::tempdir().unwrap();
-    let key = DeviceKey::generate().unwrap();
+    let key = DeviceSecretKey::generate().unwrap();
     let mut log = EvidenceLog::open(EvidenceSettings::new(dir.path(), key, Identity::default())).unwrap();
     log.record(&Status::default(), moment(0));
     for n in 1..=40 {
@@ -144,7 +144,7 @@ fn a_key_is_made_once_and_for_its_owner_alone() {
 /// Whoever has a key, such as one of their own, can sign any number.
 #[test]
 fn counts_and_numbers_at_the_end_of_their_range_break_nothing() {
-    let key = DeviceKey::parse(&"07".repeat(32)).unwrap();
+    let key = DeviceSecretKey::parse(&"07".repeat(32)).unwrap();
     let line = |n, what| {
         let (time, prev) = (String::new(), hex(record::NO_HASH));
         Record { n, time, what, prev, key: key.public().to_string() }.sign(&key).unwrap()
@@ -165,7 +165,7 @@ fn counts_and_numbers_at_the_end_of_their_range_break_nothing() {
 }
 
 /// A log of version 0.1 that had deleted what came before record 100: three files of ten records.
-fn old_log(dir: &Path, key: &DeviceKey) {
+fn old_log(dir: &Path, key: &DeviceSecretKey) {
     let mut prev = NO_HASH;
     for file in 0..3 {
         let mut bytes = Vec::new();
@@ -184,7 +184,7 @@ fn old_log(dir: &Path, key: &DeviceKey) {
 
 #[test]
 fn a_log_of_the_first_version_goes_on_and_what_went_before_is_its_word_alone() {
-    let key = DeviceKey::parse(&"07".repeat(32)).unwrap();
+    let key = DeviceSecretKey::parse(&"07".repeat(32)).unwrap();
     let dir = tempfile::tempdir().unwrap();
     old_log(dir.path(), &key);
     let check = |checkpoint: Option<&str>| {
@@ -226,7 +226,7 @@ fn a_log_of_the_first_version_goes_on_and_what_went_before_is_its_word_alone() {
 /// What 0.1 wrote to the last file is not to be told apart from what it did not, but a file that says so is.
 #[test]
 fn an_empty_file_of_the_first_version_is_a_power_cut_and_a_later_one_is_none() {
-    let key = DeviceKey::parse(&"07".repeat(32)).unwrap();
+    let key = DeviceSecretKey::parse(&"07".repeat(32)).unwrap();
     let dir = tempfile::tempdir().unwrap();
     old_log(dir.path(), &key);
     fs::write(dir.path().join(files::name(10)), "").unwrap();
@@ -249,10 +249,10 @@ fn an_empty_file_of_the_first_version_is_a_power_cut_and_a_later_one_is_none() {
 #[test]
 fn a_thread_that_ends_by_itself_is_trouble() {
     let dir = tempfile::tempdir().unwrap();
-    let key = DeviceKey::generate().unwrap();
+    let key = DeviceSecretKey::generate().unwrap();
     let log = EvidenceLog::open(EvidenceSettings::new(dir.path(), key, Identity::default())).unwrap();
-    let keeper = Keeper::start(log, || panic!("the pipeline's figures")).unwrap();
-    let figures = keeper.figures();
+    let writer = EvidenceWriter::start(log, || panic!("the pipeline's figures")).unwrap();
+    let figures = writer.figures();
     let patience = std::time::Instant::now();
     while !figures.trouble.load(Ordering::Relaxed) && patience.elapsed() < Duration::from_secs(60) {
         std::thread::sleep(Duration::from_millis(20));

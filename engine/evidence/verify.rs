@@ -8,7 +8,7 @@ use milkglass_common::hex;
 
 use super::files;
 use super::record::{
-    Account, Damage, DevicePublic, Frames, Limit, MAX_LINE, NO_HASH, NoRecord, Opened, Record, Upgraded,
+    Account, Damage, DevicePublicKey, Frames, Limit, MAX_LINE, NO_HASH, NoRecord, Opened, Record, Upgraded,
     What, hash,
 };
 use crate::error::{Error, EvidenceError, EvidenceKind, Result};
@@ -101,7 +101,7 @@ pub struct Deleted {
 #[non_exhaustive]
 pub struct Report {
     /// Whose log it is.
-    pub key: Option<DevicePublic>,
+    pub key: Option<DevicePublicKey>,
     /// Records that verify.
     pub records: u64,
     /// The first and last of these: number and time.
@@ -149,7 +149,7 @@ pub fn read_folder(dir: &Path) -> Result<Vec<(String, Vec<u8>)>> {
 /// [`Error::Evidence`]: the checkpoint is none, or of another device.
 pub fn verify(
     files: &[(String, Vec<u8>)],
-    key: Option<&DevicePublic>,
+    key: Option<&DevicePublicKey>,
     checkpoint: Option<&str>,
 ) -> Result<Report> {
     let checkpoint = checkpoint.map(str::trim_end).filter(|line| !line.is_empty());
@@ -171,8 +171,8 @@ pub fn verify(
     Ok(check.report)
 }
 
-fn own_key(line: &[u8]) -> Option<DevicePublic> {
-    DevicePublic::parse(&Record::parse(line, None).ok()?.key)
+fn own_key(line: &[u8]) -> Option<DevicePublicKey> {
+    DevicePublicKey::parse(&Record::parse(line, None).ok()?.key)
 }
 
 fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -219,7 +219,7 @@ struct Check {
 }
 
 impl Check {
-    fn new(key: Option<DevicePublic>, files: &[(String, Vec<u8>)]) -> Check {
+    fn new(key: Option<DevicePublicKey>, files: &[(String, Vec<u8>)]) -> Check {
         let mut entries = Vec::new();
         let mut places: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
         let mut kept: Option<(u64, Opened)> = None;

@@ -2,7 +2,7 @@
 //! can weaken it.
 //!
 //! The file holds the policy's text, the owner's public key, a running number, and the hashes of the models and of the
-//! inference runtime. [`Anchor`] remembers the owner and the highest number on the device, so that neither an older file nor
+//! inference runtime. [`RollbackGuard`] remembers the owner and the highest number on the device, so that neither an older file nor
 //! another owner's takes its place.
 
 mod environment;
@@ -31,43 +31,43 @@ const VERSION: u32 = 2;
 
 /// The owner's public key: 64 hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OwnerKey(PublicKey);
+pub struct OwnerPublicKey(PublicKey);
 
-impl OwnerKey {
+impl OwnerPublicKey {
     /// From 64 hexadecimal digits.
     ///
     /// # Errors
     /// [`PolicyError::Locked`]: they are no Ed25519 public key.
-    pub fn parse(text: &str) -> Result<OwnerKey, PolicyError> {
-        let key = PublicKey::parse(&text.to_ascii_lowercase()).map(OwnerKey);
+    pub fn parse(text: &str) -> Result<OwnerPublicKey, PolicyError> {
+        let key = PublicKey::parse(&text.to_ascii_lowercase()).map(OwnerPublicKey);
         key.ok_or_else(|| {
             locked("an owner's public key is 64 hexadecimal digits, as `milkglass policy keygen` prints them")
         })
     }
 }
 
-impl std::fmt::Display for OwnerKey {
+impl std::fmt::Display for OwnerPublicKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.fmt(f)
     }
 }
 
 /// The owner's secret key. Its `Debug` output says nothing; it is wiped when dropped.
-pub struct OwnerSecret(SecretKey);
+pub struct OwnerSecretKey(SecretKey);
 
-impl std::fmt::Debug for OwnerSecret {
+impl std::fmt::Debug for OwnerSecretKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("OwnerSecret")
+        f.write_str("OwnerSecretKey")
     }
 }
 
-impl OwnerSecret {
+impl OwnerSecretKey {
     /// A new key, from the kernel's random numbers.
     ///
     /// # Errors
     /// They cannot be had.
-    pub fn generate() -> Result<OwnerSecret, PolicyError> {
-        let key = SecretKey::generate().map(OwnerSecret);
+    pub fn generate() -> Result<OwnerSecretKey, PolicyError> {
+        let key = SecretKey::generate().map(OwnerSecretKey);
         key.map_err(|e| locked(format!("no random numbers for a key: {e}")))
     }
 
@@ -75,8 +75,8 @@ impl OwnerSecret {
     ///
     /// # Errors
     /// It is something else.
-    pub fn parse(text: &str) -> Result<OwnerSecret, PolicyError> {
-        let key = SecretKey::parse(&text.to_ascii_lowercase()).map(OwnerSecret);
+    pub fn parse(text: &str) -> Result<OwnerSecretKey, PolicyError> {
+        let key = SecretKey::parse(&text.to_ascii_lowercase()).map(OwnerSecretKey);
         key.ok_or_else(|| {
             locked("an owner's secret key is 64 hexadecimal digits, as `milkglass policy keygen` writes them")
         })
@@ -88,8 +88,8 @@ impl OwnerSecret {
     }
 
     /// The public key that belongs to it.
-    pub fn public(&self) -> OwnerKey {
-        OwnerKey(self.0.public())
+    pub fn public(&self) -> OwnerPublicKey {
+        OwnerPublicKey(self.0.public())
     }
 }
 
@@ -119,7 +119,7 @@ pub struct Bound {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lock {
     policy: PolicyFile,
-    owner: OwnerKey,
+    owner: OwnerPublicKey,
     bound: Bound,
     version: u32,
     hash: String,
@@ -154,7 +154,7 @@ impl Lock {
     ///
     /// # Errors
     /// The policy is not acceptable by itself, or a name or hash in `bound` is none.
-    pub fn sign(policy: &str, bound: &Bound, owner: &OwnerSecret) -> Result<String, PolicyError> {
+    pub fn sign(policy: &str, bound: &Bound, owner: &OwnerSecretKey) -> Result<String, PolicyError> {
         PolicyFile::parse(policy, "the policy")?.check()?;
         let signature = owner.0.sign(&message(VERSION, policy, bound)?);
         let written = Written {
@@ -173,14 +173,14 @@ impl Lock {
     ///
     /// # Errors
     /// [`PolicyError::Locked`] with what is wrong; else as [`PolicyFile::parse`].
-    pub fn parse(text: &str, name: &str, owner: Option<&OwnerKey>) -> Result<Lock, PolicyError> {
+    pub fn parse(text: &str, name: &str, owner: Option<&OwnerPublicKey>) -> Result<Lock, PolicyError> {
         let wrong = |why: &str| locked(format!("{name}: {why}"));
         if text.len() > 2 * PolicyFile::MAX_BYTES {
             return Err(wrong("a lock file of more than 2 MiB is refused"));
         }
         let written: Written = toml::from_str(text)
             .map_err(|e| wrong(&format!("no lock file: {}", e.message().replace('\n', ", "))))?;
-        let key = OwnerKey::parse(&written.owner)?;
+        let key = OwnerPublicKey::parse(&written.owner)?;
         if owner.is_some_and(|owner| *owner != key) {
             return Err(wrong("it is signed by somebody who is not this device's owner"));
         }
@@ -203,7 +203,7 @@ impl Lock {
     ///
     /// # Errors
     /// [`PolicyError`]: it cannot be read, or is not what it should be.
-    pub fn read(path: &Path, owner: Option<&OwnerKey>) -> Result<Lock, PolicyError> {
+    pub fn read(path: &Path, owner: Option<&OwnerPublicKey>) -> Result<Lock, PolicyError> {
         let name = path.display().to_string().replace(char::is_control, "?");
         let text =
             read_text(path).map_err(|e| locked(format!("{name}: the lock file cannot be read: {e}")))?;
@@ -215,7 +215,7 @@ impl Lock {
         &self.policy
     }
     /// Whose lock it is.
-    pub fn owner(&self) -> &OwnerKey {
+    pub fn owner(&self) -> &OwnerPublicKey {
         &self.owner
     }
     /// What else is bound.
@@ -324,7 +324,7 @@ impl Lock {
 /// Remembers on the device whose locks it takes, the newest that it has seen, and the strongest policy that was in force
 /// under it: a ratchet. What anybody has strengthened, only the owner's next lock can loosen.
 #[derive(Debug)]
-pub struct Anchor {
+pub struct RollbackGuard {
     file: PathBuf,
 }
 
@@ -337,10 +337,10 @@ struct Anchored {
     policy: String,
 }
 
-impl Anchor {
+impl RollbackGuard {
     /// In this folder, which only the device's own programs should be able to write.
-    pub fn new(folder: &Path) -> Anchor {
-        Anchor { file: folder.join("owner.toml") }
+    pub fn new(folder: &Path) -> RollbackGuard {
+        RollbackGuard { file: folder.join("owner.toml") }
     }
 
     /// Whether a lock was ever admitted here: from then on nothing runs without one. What cannot be found out counts as yes.
@@ -360,11 +360,11 @@ impl Anchor {
         self.store(&text).map_err(|e| locked(format!("{} cannot be written: {e}", self.shown())))
     }
 
-    /// Whether [`Anchor::admit`] would; nothing is remembered. For a policy that something else may still refuse: what never
+    /// Whether [`RollbackGuard::admit`] would; nothing is remembered. For a policy that something else may still refuse: what never
     /// was in force must not be what nobody can go back from.
     ///
     /// # Errors
-    /// As [`Anchor::admit`], but for writing.
+    /// As [`RollbackGuard::admit`], but for writing.
     pub fn check(&self, lock: &Lock, policy: &PolicyFile, format: &FrameFormat) -> Result<(), PolicyError> {
         self.news(lock, policy, format).map(|_| ())
     }

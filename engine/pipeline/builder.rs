@@ -10,7 +10,8 @@ use super::budget::{LEAST_BUFFERS, budget, burst, check_parts, needed, with_budg
 use super::detect::{Ladder, first_test, measure, run_detect};
 use super::redact::{Redact, SourceClock};
 use super::{
-    Clock, EVENTS, Outbox, Outlet, Pipeline, Status, Threads, run_capture, run_target, shelf, start_thread,
+    Clock, EVENTS, FrameReceiver, Outbox, Pipeline, Status, Threads, run_capture, run_target, shared,
+    start_thread,
 };
 use crate::class::Class;
 use crate::detect::looks_in_parts;
@@ -32,13 +33,13 @@ const MOST_BUFFERS: usize = 1024;
 /// A pipeline that has not started: see [`Pipeline::builder`].
 ///
 /// ```
-/// # use milkglass::{FrameFormat, Inlet, Pipeline, PixelFormat, Policy, Polygon, Result, Style, Zone};
+/// # use milkglass::{FrameFormat, FrameSender, Pipeline, PixelFormat, Policy, Polygon, Result, Style, Zone};
 /// # fn main() -> Result<()> {
 /// # let area = Polygon::new([(0.0, 0.0), (0.5, 0.0), (0.5, 1.0)]).unwrap();
 /// # let policy = Policy::builder().zone(Zone::new("window", area, Style::default())?).build()?;
 /// # let format = FrameFormat::new(PixelFormat::Nv12, 64, 48)?;
-/// # let (inlet, source) = Inlet::new(0);
-/// # inlet.shut();
+/// # let (sender, source) = FrameSender::new(0);
+/// # sender.shut();
 /// let pipeline = Pipeline::builder(policy, format, source)
 ///     .fps(25.0)
 ///     .sink("encoder", |frame: &milkglass::RedactedFrame| {
@@ -142,9 +143,9 @@ impl PipelineBuilder {
     ///
     /// # Errors
     /// As [`PipelineBuilder::start`].
-    pub fn start_with_outlet(self) -> Result<(Pipeline, Outlet)> {
-        let (pipeline, outlet) = self.begin(true)?;
-        outlet.map(|outlet| (pipeline, outlet)).ok_or(Error::Ended)
+    pub fn start_with_receiver(self) -> Result<(Pipeline, FrameReceiver)> {
+        let (pipeline, receiver) = self.begin(true)?;
+        receiver.map(|receiver| (pipeline, receiver)).ok_or(Error::Ended)
     }
 
     fn check(&self) -> Result<(), PolicyError> {
@@ -163,7 +164,7 @@ impl PipelineBuilder {
         }
     }
 
-    fn begin(self, with_outlet: bool) -> Result<(Pipeline, Option<Outlet>)> {
+    fn begin(self, with_outlet: bool) -> Result<(Pipeline, Option<FrameReceiver>)> {
         self.check()?;
         let PipelineBuilder { policy, format, source, mut detectors, sinks, buffers, locked, privacy, fps } =
             self;
@@ -227,8 +228,8 @@ impl PipelineBuilder {
             threads.push(run("target", thread, Box::new(target))?);
         }
         let targets = threads.len();
-        let outlet = with_outlet.then(|| Outlet::new(Arc::new(Outbox::new(2 + burst))));
-        outboxes.extend(outlet.as_ref().map(Outlet::outbox));
+        let receiver = with_outlet.then(|| FrameReceiver::new(Arc::new(Outbox::new(2 + burst))));
+        outboxes.extend(receiver.as_ref().map(FrameReceiver::outbox));
         let (jobs, job_queue) = sync_channel(1);
         let changed = Arc::default();
         if !detectors.is_empty() {
@@ -253,7 +254,7 @@ impl PipelineBuilder {
             testing: None,
             changed,
             clock,
-            shelf: shelf::Shelf::new(buffers + outboxes.len()),
+            shared: shared::SharedFrames::new(buffers + outboxes.len()),
             outboxes,
             jobs,
             list: Vec::new(),
@@ -277,7 +278,7 @@ impl PipelineBuilder {
             .spawn(move || redact.run(&received))
             .map_err(|e| Error::io("starting a thread", e))?;
         let threads = Mutex::new(Threads { redact: Some(redact), others: threads, targets });
-        let pipeline = Pipeline { events, status, failure, threads, outlet: outlet.clone() };
-        Ok((pipeline, outlet))
+        let pipeline = Pipeline { events, status, failure, threads, receiver: receiver.clone() };
+        Ok((pipeline, receiver))
     }
 }

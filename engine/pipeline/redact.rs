@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::budget::{budget, check_parts, wants_test, with_budget};
-use super::{Clock, Event, Failure, NO_CAMERA, Outbox, State, Status, lock, shelf};
+use super::{Clock, Event, Failure, NO_CAMERA, Outbox, State, Status, lock, shared};
 use crate::detect::Detection;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -79,7 +79,7 @@ pub(super) struct Redact {
     pub changed: Arc<Mutex<Option<Policy>>>,
     pub clock: Clock,
     pub outboxes: Vec<Arc<Outbox>>,
-    pub shelf: shelf::Shelf,
+    pub shared: shared::SharedFrames,
     pub jobs: SyncSender<(DetectJob, Vec<Detection>)>,
     /// The memory of the last detection's list, on its way back to the detector.
     pub list: Vec<Detection>,
@@ -262,7 +262,7 @@ impl Redact {
     }
 
     fn put(&mut self, frame: RedactedFrame) {
-        let frame = self.shelf.share(frame);
+        let frame = self.shared.share(frame);
         self.outboxes.iter().for_each(|outbox| outbox.put(&frame));
     }
 

@@ -2,12 +2,12 @@
 
 #[cfg(feature = "dmabuf")]
 pub(crate) mod dmabuf;
-mod inlet;
+mod sender;
 mod y4m;
 
 #[cfg(feature = "dmabuf")]
 pub use dmabuf::{Dmabuf, DmabufPlane};
-pub use inlet::{Inlet, Pushed};
+pub use sender::{FrameSender, Pushed};
 pub use y4m::Y4mSource;
 
 use crate::error::Result;

@@ -489,7 +489,7 @@ fn a_locked_policy_is_strengthened_by_anybody_and_weakened_by_nobody() {
     let dir = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("gst-lock");
     let _ = std::fs::remove_dir_all(&dir);
     std::fs::create_dir_all(&dir).unwrap();
-    let owner = milkglass::OwnerSecret::generate().unwrap();
+    let owner = milkglass::OwnerSecretKey::generate().unwrap();
     // The detector of these tests is a script, and untested.
     let untested = [milkglass::Lock::OWN_DETECTOR.into()].into();
     let bound = milkglass::Bound { serial: 1, untested, ..Default::default() };

@@ -13,11 +13,11 @@ use super::fed_child::{FedChild, Recipe};
 use super::ffmpeg::{bit_rate, keyframe_every};
 use super::http::read_secret;
 use super::target::Stream;
-use crate::cage::{Access, Network};
 use crate::clip::Limits;
 use crate::clip::child::Running;
-use crate::clip::sandbox::{self, Cage, OURSELVES};
 use crate::outcome::Failure;
+use crate::sandbox::launcher::{self, OURSELVES, Sandbox};
+use crate::sandbox::{Access, Network};
 
 /// Name of the hidden subcommand that is the child.
 pub const SUBCOMMAND: &str = "__rtsp-server";
@@ -107,8 +107,8 @@ impl RtspServer {
     fn caged(&self) -> Command {
         let access = Access::network(Network::Serves(self.address.port()));
         let Limits { address_space, memory, .. } = Limits::default();
-        let cage = Cage { address_space, memory, access };
-        let mut command = sandbox::command(Some(Path::new(OURSELVES)), cage, Path::new(OURSELVES));
+        let sandbox = Sandbox { address_space, memory, access };
+        let mut command = launcher::command(Some(Path::new(OURSELVES)), sandbox, Path::new(OURSELVES));
         // It loads the few plug-ins it needs by name: no registry is read, written, or made by running all of them.
         command.env("GST_REGISTRY_DISABLE", "yes");
         command.args([SUBCOMMAND, &self.address.to_string(), &self.path, &self.launch]);

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::detect::backend::Backend;
-use crate::detect::sight::Sight;
+use crate::detect::pass_input::PassInput;
 use crate::detect::{ModelStore, Settings};
 use crate::policy::{BackendChoice, Preset};
 
@@ -95,7 +95,7 @@ fn it_costs_no_more_than_eight_looks_of_the_preset() {
     let store = ModelStore::new(concat!(env!("CARGO_MANIFEST_DIR"), "/models"));
     // A look is at one tile of a picture; the test, at all of them.
     let shown = |pass: &Pass, manifest: &Manifest, format: &FrameFormat, one: bool| {
-        let mut sight = Sight::new(pass, format, &manifest.input);
+        let mut sight = PassInput::new(pass, format, &manifest.input);
         let tiles = if one { 1 } else { sight.tiles.count() };
         (0..tiles).map(|tile| sight.aim(0, tile).1.tensor().unwrap().len()).sum::<usize>()
     };

@@ -1,4 +1,4 @@
-// What code that took over a child would try. Built by tests/cage.rs, and started in the child's place.
+// What code that took over a child would try. Built by tests/sandbox.rs, and started in the child's place.
 //
 //   attempts KIND SECRET CLIP FOLDER PORT [LINE]
 //

@@ -44,20 +44,23 @@ impl Drop for Alive {
     }
 }
 
-/// The log and its thread. Dropped, it writes its last records as after [`Keeper::end`], and nobody waits for them.
+/// The log and its thread. Dropped, it writes its last records as after [`EvidenceWriter::end`], and nobody waits for them.
 #[derive(Debug)]
-pub struct Keeper {
+pub struct EvidenceWriter {
     told: SyncSender<Told>,
     thread: JoinHandle<()>,
     figures: Arc<Figures>,
 }
 
-impl Keeper {
+impl EvidenceWriter {
     /// Lets the log follow what `status` tells.
     ///
     /// # Errors
     /// [`Error::Io`]: no thread can be had.
-    pub fn start(mut log: EvidenceLog, status: impl Fn() -> Status + Send + 'static) -> Result<Keeper> {
+    pub fn start(
+        mut log: EvidenceLog,
+        status: impl Fn() -> Status + Send + 'static,
+    ) -> Result<EvidenceWriter> {
         let (told, news) = sync_channel(QUEUE);
         let figures = Arc::new(Figures::default());
         let kept = Arc::clone(&figures);
@@ -81,7 +84,7 @@ impl Keeper {
             }
         };
         let thread = std::thread::Builder::new().name("evidence".into()).spawn(run);
-        Ok(Keeper { told, thread: thread.map_err(|e| Error::io("starting a thread", e))?, figures })
+        Ok(EvidenceWriter { told, thread: thread.map_err(|e| Error::io("starting a thread", e))?, figures })
     }
 
     /// How it fares, for metrics.

@@ -8,17 +8,17 @@ use super::{Outbox, lock};
 use crate::frame::RedactedFrame;
 
 /// The end of a [`Pipeline`](crate::Pipeline) that a program takes redacted frames from, on a thread of its own: in place of a
-/// [`FrameSink`](crate::FrameSink), which a thread of the pipeline calls. Its clones are the same outlet.
+/// [`FrameSink`](crate::FrameSink), which a thread of the pipeline calls. Its clones are the same receiver.
 ///
 /// Who does not take loses the oldest frames ([`Status::target_drops`](crate::Status::target_drops)) and holds nobody up.
 #[derive(Clone)]
-pub struct Outlet {
+pub struct FrameReceiver {
     outbox: Arc<Outbox>,
     /// Held while a frame is shown, so that privacy mode can wait for whoever looks at an earlier one.
     showing: Arc<Mutex<()>>,
 }
 
-/// How asking an [`Outlet`] for a frame ended. Complete on purpose.
+/// How asking an [`FrameReceiver`] for a frame ended. Complete on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken<R> {
     /// A frame was shown; what came of it.
@@ -29,13 +29,13 @@ pub enum Taken<R> {
     Ended,
 }
 
-impl Outlet {
+impl FrameReceiver {
     pub(super) fn outbox(&self) -> Arc<Outbox> {
         Arc::clone(&self.outbox)
     }
 
-    pub(super) fn new(outbox: Arc<Outbox>) -> Outlet {
-        Outlet { outbox, showing: Arc::default() }
+    pub(super) fn new(outbox: Arc<Outbox>) -> FrameReceiver {
+        FrameReceiver { outbox, showing: Arc::default() }
     }
 
     /// Shows the next frame to `look`, which may copy it; waits for one at most as long as `patience`, `None` without end.

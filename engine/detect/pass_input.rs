@@ -12,7 +12,7 @@ use crate::policy::Pass;
 pub(super) const TILE_OVERLAP: u32 = 192;
 
 /// How a pass looks at pictures of one format. A pass over all of the picture has a single tile.
-pub(super) struct Sight {
+pub(super) struct PassInput {
     /// As the likeliest shape of the pixels has them; those of the other shapes are the same parts of the picture.
     pub tiles: Tiles,
     /// One for each shape that the pixels may have.
@@ -26,12 +26,12 @@ struct Shaped {
     at: usize,
 }
 
-impl Sight {
-    pub fn new(pass: &Pass, format: &FrameFormat, input: &Input) -> Sight {
+impl PassInput {
+    pub fn new(pass: &Pass, format: &FrameFormat, input: &Input) -> PassInput {
         let aspects = format.pixel_aspects().iter();
-        let tiles = Sight::tiles(pass, format);
+        let tiles = PassInput::tiles(pass, format);
         let views = aspects.map(|aspect| Shaped::new(pass, format, *aspect, &tiles, input)).collect();
-        Sight { tiles, views }
+        PassInput { tiles, views }
     }
 
     fn tiles(pass: &Pass, format: &FrameFormat) -> Tiles {
@@ -136,7 +136,7 @@ mod tests {
         for (w, h) in [(1280, 721), (2240, 1260), (300, 900)] {
             for orientation in (1..=8).filter_map(Orientation::from_exif) {
                 let format = FrameFormat::new(PixelFormat::Nv12, w, h).unwrap().with_orientation(orientation);
-                let mut sight = Sight::new(pass, &format, &input);
+                let mut sight = PassInput::new(pass, &format, &input);
                 assert!(sight.tiles.count() > 1, "{w}x{h}");
                 let pool = FramePool::new(format, 1);
                 for tile in (0..sight.tiles.count()).rev() {

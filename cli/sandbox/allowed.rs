@@ -30,7 +30,7 @@ pub(super) const ALWAYS: &[c_long] = &[
     libc::SYS_rt_sigprocmask,
     libc::SYS_rt_sigreturn,
     libc::SYS_sigaltstack,
-    // The launcher becomes the child by this, and a script that stands for it another program, in the same cage.
+    // The launcher becomes the child by this, and a script that stands for it another program, in the same sandbox.
     libc::SYS_execve,
     // Files that Landlock and the private root leave.
     libc::SYS_openat,

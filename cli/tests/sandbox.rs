@@ -24,9 +24,9 @@ fn kernel_has(what: &str) -> bool {
     has
 }
 
-/// A C program of `cage/`, built.
+/// A C program of `sandbox/`, built.
 fn built(dir: &Path, name: &str) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cage").join(name).with_extension("c");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sandbox").join(name).with_extension("c");
     let program = dir.join(name);
     assert!(
         Command::new("cc").args(["-Wall", "-O1", "-o"]).args([&program, &source]).status().unwrap().success()
@@ -34,7 +34,7 @@ fn built(dir: &Path, name: &str) -> PathBuf {
     program
 }
 
-/// How much of what a cage is made of the kernel has: as far as a program can tell, since a filter around it answers.
+/// How much of what a sandbox is made of the kernel has: as far as a program can tell, since a filter around it answers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kernel {
     AsItIs,
@@ -66,7 +66,7 @@ impl Attempts {
         Attempts { dir, listener, program, older }
     }
 
-    /// Runs them in the cage of this kind of child, as our program starts it.
+    /// Runs them in the sandbox of this kind of child, as our program starts it.
     fn run(&self, kind: &str, kernel: Kernel) -> String {
         let at = |name: &str| self.dir.path().join(name).to_str().unwrap().to_owned();
         let port = self.listener.local_addr().unwrap().port().to_string();

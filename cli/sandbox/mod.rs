@@ -7,6 +7,7 @@ mod allowed;
 mod calls;
 mod files;
 mod handing;
+pub mod launcher;
 mod privileges;
 mod root;
 mod starter;
@@ -17,7 +18,7 @@ use std::sync::Once;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 
 pub(crate) use calls::{for_all_threads, for_child, for_this_thread};
-pub(crate) use files::{cage_child, without_tcp, write_only_to};
+pub(crate) use files::{confine_child, without_tcp, write_only_to};
 pub(crate) use handing::{descriptor, hand_over, lend, take_back};
 pub(crate) use privileges::stop_being_root;
 pub(crate) use root::set_apart;

@@ -1,5 +1,5 @@
 //! Redacted frames that several targets share. An `Arc` for each would do, but would ask for memory at every frame; those
-//! of the shelf are used again.
+//! here are used again.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::frame::RedactedFrame;
 
 /// Places for frames.
-pub(super) struct Shelf {
+pub(super) struct SharedFrames {
     places: Vec<Arc<Place>>,
 }
 
@@ -21,10 +21,10 @@ struct Place {
 /// One target's share of a frame.
 pub(super) struct Share(Arc<Place>);
 
-impl Shelf {
+impl SharedFrames {
     /// With `count` places to begin with: one for each buffer, and for each target one that it is about to leave.
-    pub fn new(count: usize) -> Shelf {
-        Shelf { places: (0..count).map(|_| Arc::default()).collect() }
+    pub fn new(count: usize) -> SharedFrames {
+        SharedFrames { places: (0..count).map(|_| Arc::default()).collect() }
     }
 
     /// The first share of a frame; the others are its clones.
@@ -75,10 +75,10 @@ mod tests {
     fn a_buffer_is_free_when_the_last_share_is_gone_and_its_place_is_used_again() {
         let format = FrameFormat::new(PixelFormat::Nv12, 16, 16).unwrap();
         let pool = FramePool::new(format, 2);
-        let mut shelf = Shelf::new(1);
+        let mut shared = SharedFrames::new(1);
         for sequence in 0..5 {
             let meta = FrameMeta { sequence, captured: Timestamp::ZERO };
-            let first = shelf.share(FramePool::blank(pool.spare().unwrap(), meta, |_| {}));
+            let first = shared.share(FramePool::blank(pool.spare().unwrap(), meta, |_| {}));
             let second = first.clone();
             assert_eq!(pool.free(), 1);
             drop(first);
@@ -87,6 +87,6 @@ mod tests {
             drop(second);
             assert_eq!(pool.free(), 2);
         }
-        assert_eq!(shelf.places.len(), 1);
+        assert_eq!(shared.places.len(), 1);
     }
 }

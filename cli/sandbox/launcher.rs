@@ -1,5 +1,5 @@
-//! The cage around `ffmpeg`: our own executable is started again as a small launcher that gives up what the child
-//! does not need (`cage/`, limits, a network of its own) and then becomes the child.
+//! The sandbox around `ffmpeg`: our own executable is started again as a small launcher that gives up what the child
+//! does not need (`sandbox/`, limits, a network of its own) and then becomes the child.
 //!
 //! A second start of ourselves, instead of code between fork and exec, needs no unsafe code and has no locks or
 //! threads to fear.
@@ -13,23 +13,23 @@ use std::process::{Command, Stdio};
 use rustix::process::{Resource, Rlimit, Signal, getppid, set_parent_process_death_signal, setrlimit};
 use rustix::thread::set_no_new_privs;
 
-use crate::cage::{self, Access, Network};
+use crate::sandbox::{self, Access, Network};
 
 /// First argument of the launcher.
 pub const SUBCOMMAND: &str = "__child";
 
 /// What the launcher writes to stderr when the kernel grants no network namespace.
-pub(super) const NO_NAMESPACE: &str = "[sandbox] no network namespace";
+pub(crate) const NO_NAMESPACE: &str = "[sandbox] no network namespace";
 
 /// What the launcher writes to stderr when it gets no file system of its own.
-pub(super) const NO_ROOT: &str = "[sandbox] no file system of its own";
+pub(crate) const NO_ROOT: &str = "[sandbox] no file system of its own";
 
 /// What the launcher writes to stderr when the kernel filters no system calls. Once for all it is a warning of ours.
-pub(super) const NO_FILTER: &str = "[sandbox] no filter";
+pub(crate) const NO_FILTER: &str = "[sandbox] no filter";
 
 /// What a child may still do.
 #[derive(Debug, Clone)]
-pub(crate) struct Cage {
+pub(crate) struct Sandbox {
     /// Bytes of address space.
     pub address_space: u64,
     /// Bytes that it may fill.
@@ -41,16 +41,16 @@ pub(crate) struct Cage {
 /// Our own executable. The link stays right even when the file is replaced while we run.
 pub(crate) const OURSELVES: &str = "/proc/self/exe";
 
-/// `program` inside the cage, or bare when there is no launcher (only tests do without).
-pub(crate) fn command(launcher: Option<&Path>, cage: Cage, program: &Path) -> Command {
+/// `program` inside the sandbox, or bare when there is no launcher (only tests do without).
+pub(crate) fn command(launcher: Option<&Path>, sandbox: Sandbox, program: &Path) -> Command {
     let mut command = match launcher {
         None => Command::new(program),
         Some(launcher) => {
             let mut command = Command::new(launcher);
             command.arg(SUBCOMMAND);
             command.arg(std::process::id().to_string());
-            command.args([cage.address_space, cage.memory].map(|bytes| bytes.to_string()));
-            command.args(words(&cage.access));
+            command.args([sandbox.address_space, sandbox.memory].map(|bytes| bytes.to_string()));
+            command.args(words(&sandbox.access));
             command.arg(program);
             command
         }
@@ -67,8 +67,8 @@ pub(crate) fn command(launcher: Option<&Path>, cage: Cage, program: &Path) -> Co
 
 /// Whether children of ours have a file system of their own here: one is started to find out.
 pub(crate) fn has_own_root() -> bool {
-    let cage = Cage { address_space: u64::MAX, memory: u64::MAX, access: Access::nothing() };
-    let mut command = command(Some(Path::new(OURSELVES)), cage, Path::new(OURSELVES));
+    let sandbox = Sandbox { address_space: u64::MAX, memory: u64::MAX, access: Access::nothing() };
+    let mut command = command(Some(Path::new(OURSELVES)), sandbox, Path::new(OURSELVES));
     command.arg("--version").stdin(Stdio::null());
     let ended = command.output();
     ended.is_ok_and(|o| o.status.success() && !String::from_utf8_lossy(&o.stderr).contains(NO_ROOT))
@@ -150,7 +150,7 @@ fn enter(
         return Err("the parent is gone".to_owned());
     }
     step("no_new_privs", set_no_new_privs(true))?;
-    let apart = cage::set_apart(access, program)?;
+    let apart = sandbox::set_apart(access, program)?;
     if access.network == Network::None && !apart.network {
         // Not fatal: the protocol list of the command line opens no network either, nor does the filter below.
         write_line(NO_NAMESPACE);
@@ -159,7 +159,7 @@ fn enter(
         // Not fatal: Landlock and the filter hold, but names of files can be asked for.
         write_line(NO_ROOT);
     }
-    cage::stop_being_root(access)?;
+    sandbox::stop_being_root(access)?;
     // Who becomes another user loses it.
     step("death signal", set_parent_process_death_signal(Some(Signal::KILL)))?;
     if getppid().map(|pid| pid.as_raw_nonzero().get()) != i32::try_from(parent).ok() {
@@ -169,7 +169,7 @@ fn enter(
         let result = setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) });
         step("limit", result)
     };
-    step("core dumps", cage::forbid_core_dumps())?;
+    step("core dumps", sandbox::forbid_core_dumps())?;
     limit(Resource::As, address_space)?;
     if memory != u64::MAX {
         limit(Resource::Data, memory)?;
@@ -177,8 +177,8 @@ fn enter(
     if access.writes.is_empty() {
         limit(Resource::Fsize, 0)?;
     }
-    cage::cage_child(access, program)?;
-    if let Err(why) = cage::for_child(access) {
+    sandbox::confine_child(access, program)?;
+    if let Err(why) = sandbox::for_child(access) {
         // Not fatal: some kernels have none, and the parent has said what that means.
         write_line(&format!("{NO_FILTER}: {why}"));
     }

@@ -15,7 +15,7 @@ use crate::time::Timestamp;
 const START: Duration = Duration::from_secs(10);
 
 /// The caller's end of a source that is pushed into.
-pub struct Inlet {
+pub struct FrameSender {
     /// Held while a frame is copied, so that frames keep the order of the calls.
     open: Mutex<Open>,
 }
@@ -36,7 +36,7 @@ pub enum Pushed {
     Taken(u64),
     /// No buffer was free: the frame was discarded. Its number stays unused.
     Skipped,
-    /// The inlet is shut.
+    /// The sender is shut.
     Shut,
     /// The pipeline has ended by itself; [`Pipeline::failure`](crate::Pipeline::failure) says why.
     Ended,
@@ -47,14 +47,14 @@ struct Feed {
     tell: Option<SyncSender<FramePool>>,
 }
 
-impl Inlet {
-    /// An inlet, and the source behind it for a [`Pipeline`](crate::Pipeline). Frames are numbered from `first` on. Shut the inlet
+impl FrameSender {
+    /// An sender, and the source behind it for a [`Pipeline`](crate::Pipeline). Frames are numbered from `first` on. Shut the sender
     /// before the pipeline is waited for.
-    pub fn new(first: u64) -> (Inlet, Box<dyn FrameSource>) {
+    pub fn new(first: u64) -> (FrameSender, Box<dyn FrameSource>) {
         let (sender, frames) = channel();
         let (tell, told) = sync_channel(1);
         let open = Open { frames: Some(sender), pool: None, told, next: first };
-        (Inlet { open: Mutex::new(open) }, Box::new(Feed { frames, tell: Some(tell) }))
+        (FrameSender { open: Mutex::new(open) }, Box::new(Feed { frames, tell: Some(tell) }))
     }
 
     /// Copies a picture into a free buffer and hands it on. Never waits for a detection or for a buffer.
@@ -106,10 +106,10 @@ impl Inlet {
 impl FrameSource for Feed {
     fn capture(&mut self, pool: &FramePool) -> Result<Captured> {
         if let Some(tell) = self.tell.take() {
-            // Nobody listens when the inlet is gone.
+            // Nobody listens when the sender is gone.
             let _ = tell.send(pool.clone());
         }
-        // Without a limit: the inlet is always shut, or dropped, before the pipeline is waited for.
+        // Without a limit: the sender is always shut, or dropped, before the pipeline is waited for.
         Ok(self.frames.recv().map_or(Captured::End, Captured::Frame))
     }
 }

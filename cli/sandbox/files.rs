@@ -51,7 +51,7 @@ pub(super) const NAMES: [&str; 14] = [
 pub(super) const DEVICES: [&str; 3] = ["/dev", "/sys", "/run/udev"];
 
 /// Restricts a child that is about to become `program`.
-pub(crate) fn cage_child(access: &Access, program: &Path) -> Result<(), String> {
+pub(crate) fn confine_child(access: &Access, program: &Path) -> Result<(), String> {
     let all = || -> Result<(), RulesetError> {
         let read = AccessFs::from_read(KNOWN);
         let ports = match access.network {
