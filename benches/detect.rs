@@ -11,10 +11,12 @@
 use std::io::Read;
 use std::process::{Command, ExitCode, Stdio};
 
+use milkglass::FrameFormat;
 use milkglass::detect::ModelStore;
 use milkglass::detect::backend::Backend;
 use milkglass::internal::Inference;
-use milkglass::{BackendChoice, FrameFormat, PixelFormat};
+use milkglass::picture::PixelFormat;
+use milkglass::policy::BackendChoice;
 use rustix::time::{ClockId, clock_gettime};
 
 /// Model, longer side at its input, least score: what the presets take.
@@ -78,7 +80,7 @@ fn main() -> ExitCode {
     let mut missed = false;
     for (model, long_side, least) in CASES {
         let load = |backend| {
-            let paint = |view: &mut milkglass::ViewMut<'_>| {
+            let paint = |view: &mut milkglass::picture::ViewMut<'_>| {
                 let mut rows = picture.chunks_exact(SIZE.0 as usize);
                 for plane in 0..2 {
                     for y in 0..view.format().planes()[plane].height {

@@ -11,7 +11,8 @@ use std::time::{Duration, SystemTime};
 use milkglass::evidence::{
     DeviceSecretKey, EvidenceLog, EvidenceSettings, Identity, Moment, read_folder, verify,
 };
-use milkglass::{Preset, Status};
+use milkglass::pipeline::Status;
+use milkglass::policy::Preset;
 use rustix::time::{ClockId, clock_gettime};
 
 const RECORDS: u32 = 600;

@@ -15,11 +15,12 @@ use std::time::{Duration, Instant};
 
 use milkglass::detect::backend::Backend;
 use milkglass::detect::{Ensemble, ModelStore};
-use milkglass::{
-    BackendChoice, Captured, Class, Detection, Detector, FrameFormat, FrameMeta, FramePool, FrameSource,
-    Outcome, Pipeline, PixelFormat, Policy, Polygon, Preset, RedactedFrame, Result, Style, Timestamp, View,
-    Zone,
-};
+use milkglass::frame::{FrameMeta, FramePool, Outcome, RedactedFrame};
+use milkglass::picture::{PixelFormat, View};
+use milkglass::policy::{BackendChoice, Polygon, Preset, Style, Zone};
+use milkglass::source::Captured;
+use milkglass::time::Timestamp;
+use milkglass::{Class, Detection, Detector, FrameFormat, FrameSource, Pipeline, Policy, Result};
 use rustix::time::{ClockId, clock_gettime};
 
 const SIZE: (u32, u32) = (1920, 1080);

@@ -15,10 +15,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
-use milkglass::{
-    Engine, FrameFormat, FrameMeta, FramePool, FrameSink, PixelFormat, Policy, Polygon, RedactedFrame,
-    RingSink, Style, Timestamp, Zone,
-};
+use milkglass::engine::Engine;
+use milkglass::frame::{FrameMeta, FramePool, RedactedFrame};
+use milkglass::picture::PixelFormat;
+use milkglass::policy::{Polygon, Style, Zone};
+use milkglass::sink::RingSink;
+use milkglass::time::Timestamp;
+use milkglass::{FrameFormat, FrameSink, Policy};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketAddrUnix,
     SocketFlags, SocketType,

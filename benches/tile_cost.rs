@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use milkglass::detect::backend::Backend;
 use milkglass::detect::{Ensemble, ModelStore, Pass, Settings, look};
-use milkglass::{
-    BackendChoice, Class, Detector, Engine, FrameFormat, FrameMeta, FramePool, PixelFormat, Policy, Preset,
-    Style, Timestamp,
-};
+use milkglass::engine::Engine;
+use milkglass::frame::{FrameMeta, FramePool};
+use milkglass::picture::PixelFormat;
+use milkglass::policy::{BackendChoice, Preset, Style};
+use milkglass::time::Timestamp;
+use milkglass::{Class, Detector, FrameFormat, Policy};
 
 const ROUNDS: u64 = 120;
 
@@ -40,7 +42,7 @@ impl Side {
 
     fn round(&mut self, n: u64) {
         let t = Timestamp::from_millis(33 * n + 1);
-        let paint = |view: &mut milkglass::ViewMut<'_>| {
+        let paint = |view: &mut milkglass::picture::ViewMut<'_>| {
             for y in 0..1080 {
                 let row = view.row_mut(0, y);
                 row.iter_mut().enumerate().for_each(|(x, v)| *v = (x as u32 * 7 / 3 + y * 5 / 2) as u8);

@@ -3,8 +3,12 @@
 use std::ffi::{c_int, c_void};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use milkglass::detect::Proof;
 use milkglass::detect::{InStream, look};
-use milkglass::{Class, DetectJob, Detection, Detector, Error, Proof, Rect, Result, View};
+use milkglass::frame::DetectJob;
+use milkglass::geometry::Rect;
+use milkglass::picture::View;
+use milkglass::{Class, Detection, Detector, Error, Result};
 
 use crate::fault::{Calling, calling};
 use crate::picture::lend;

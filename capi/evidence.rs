@@ -17,8 +17,9 @@ mod with {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::{Arc, Mutex, PoisonError};
 
+    use milkglass::Opening;
     use milkglass::evidence::{EvidenceLog, EvidenceSettings, EvidenceWriter, device_key};
-    use milkglass::{Loaded, Opening};
+    use milkglass::opening::Loaded;
 
     use super::PATIENCE;
     use crate::fault::Fault;
@@ -117,7 +118,8 @@ mod with {
 mod without {
     use std::sync::Arc;
 
-    use milkglass::{Loaded, Opening};
+    use milkglass::Opening;
+    use milkglass::opening::Loaded;
 
     use crate::fault::Fault;
     use crate::stream::Counted;

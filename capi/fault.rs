@@ -5,7 +5,8 @@ use std::cell::{Cell, RefCell};
 use std::ffi::{CString, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use milkglass::{Error, PolicyError};
+use milkglass::Error;
+use milkglass::policy::PolicyError;
 
 use crate::types::milkglass_status;
 

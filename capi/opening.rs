@@ -3,10 +3,12 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
-use milkglass::{
-    ColorMatrix, ColorRange, Detector, FrameFormat, FrameSender, FrameSink, FrameSource, Loaded, Media,
-    Opening, OpeningBuilder, Orientation, Pipeline, PixelAspect, Proof,
-};
+use milkglass::detect::Proof;
+use milkglass::geometry::{Orientation, PixelAspect};
+use milkglass::opening::{Loaded, OpeningBuilder};
+use milkglass::picture::{ColorMatrix, ColorRange};
+use milkglass::source::FrameSender;
+use milkglass::{Detector, FrameFormat, FrameSink, FrameSource, Media, Opening, Pipeline};
 
 use crate::detector::{Callback, Gate};
 use crate::evidence::Opened;
@@ -72,7 +74,7 @@ fn with_lock(
         asked = asked.lock(path);
     }
     if let Some(key) = key {
-        asked = asked.owner_key(milkglass::OwnerPublicKey::parse(key)?);
+        asked = asked.owner_key(milkglass::lock::OwnerPublicKey::parse(key)?);
     }
     Ok(state.map(|folder| asked.clone().state_dir(folder)).unwrap_or(asked))
 }
@@ -178,7 +180,7 @@ pub(crate) unsafe fn open(config: &milkglass_config) -> Result<Stream, Fault> {
 fn share(path: &str, format: &FrameFormat) -> Result<Box<dyn FrameSink>, Fault> {
     /// Frames that the shared memory holds.
     const SLOTS: usize = 8;
-    Ok(Box::new(milkglass::RingSink::open(path, format, SLOTS)?))
+    Ok(Box::new(milkglass::sink::RingSink::open(path, format, SLOTS)?))
 }
 
 #[cfg(not(feature = "ring"))]

@@ -3,7 +3,9 @@
 use std::ffi::c_int;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use milkglass::{Dmabuf, DmabufPlane, FrameFormat, PixelFormat, PlaneLayout, View, ViewMut};
+use milkglass::FrameFormat;
+use milkglass::picture::{PixelFormat, PlaneLayout, View, ViewMut};
+use milkglass::source::{Dmabuf, DmabufPlane};
 
 use crate::fault::Fault;
 use crate::types::*;

@@ -4,10 +4,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use milkglass::{
-    Captured, Error, FrameFormat, FramePool, FrameReceiver, FrameSender, FrameSource, Loaded, Media, Opening,
-    Outcome, Pipeline, Pushed, Result, State, Status, Taken, Timestamp,
-};
+use milkglass::frame::{FramePool, Outcome};
+use milkglass::opening::Loaded;
+use milkglass::pipeline::{FrameReceiver, State, Status, Taken};
+use milkglass::source::{Captured, FrameSender, Pushed};
+use milkglass::time::Timestamp;
+use milkglass::{Error, FrameFormat, FrameSource, Media, Opening, Pipeline, Result};
 
 use crate::detector::Gate;
 use crate::evidence::Evidence;

@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use milkglass::PolicyFile;
+use milkglass::policy::PolicyFile;
 
 use crate::fault::Fault;
 

@@ -252,7 +252,7 @@ pub struct HidingArgs {
     /// Width to height of a pixel as the picture is shown, such as 64:45, where camera or file do not tell or are wrong
     /// [default: as they tell; what they tell is doubted, so square pixels are looked at too, in twice the time].
     #[arg(long, value_name = "W:H")]
-    pub pixel_aspect: Option<milkglass::PixelAspect>,
+    pub pixel_aspect: Option<milkglass::geometry::PixelAspect>,
     #[command(flatten)]
     pub runtime: RuntimeArgs,
 }

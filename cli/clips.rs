@@ -10,10 +10,11 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use milkglass::detect::Ensemble;
+use milkglass::frame::{FrameMeta, FramePool, RawFrame, RedactedFrame};
+use milkglass::geometry::PixelAspect;
+use milkglass::picture::Ycbcr;
 use milkglass::y4m::{self, Y4mHeader};
-use milkglass::{
-    FrameFormat, FrameMeta, FramePool, Media, Opening, PixelAspect, Policy, RawFrame, RedactedFrame, Ycbcr,
-};
+use milkglass::{FrameFormat, Media, Opening, Policy};
 
 use crate::clip::{
     self, ClipError, ClipInfo, Container, DecodeEnd, Decoder, EncodeOptions, Encoder, Limits, Tools,

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use image::{Rgb, RgbImage};
 use imageproc::drawing::draw_hollow_rect_mut;
 use imageproc::rect::Rect as Drawn;
-use milkglass::{Class, Detection, Media, Opening, PixelRect};
+use milkglass::geometry::PixelRect;
+use milkglass::{Class, Detection, Media, Opening};
 use serde::Serialize;
 
 use crate::args::DetectArgs;

@@ -2,9 +2,11 @@
 
 use std::io::Write;
 
+use milkglass::Class;
 use milkglass::detect::Ensemble;
 use milkglass::detect::backend::Backend;
-use milkglass::{BackendChoice, Class, Lock, Preset};
+use milkglass::lock::Lock;
+use milkglass::policy::{BackendChoice, Preset};
 
 use rustix::process::{Resource, getrlimit};
 

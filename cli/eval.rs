@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 use milkglass::detect::Ensemble;
-use milkglass::{FrameMeta, FramePool, Media, Opening, Policy, RawFrame, RedactedFrame};
+use milkglass::frame::{FrameMeta, FramePool, RawFrame, RedactedFrame};
+use milkglass::{Media, Opening, Policy};
 use serde::{Deserialize, Serialize};
 
 use crate::args::EvalArgs;
@@ -251,7 +252,7 @@ impl FrameIn for Scene<'_> {
 /// A picture as a raw frame.
 fn raw(pool: &FramePool, meta: FrameMeta, picture: &RgbImage) -> Result<RawFrame, Failure> {
     let row_bytes = 3 * picture.width() as usize;
-    let write = |view: &mut milkglass::ViewMut<'_>| {
+    let write = |view: &mut milkglass::picture::ViewMut<'_>| {
         view.copy_plane(0, picture.as_raw(), row_bytes);
         Ok(())
     };

@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 
 use milkglass::detect::{Ensemble, look};
-use milkglass::{
-    ColorMatrix, ColorRange, Detection, FrameFormat, FrameMeta, FramePool, LockStep, Outcome, PixelFormat,
-    Policy, RawFrame, RedactedFrame, Result as EngineResult, Timestamp, ViewMut,
-};
+use milkglass::frame::{FrameMeta, FramePool, Outcome, RawFrame, RedactedFrame};
+use milkglass::lockstep::LockStep;
+use milkglass::picture::{ColorMatrix, ColorRange, PixelFormat, ViewMut};
+use milkglass::time::Timestamp;
+use milkglass::{Detection, FrameFormat, Policy, Result as EngineResult};
 
 use crate::memory;
 use crate::outcome::Failure;

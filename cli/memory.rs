@@ -3,7 +3,8 @@
 
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 
-use milkglass::{FrameFormat, available_memory};
+use milkglass::FrameFormat;
+use milkglass::frame::available_memory;
 
 use crate::outcome::Failure;
 

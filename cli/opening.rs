@@ -5,8 +5,12 @@ use std::path::Path;
 
 use clap::{Arg, ArgMatches, Command, FromArgMatches};
 use milkglass::detect::ModelStore;
+use milkglass::lock::OwnerPublicKey;
+use milkglass::opening::OpeningBuilder;
+use milkglass::picture::PixelFormat;
+use milkglass::policy::ZoneEntry;
 use milkglass::policy::{KEYS, Key, Kind, Scope};
-use milkglass::{FrameFormat, Opening, OpeningBuilder, OwnerPublicKey, PixelFormat, ZoneEntry};
+use milkglass::{FrameFormat, Opening};
 
 use crate::args::{HidingArgs, RuntimeArgs};
 use crate::outcome::Failure;

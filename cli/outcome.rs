@@ -92,8 +92,8 @@ impl From<milkglass::Error> for Failure {
     }
 }
 
-impl From<milkglass::PolicyError> for Failure {
-    fn from(e: milkglass::PolicyError) -> Failure {
+impl From<milkglass::policy::PolicyError> for Failure {
+    fn from(e: milkglass::policy::PolicyError) -> Failure {
         Failure::new(e.to_string())
     }
 }

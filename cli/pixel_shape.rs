@@ -9,7 +9,7 @@ use std::path::Path;
 
 use image::ImageFormat;
 use image::metadata::Orientation;
-use milkglass::PixelAspect;
+use milkglass::geometry::PixelAspect;
 use tiff::tags::Tag;
 
 use crate::still::exif::{Exif, segments};

@@ -7,10 +7,9 @@ use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use milkglass::policy::{Color, Derived, OnDeadline, PolicyError, PolicyFile, RegionShape, Style, Zone};
 use milkglass::policy::{KEYS, Policy, policy_schema};
-use milkglass::{
-    Class, Color, Derived, Media, OnDeadline, PolicyError, PolicyFile, RegionShape, Style, Zone,
-};
+use milkglass::{Class, Media};
 
 use crate::outcome::{Exit, Failure};
 

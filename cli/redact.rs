@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use image::ImageFormat;
 use indicatif::ProgressBar;
 use milkglass::detect::Ensemble;
-use milkglass::{Loaded, Media, Opening, Outcome};
+use milkglass::frame::Outcome;
+use milkglass::opening::Loaded;
+use milkglass::{Media, Opening};
 
 use crate::args::RedactArgs;
 use crate::clip::{Container, EncodeOptions};

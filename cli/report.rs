@@ -4,7 +4,8 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use milkglass::detect::LoadedModel;
-use milkglass::{Loaded, Media, Opening};
+use milkglass::opening::Loaded;
+use milkglass::{Media, Opening};
 use milkglass_common::hex;
 use serde::Serialize;
 use sha2::{Digest, Sha256};

@@ -11,9 +11,10 @@ use std::path::Path;
 use image::codecs::jpeg::JpegEncoder;
 use image::{ImageFormat, RgbImage};
 use milkglass::detect::Ensemble;
-use milkglass::{
-    Detection, Detector, Engine, FrameFormat, FrameMeta, FramePool, Policy, RedactedFrame, Timestamp,
-};
+use milkglass::engine::Engine;
+use milkglass::frame::{FrameMeta, FramePool, RedactedFrame};
+use milkglass::time::Timestamp;
+use milkglass::{Detection, Detector, FrameFormat, Policy};
 
 use crate::outcome::Failure;
 use crate::partial::Partial;

@@ -1,6 +1,6 @@
 //! What can go wrong at run time, and what the engine did about it. Configuration errors are [`PolicyError`].
 //!
-//! [`PolicyError`]: crate::PolicyError
+//! [`PolicyError`]: crate::policy::PolicyError
 
 mod part;
 

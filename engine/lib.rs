@@ -24,69 +24,49 @@
 mod class;
 pub mod detect;
 mod draw;
-mod engine;
+pub mod engine;
 pub mod error;
 #[cfg(feature = "evidence")]
 pub mod evidence;
-mod frame;
-mod geometry;
+pub mod frame;
+pub mod geometry;
 #[cfg(feature = "internal")]
 #[doc(hidden)]
 pub mod internal;
 mod kernels;
 #[cfg(feature = "lock")]
 pub mod lock;
-mod lockstep;
+pub mod lockstep;
 mod motion;
 #[cfg(feature = "config")]
-mod opening;
-mod picture;
-mod pipeline;
+pub mod opening;
+pub mod picture;
+pub mod pipeline;
 pub mod policy;
 mod redact;
-mod selftest;
-mod sink;
-mod source;
-mod stats;
-mod time;
+pub mod selftest;
+pub mod sink;
+pub mod source;
+pub mod stats;
+pub mod time;
 mod track;
 #[cfg(feature = "v4l2")]
 pub mod v4l2;
 pub mod y4m;
-mod yuv420;
+pub mod yuv420;
 
 pub use class::Class;
-pub use detect::{Detection, Detector, Proof};
-pub use engine::Engine;
+pub use detect::{Detection, Detector};
 pub use error::{Error, Result};
-pub use frame::{DetectJob, FrameMeta, FramePool, RawFrame, RedactedFrame, available_memory};
-pub use geometry::{Orientation, PixelAspect, PixelRect, Rect};
-#[cfg(feature = "lock")]
-pub use lock::{Bound, Lock, OwnerPublicKey, OwnerSecretKey, RollbackGuard, Weakening};
-pub use lockstep::LockStep;
 #[cfg(feature = "config")]
-pub use opening::{Loaded, Opening, OpeningBuilder};
-pub use picture::{
-    ColorMatrix, ColorRange, FrameFormat, MAX_PIXELS, MAX_SIDE, PixelFormat, PlaneLayout, ROW_ALIGNMENT,
-    View, ViewMut, Ycbcr,
-};
-pub use pipeline::{FrameReceiver, Pipeline, PipelineBuilder, State, Status, Taken};
+pub use opening::Opening;
+pub use picture::FrameFormat;
+pub use pipeline::Pipeline;
 #[cfg(feature = "config")]
-pub use policy::{BackendChoice, Derived, KEYS, Media, PolicyFile, Preset, StyleName, ZoneEntry};
-pub use policy::{Color, OnDeadline, Policy, PolicyBuilder, PolicyError, Polygon, RegionShape, Style, Zone};
-pub use redact::Outcome;
-pub use selftest::admit;
-pub use sink::{FrameSink, Y4mSink};
-#[cfg(feature = "ring")]
-pub use sink::{RingCounters, RingSink};
-pub use source::{Captured, FrameSender, FrameSource, Pushed, Y4mSource};
-#[cfg(feature = "dmabuf")]
-pub use source::{Dmabuf, DmabufPlane};
-pub use stats::Stats;
-pub use time::Timestamp;
-#[cfg(feature = "v4l2")]
-pub use v4l2::{V4l2Output, V4l2OutputCounters};
-pub use yuv420::Yuv420;
+pub use policy::Media;
+pub use policy::Policy;
+pub use sink::FrameSink;
+pub use source::FrameSource;
 
 /// The programs of docs/INTEGRATING.md, compiled and run as documentation tests.
 #[cfg(all(doctest, feature = "models"))]

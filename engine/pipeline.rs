@@ -1,4 +1,4 @@
-//! Threads around [`Engine`](crate::Engine): capture, detect, redact, and one thread for each target.
+//! Threads around [`Engine`](crate::engine::Engine): capture, detect, redact, and one thread for each target.
 //!
 //! ```text
 //! [capture] --raw frames--> [redact: Engine] --shares of each--> outbox --> [target]   (one per target; an receiver has
@@ -116,7 +116,7 @@ impl Pipeline {
         PipelineBuilder::new(policy, format, Box::new(source))
     }
 
-    /// Exchanges the policy ([`Engine::set_policy`](crate::Engine::set_policy)); returns when it is in force. Frames that
+    /// Exchanges the policy ([`Engine::set_policy`](crate::engine::Engine::set_policy)); returns when it is in force. Frames that
     /// wait in the engine are hidden by both; the few that have left it, in a target's hands or outbox, were hidden by the
     /// old one.
     ///

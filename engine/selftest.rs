@@ -178,7 +178,7 @@ impl SelfTest {
 
 /// Has every detector that wants it find known persons before the first picture, in pictures of `format`: faces as small as
 /// it promises, larger ones, and nobody where nobody is. One attempt. True if one of them is untested, which is also logged.
-/// [`Pipeline`](crate::Pipeline) does so by itself; whoever drives a [`LockStep`](crate::LockStep) or an
+/// [`Pipeline`](crate::Pipeline) does so by itself; whoever drives a [`LockStep`](crate::lockstep::LockStep) or an
 /// [`Engine`] does it first.
 ///
 /// # Errors

@@ -8,9 +8,12 @@
 use std::io::{BufReader, BufWriter, stdin, stdout};
 use std::time::Duration;
 
-use milkglass::{
-    Class, Detection, Detector, OnDeadline, Pipeline, Policy, Rect, Result, Style, View, Y4mSink, Y4mSource,
-};
+use milkglass::geometry::Rect;
+use milkglass::picture::View;
+use milkglass::policy::{OnDeadline, Style};
+use milkglass::sink::Y4mSink;
+use milkglass::source::Y4mSource;
+use milkglass::{Class, Detection, Detector, Pipeline, Policy, Result};
 
 /// Looks for bright cells of 32 x 32 pixels.
 struct BrightCells;

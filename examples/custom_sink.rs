@@ -7,7 +7,10 @@
 
 use std::io::{BufReader, stdin};
 
-use milkglass::{FrameSink, Pipeline, Policy, Polygon, RedactedFrame, Result, Style, Y4mSource, Zone};
+use milkglass::frame::RedactedFrame;
+use milkglass::policy::{Polygon, Style, Zone};
+use milkglass::source::Y4mSource;
+use milkglass::{FrameSink, Pipeline, Policy, Result};
 
 struct Brightness;
 

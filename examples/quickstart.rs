@@ -8,8 +8,9 @@
 
 use std::io::{BufWriter, stdout};
 
+use milkglass::sink::Y4mSink;
 use milkglass::v4l2::{V4l2Config, V4l2Source};
-use milkglass::{Media, Opening, Pipeline, Result, Y4mSink};
+use milkglass::{Media, Opening, Pipeline, Result};
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);

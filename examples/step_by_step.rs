@@ -6,10 +6,13 @@
 //! the frames come out with the square hidden in all of them, also in those that nobody looked at.
 #![allow(clippy::print_stdout)]
 
-use milkglass::{
-    Class, Detection, Engine, FrameFormat, FrameMeta, FramePool, PixelFormat, Policy, RawFrame, Rect,
-    RedactedFrame, Result, Style, Timestamp, View,
-};
+use milkglass::engine::Engine;
+use milkglass::frame::{FrameMeta, FramePool, RawFrame, RedactedFrame};
+use milkglass::geometry::Rect;
+use milkglass::picture::{PixelFormat, View};
+use milkglass::policy::Style;
+use milkglass::time::Timestamp;
+use milkglass::{Class, Detection, FrameFormat, Policy, Result};
 
 const SIDE: u32 = 12;
 

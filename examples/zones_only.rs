@@ -4,7 +4,10 @@
 
 use std::io::{BufReader, BufWriter, stdin, stdout};
 
-use milkglass::{Pipeline, Policy, Polygon, Result, Style, Y4mSink, Y4mSource, Zone};
+use milkglass::policy::{Polygon, Style, Zone};
+use milkglass::sink::Y4mSink;
+use milkglass::source::Y4mSource;
+use milkglass::{Pipeline, Policy, Result};
 
 fn main() -> Result<()> {
     let source = Y4mSource::open(BufReader::new(stdin()), true)?;

@@ -1,6 +1,9 @@
 //! What zones hide, judged by what the engine does with a frame.
 
-use milkglass::{Engine, FrameFormat, FrameMeta, FramePool, Outcome, Policy, RedactedFrame, Timestamp};
+use milkglass::engine::{Engine};
+use milkglass::frame::{FrameMeta, FramePool, Outcome, RedactedFrame};
+use milkglass::time::{Timestamp};
+use milkglass::{FrameFormat, Policy};
 
 /// What a raw sample holds. Fills are black: 0, 16 or 128.
 pub const RAW: u8 = 255;

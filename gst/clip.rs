@@ -4,10 +4,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use milkglass::detect::look;
-use milkglass::{
-    Detector, Error, FrameMeta, FramePool, LockStep, Outcome, Policy, RawFrame, Result, State, Status,
-    Timestamp, ViewMut, admit,
-};
+use milkglass::frame::{FrameMeta, FramePool, Outcome, RawFrame};
+use milkglass::lockstep::LockStep;
+use milkglass::picture::ViewMut;
+use milkglass::pipeline::{State, Status};
+use milkglass::selftest::admit;
+use milkglass::time::Timestamp;
+use milkglass::{Detector, Error, Policy, Result};
 
 use crate::line::Line;
 use crate::picture::{Stream, Writer};

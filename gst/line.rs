@@ -8,7 +8,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use gstreamer as gst;
-use milkglass::{Outcome, RedactedFrame};
+use milkglass::frame::{Outcome, RedactedFrame};
 
 use crate::picture::Writer;
 

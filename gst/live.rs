@@ -4,10 +4,12 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use milkglass::{
-    Detector, FrameSender, FrameSink, Pipeline, Policy, Pushed, RedactedFrame, Result, Status, Timestamp,
-    ViewMut,
-};
+use milkglass::frame::RedactedFrame;
+use milkglass::picture::ViewMut;
+use milkglass::pipeline::Status;
+use milkglass::source::{FrameSender, Pushed};
+use milkglass::time::Timestamp;
+use milkglass::{Detector, FrameSink, Pipeline, Policy, Result};
 
 use crate::line::Line;
 use crate::picture::{Stream, Writer};

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use milkglass::{
-    BackendChoice, Detector, Loaded, Media, Opening, OwnerPublicKey, PixelAspect, PolicyError, Preset, Result,
-};
+use milkglass::geometry::PixelAspect;
+use milkglass::lock::OwnerPublicKey;
+use milkglass::opening::Loaded;
+use milkglass::policy::{BackendChoice, PolicyError, Preset};
+use milkglass::{Detector, Media, Opening, Result};
 
 /// Makes an integrator's own detectors: the best one first, then weaker ones for when it is too slow.
 pub type MakeDetectors = dyn Fn() -> Result<Vec<Box<dyn Detector>>> + Send + Sync;

@@ -4,10 +4,9 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_video as video;
 use milkglass::error::{SourceError, SourceKind};
-use milkglass::{
-    ColorMatrix, ColorRange, Error, FrameFormat, MAX_SIDE, Orientation, PixelAspect, PixelFormat, Result,
-    View, ViewMut,
-};
+use milkglass::geometry::{Orientation, PixelAspect};
+use milkglass::picture::{ColorMatrix, ColorRange, MAX_SIDE, PixelFormat, View, ViewMut};
+use milkglass::{Error, FrameFormat, Result};
 
 /// The formats of the element, as GStreamer and as the engine calls them.
 const FORMATS: [(video::VideoFormat, PixelFormat); 4] = [

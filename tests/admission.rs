@@ -6,12 +6,15 @@
 use std::fs;
 use std::path::Path;
 
+use milkglass::detect::Proof;
 use milkglass::detect::backend::Backend;
 use milkglass::detect::{Ensemble, Manifest, ModelStore, Settings};
-use milkglass::{
-    BackendChoice, Captured, Class, Detection, Detector, FrameFormat, FramePool, FrameSource, OnDeadline,
-    Pipeline, PixelFormat, Policy, Preset, Proof, Rect, Result, Style, View,
-};
+use milkglass::frame::FramePool;
+use milkglass::geometry::Rect;
+use milkglass::picture::{PixelFormat, View};
+use milkglass::policy::{BackendChoice, OnDeadline, Preset, Style};
+use milkglass::source::Captured;
+use milkglass::{Class, Detection, Detector, FrameFormat, FrameSource, Pipeline, Policy, Result};
 
 const MODELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models");
 

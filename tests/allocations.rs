@@ -12,10 +12,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use milkglass::detect::InStream;
-use milkglass::{
-    Captured, Class, DetectJob, Detection, Detector, FrameFormat, FrameMeta, FramePool, FrameSource,
-    Pipeline, PixelFormat, Policy, Polygon, Rect, RedactedFrame, Result, Stats, Style, Timestamp, View, Zone,
-};
+use milkglass::frame::{DetectJob, FrameMeta, FramePool, RedactedFrame};
+use milkglass::geometry::Rect;
+use milkglass::picture::{PixelFormat, View};
+use milkglass::policy::{Polygon, Style, Zone};
+use milkglass::source::Captured;
+use milkglass::stats::Stats;
+use milkglass::time::Timestamp;
+use milkglass::{Class, Detection, Detector, FrameFormat, FrameSource, Pipeline, Policy, Result};
 
 const FRAMES: u64 = 700;
 /// Until every buffer and list has its size.
@@ -227,7 +231,7 @@ fn frames_ask_for_no_memory_between_dequeue_and_hand_over() {
 fn with_a_network() {
     use milkglass::detect::backend::Backend;
     use milkglass::detect::{Ensemble, ModelStore};
-    use milkglass::{BackendChoice, Preset};
+    use milkglass::policy::{BackendChoice, Preset};
 
     let Ok(backend) = Backend::choose(BackendChoice::Ort, 1) else {
         println!("no ONNX Runtime here: not counted with a network");

@@ -6,8 +6,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use milkglass::Media;
+use milkglass::geometry::PixelAspect;
+use milkglass::policy::PolicyFile;
 use milkglass::policy::canonical_zones;
-use milkglass::{Media, PixelAspect, PolicyFile};
 
 const POLICIES: &[&str] = &[
     "",

@@ -4,10 +4,11 @@
 use std::error::Error as _;
 
 use milkglass::error::{DetectorKind, SourceKind};
-use milkglass::{
-    Captured, Class, Detection, Detector, Error, FrameFormat, FramePool, FrameSource, Pipeline, PixelFormat,
-    Policy, PolicyError, Polygon, Result, Style, View, Y4mSource,
-};
+use milkglass::frame::FramePool;
+use milkglass::picture::{PixelFormat, View};
+use milkglass::policy::{PolicyError, Polygon, Style};
+use milkglass::source::{Captured, Y4mSource};
+use milkglass::{Class, Detection, Detector, Error, FrameFormat, FrameSource, Pipeline, Policy, Result};
 
 /// What an integrator's driver says.
 #[derive(Debug, PartialEq, thiserror::Error)]
@@ -55,7 +56,7 @@ fn what_an_integrator_says_arrives_as_it_was_said() {
     assert!(causes(&refused).iter().any(|cause| cause.downcast_ref() == Some(&Asleep)), "{refused:?}");
 
     let area = Polygon::new([(0.0, 0.0), (0.5, 0.0), (0.5, 1.0)]).unwrap();
-    let zone = milkglass::Zone::new("z", area, Style::default()).unwrap();
+    let zone = milkglass::policy::Zone::new("z", area, Style::default()).unwrap();
     let zones = Policy::builder().zone(zone).build().unwrap();
     let failed = Pipeline::builder(zones, format(), Silent).start().unwrap().wait().unwrap_err();
     assert!(failed.to_string().starts_with("the NPU is asleep; "), "{failed}");
@@ -129,7 +130,7 @@ fn an_evidence_error_tells_folder_from_key_and_what_the_system_said() {
 #[cfg(feature = "ring")]
 fn a_ring_of_too_few_slots_is_told_by_its_kind() {
     let dir = tempfile::tempdir().unwrap();
-    let error = milkglass::RingSink::open(dir.path().join("ring"), &format(), 1).err().unwrap();
+    let error = milkglass::sink::RingSink::open(dir.path().join("ring"), &format(), 1).err().unwrap();
     assert!(
         matches!(&error, Error::Sink(e) if e.kind() == milkglass::error::SinkKind::Unsupported),
         "{error}"

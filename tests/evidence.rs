@@ -6,11 +6,11 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use milkglass::Status;
 use milkglass::evidence::{
     DeviceSecretKey, EvidenceLog, EvidenceSettings, Identity, Moment, Note, Report, Tampering, read_folder,
     verify,
 };
+use milkglass::pipeline::Status;
 
 fn key(seed: &str) -> DeviceSecretKey {
     DeviceSecretKey::parse(&seed.repeat(32)).unwrap()

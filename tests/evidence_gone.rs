@@ -8,11 +8,11 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
-use milkglass::Status;
 use milkglass::evidence::{
     DeviceSecretKey, EvidenceLog, EvidenceSettings, Identity, Limit, Moment, Note, Report, Tampering,
     read_folder, verify,
 };
+use milkglass::pipeline::Status;
 
 const LEAST: u64 = EvidenceSettings::LEAST_BYTES;
 

@@ -4,10 +4,11 @@
 
 mod support;
 
-use milkglass::{
-    Class, Color, ColorMatrix, ColorRange, Detection, FrameFormat, FrameMeta, FramePool, PixelFormat, Policy,
-    Polygon, Style, Timestamp, Zone,
-};
+use milkglass::frame::{FrameMeta, FramePool};
+use milkglass::picture::{ColorMatrix, ColorRange, PixelFormat};
+use milkglass::policy::{Color, Polygon, Style, Zone};
+use milkglass::time::Timestamp;
+use milkglass::{Class, Detection, FrameFormat, Policy};
 use support::*;
 
 const SIZES: [(u32, u32); 12] =
@@ -183,11 +184,12 @@ fn blur_is_bilinear_between_the_cells() {
 #[test]
 fn mosaics_are_held() {
     let format = FrameFormat::new(PixelFormat::Rgb24, 40, 40).unwrap();
-    let pool = milkglass::FramePool::new(format, 3);
-    let area = milkglass::Polygon::new([(0.0, 0.0), (1.0, 0.0), (1.0, 0.15), (0.0, 0.15)]).unwrap();
+    let pool = milkglass::frame::FramePool::new(format, 3);
+    let area = milkglass::policy::Polygon::new([(0.0, 0.0), (1.0, 0.0), (1.0, 0.15), (0.0, 0.15)]).unwrap();
     let style = Style::Pixelate { cells: 2 };
-    let policy = faces(style).hold(millis(300)).zone(milkglass::Zone::new("z", area, style).unwrap());
-    let mut engine = milkglass::Engine::new(policy.build().unwrap(), pool.clone(), &[Class::Face]).unwrap();
+    let policy = faces(style).hold(millis(300)).zone(milkglass::policy::Zone::new("z", area, style).unwrap());
+    let mut engine =
+        milkglass::engine::Engine::new(policy.build().unwrap(), pool.clone(), &[Class::Face]).unwrap();
     let mut step = |t: u64, there: bool| {
         let light = (t / 50) as u8;
         engine.push(painted(&pool, t, ms(t), |_, _, _, _| light).unwrap(), ms(t)).unwrap();
@@ -225,9 +227,9 @@ fn thirty_seconds_of_a_mosaic_tell_no_more_than_one_frame() {
     let coarse: Vec<f64> = (0..FACE * FACE / 36).map(|_| random()).collect();
     let look = |x: usize, y: usize| 40.0 + 170.0 * coarse[y / 6 * (FACE / 6) + x / 6];
     for style in [Style::Pixelate { cells: 4 }, Style::Blur { cells: 4 }] {
-        let pool = milkglass::FramePool::new(format, 3);
+        let pool = milkglass::frame::FramePool::new(format, 3);
         let policy = faces(style).build().unwrap();
-        let mut engine = milkglass::Engine::new(policy, pool.clone(), &[Class::Face]).unwrap();
+        let mut engine = milkglass::engine::Engine::new(policy, pool.clone(), &[Class::Face]).unwrap();
         let mut sum = vec![0.0; FACE * FACE];
         let mut one = 0.0;
         for frame in 0..300u64 {
@@ -303,7 +305,7 @@ fn planes_are_copied_in_and_out_whole_and_without_padding() {
             for extra in [0, 1, 64] {
                 let filled = |n: usize, y: usize, x: usize| (7 * n + 31 * y + 3 * x) as u8 % 200 + 1;
                 let pool = FramePool::new(format, 1);
-                let write = |view: &mut milkglass::ViewMut<'_>| {
+                let write = |view: &mut milkglass::picture::ViewMut<'_>| {
                     for (n, p) in planes.iter().enumerate() {
                         let (stride, rows) = (p.row_bytes() + extra, p.height as usize);
                         // What lies between rows must not come along, and the last row has nothing behind it.

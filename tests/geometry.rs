@@ -7,7 +7,10 @@ mod support;
 use image::{GrayImage, Luma};
 use imageproc::drawing::draw_polygon_mut;
 use imageproc::point::Point;
-use milkglass::{FrameFormat, Orientation, PixelFormat, PixelRect, Policy, Polygon, Rect, Style, Zone};
+use milkglass::geometry::{Orientation, PixelRect, Rect};
+use milkglass::picture::PixelFormat;
+use milkglass::policy::{Polygon, Style, Zone};
+use milkglass::{FrameFormat, Policy};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use support::*;
@@ -304,7 +307,7 @@ fn frame_formats_lay_out_every_size() {
             let mut end = 0;
             for p in format.planes() {
                 assert_eq!(p.offset, end);
-                assert!(p.stride >= p.row_bytes() && p.stride % milkglass::ROW_ALIGNMENT == 0);
+                assert!(p.stride >= p.row_bytes() && p.stride % milkglass::picture::ROW_ALIGNMENT == 0);
                 assert!(p.width << p.shift.0 >= w && p.height << p.shift.1 >= h);
                 end += p.stride * p.height as usize;
             }

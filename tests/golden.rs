@@ -7,7 +7,9 @@
 
 mod support;
 
-use milkglass::{Class, Color, Detection, FrameFormat, PixelFormat, Policy, Polygon, Style, Zone};
+use milkglass::picture::PixelFormat;
+use milkglass::policy::{Color, Polygon, Style, Zone};
+use milkglass::{Class, Detection, FrameFormat, Policy};
 use support::*;
 
 const STYLES: [(&str, Style); 4] = [

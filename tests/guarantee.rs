@@ -9,10 +9,11 @@ mod support;
 
 use std::collections::HashMap;
 
-use milkglass::{
-    Class, Detection, Engine, Error, FrameFormat, FramePool, OnDeadline, Outcome, PixelFormat, Policy,
-    Polygon, RegionShape, Style, Zone,
-};
+use milkglass::engine::Engine;
+use milkglass::frame::{FramePool, Outcome};
+use milkglass::picture::PixelFormat;
+use milkglass::policy::{OnDeadline, Polygon, RegionShape, Style, Zone};
+use milkglass::{Class, Detection, Error, FrameFormat, Policy};
 use play::*;
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestCaseError, TestRng, TestRunner};
@@ -180,13 +181,13 @@ fn buffers_are_scrubbed_before_they_are_used_again() {
     let format = FrameFormat::new(PixelFormat::Nv12, 33, 17).unwrap();
     let pool = FramePool::new(format, 2);
     drop(canary_frame(&pool, 1, ms(1)));
-    let failed = pool.fill(milkglass::FrameMeta { sequence: 2, captured: ms(2) }, |view| {
+    let failed = pool.fill(milkglass::frame::FrameMeta { sequence: 2, captured: ms(2) }, |view| {
         view.row_mut(0, 3).fill(255);
         Err(Error::other("cut off"))
     });
     assert!(failed.is_err());
     for sequence in 0..4 {
-        let meta = milkglass::FrameMeta { sequence, captured: ms(2) };
+        let meta = milkglass::frame::FrameMeta { sequence, captured: ms(2) };
         let frame = pool.fill(meta, |view| {
             samples(view.as_view(), |s| assert!(s.bytes.iter().all(|&v| v == 0)));
             Ok(())

@@ -4,10 +4,11 @@
 mod support;
 
 use milkglass::detect::InStream;
-use milkglass::{
-    Class, DetectJob, Detection, Detector, Error, FrameFormat, FramePool, LockStep, Outcome, PixelFormat,
-    PolicyError, Result, Style, View,
-};
+use milkglass::frame::{DetectJob, FramePool, Outcome};
+use milkglass::lockstep::LockStep;
+use milkglass::picture::{PixelFormat, View};
+use milkglass::policy::{PolicyError, Style};
+use milkglass::{Class, Detection, Detector, Error, FrameFormat, Result};
 use support::*;
 
 struct Parts;

@@ -4,10 +4,13 @@
 
 use std::time::Duration;
 
-use milkglass::{
-    Class, Detection, Engine, Error, FrameFormat, FrameMeta, FramePool, OnDeadline, PixelFormat, Policy,
-    Polygon, Rect, Style, Timestamp, Zone,
-};
+use milkglass::engine::Engine;
+use milkglass::frame::{FrameMeta, FramePool};
+use milkglass::geometry::Rect;
+use milkglass::picture::PixelFormat;
+use milkglass::policy::{OnDeadline, Polygon, Style, Zone};
+use milkglass::time::Timestamp;
+use milkglass::{Class, Detection, Error, FrameFormat, Policy};
 
 const FRAMES: u64 = 20_000;
 /// Frames until every buffer, table and cache has its size.

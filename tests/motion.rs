@@ -7,10 +7,13 @@ mod support;
 
 use std::collections::VecDeque;
 
-use milkglass::{
-    Class, Detection, Engine, Error, FrameFormat, FramePool, OnDeadline, Outcome, PixelFormat, PixelRect,
-    Policy, RedactedFrame, Style, Timestamp,
-};
+use milkglass::engine::Engine;
+use milkglass::frame::{FramePool, Outcome, RedactedFrame};
+use milkglass::geometry::PixelRect;
+use milkglass::picture::PixelFormat;
+use milkglass::policy::{OnDeadline, Style};
+use milkglass::time::Timestamp;
+use milkglass::{Class, Detection, Error, FrameFormat, Policy};
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use support::*;
@@ -75,7 +78,7 @@ fn picture(
     light: f32,
     sigma: f32,
     who: &[Visitor],
-) -> milkglass::RawFrame {
+) -> milkglass::frame::RawFrame {
     let shifts: Vec<_> = pool.format().planes().iter().map(|p| p.shift).collect();
     painted(pool, sequence, t, |plane, x, y, c| {
         let (px, py) = (x << shifts[plane].0, y << shifts[plane].1);
@@ -110,7 +113,7 @@ fn share(frame: &RedactedFrame) -> f64 {
     hidden(frame).iter().filter(|h| **h).count() as f64 / f64::from(SIZE.0 * SIZE.1)
 }
 
-fn policy() -> milkglass::PolicyBuilder {
+fn policy() -> milkglass::policy::PolicyBuilder {
     faces(Style::default()).motion_cover(true).max_gap(millis(400))
 }
 

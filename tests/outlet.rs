@@ -5,10 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use milkglass::{
-    FrameFormat, FrameReceiver, FrameSender, Outcome, Pipeline, PixelFormat, Policy, Polygon, Pushed, State,
-    Style, Taken, Timestamp, Zone,
-};
+use milkglass::frame::Outcome;
+use milkglass::picture::PixelFormat;
+use milkglass::pipeline::{FrameReceiver, State, Taken};
+use milkglass::policy::{Polygon, Style, Zone};
+use milkglass::source::{FrameSender, Pushed};
+use milkglass::time::Timestamp;
+use milkglass::{FrameFormat, Pipeline, Policy};
 
 const SOON: Option<Duration> = Some(Duration::from_millis(200));
 const LATE: Option<Duration> = Some(Duration::from_secs(20));

@@ -4,10 +4,11 @@
 
 mod support;
 
-use milkglass::{
-    Class, Detection, Engine, FrameFormat, FramePool, Outcome, PixelFormat, PolicyBuilder, RedactedFrame,
-    RegionShape, Style,
-};
+use milkglass::engine::Engine;
+use milkglass::frame::{FramePool, Outcome, RedactedFrame};
+use milkglass::picture::PixelFormat;
+use milkglass::policy::{PolicyBuilder, RegionShape, Style};
+use milkglass::{Class, Detection, FrameFormat};
 use proptest::prelude::*;
 use support::*;
 
@@ -138,8 +139,8 @@ fn place_and_size_hardly_tell_two_people_apart() {
 /// Zones are hidden as they were drawn, and other styles are padded alike.
 #[test]
 fn zones_stay_and_mosaics_are_padded_too() {
-    let area = milkglass::Polygon::new([(0.0, 0.0), (0.25, 0.0), (0.25, 0.5), (0.0, 0.5)]).unwrap();
-    let zone = milkglass::Zone::new("z", area, Style::default()).unwrap();
+    let area = milkglass::policy::Polygon::new([(0.0, 0.0), (0.25, 0.0), (0.25, 0.5), (0.0, 0.5)]).unwrap();
+    let zone = milkglass::policy::Zone::new("z", area, Style::default()).unwrap();
     let shown = play(padded(faces(Style::default())).zone(zone), 3, 1, |_| Vec::new());
     assert_eq!(Hidden::of(&shown[1]).bounds(), Some((0, 0, 40, 45)));
     let policy = padded(faces(Style::Pixelate { cells: 4 }));

@@ -7,10 +7,15 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use milkglass::detect::InStream;
+use milkglass::frame::{DetectJob, FrameMeta, FramePool, Outcome, RedactedFrame};
+use milkglass::geometry::Rect;
+use milkglass::picture::{PixelFormat, View};
+use milkglass::pipeline::{PipelineBuilder, State};
+use milkglass::policy::{OnDeadline, Style};
+use milkglass::source::Captured;
+use milkglass::time::Timestamp;
 use milkglass::{
-    Captured, Class, DetectJob, Detection, Detector, Error, FrameFormat, FrameMeta, FramePool, FrameSink,
-    FrameSource, OnDeadline, Outcome, Pipeline, PipelineBuilder, PixelFormat, Policy, Rect, RedactedFrame,
-    Result, State, Style, Timestamp, View,
+    Class, Detection, Detector, Error, FrameFormat, FrameSink, FrameSource, Pipeline, Policy, Result,
 };
 
 const SIZE: (u32, u32) = (96, 64);
@@ -544,8 +549,8 @@ fn a_detector_that_becomes_too_slow_is_replaced_by_the_next_rung() {
 #[test]
 fn zones_alone_need_no_detector() {
     let seen = Seen::default();
-    let area = milkglass::Polygon::new([(0.2, 0.1), (0.7, 0.1), (0.7, 0.9), (0.2, 0.9)]).unwrap();
-    let zone = milkglass::Zone::new("middle", area, Style::default()).unwrap();
+    let area = milkglass::policy::Polygon::new([(0.2, 0.1), (0.7, 0.1), (0.7, 0.9), (0.2, 0.9)]).unwrap();
+    let zone = milkglass::policy::Zone::new("middle", area, Style::default()).unwrap();
     let policy = Policy::builder().zone(zone).build().unwrap();
     let setup = from(source(30, |_| Step::Frame), policy, one(&seen));
     let stats = setup.start().unwrap().wait().unwrap();

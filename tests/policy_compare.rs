@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
+use milkglass::geometry::Orientation;
+use milkglass::picture::PixelFormat;
 use milkglass::policy::{Direction, KEYS, Key, Kind, Settings, Value as PolicyValue, policy_schema};
-use milkglass::{
-    Class, FrameFormat, Media, Orientation, PixelFormat, Policy, PolicyFile, Preset, Style, StyleName, Zone,
-    ZoneEntry,
-};
+use milkglass::policy::{PolicyFile, Preset, Style, StyleName, Zone, ZoneEntry};
+use milkglass::{Class, FrameFormat, Media, Policy};
 use serde_json::Value;
 
 #[path = "support/drawn.rs"]
@@ -186,10 +186,10 @@ fn no_cell_is_sampled_from_what_something_stronger_hides() {
             let zones = zones(&with(order));
             let shown = |secret: u8| {
                 let policy = zones.iter().cloned().fold(Policy::builder(), |b, z| b.zone(z)).build().unwrap();
-                let pool = milkglass::FramePool::new(format, 2);
-                let mut engine = milkglass::Engine::new(policy, pool.clone(), &[]).unwrap();
-                let at = milkglass::Timestamp::ZERO;
-                let frame = pool.fill(milkglass::FrameMeta { sequence: 0, captured: at }, |view| {
+                let pool = milkglass::frame::FramePool::new(format, 2);
+                let mut engine = milkglass::engine::Engine::new(policy, pool.clone(), &[]).unwrap();
+                let at = milkglass::time::Timestamp::ZERO;
+                let frame = pool.fill(milkglass::frame::FrameMeta { sequence: 0, captured: at }, |view| {
                     for y in 0..48 {
                         view.row_mut(0, y).fill(100);
                         if (15..33).contains(&y) {

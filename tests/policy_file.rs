@@ -4,11 +4,12 @@
 
 use std::time::Duration;
 
-use milkglass::policy::{Direction, KEYS, Kind, Value, policy_dictionary, policy_schema, policy_table};
-use milkglass::{
-    BackendChoice, Class, Color, Media, OnDeadline, Policy, PolicyError, PolicyFile, Polygon, Preset,
-    RegionShape, Style, StyleName, Zone, ZoneEntry,
+use milkglass::policy::{
+    BackendChoice, Color, OnDeadline, PolicyError, PolicyFile, Polygon, Preset, RegionShape, Style,
+    StyleName, Zone, ZoneEntry,
 };
+use milkglass::policy::{Direction, KEYS, Kind, Value, policy_dictionary, policy_schema, policy_table};
+use milkglass::{Class, Media, Policy};
 use proptest::prelude::*;
 use serde_json::Value as Json;
 

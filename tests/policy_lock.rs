@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use milkglass::FrameFormat;
 use milkglass::detect::LoadedModel;
-use milkglass::{
-    Bound, FrameFormat, KEYS, Lock, Orientation, OwnerPublicKey, OwnerSecretKey, PixelFormat, PolicyFile,
-    RollbackGuard, ZoneEntry,
-};
+use milkglass::geometry::Orientation;
+use milkglass::lock::{Bound, Lock, OwnerPublicKey, OwnerSecretKey, RollbackGuard};
+use milkglass::picture::PixelFormat;
+use milkglass::policy::{KEYS, PolicyFile, ZoneEntry};
 
 #[path = "support/weaker.rs"]
 mod weaker;

@@ -16,10 +16,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use milkglass::{
-    Engine, FrameFormat, FramePool, FrameSink, Outcome, PixelFormat, Policy, Polygon, RedactedFrame,
-    RingSink, Style, View, Zone,
-};
+use milkglass::engine::Engine;
+use milkglass::frame::{FramePool, Outcome, RedactedFrame};
+use milkglass::picture::{PixelFormat, View};
+use milkglass::policy::{Polygon, Style, Zone};
+use milkglass::sink::RingSink;
+use milkglass::{FrameFormat, FrameSink, Policy};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,

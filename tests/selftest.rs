@@ -10,10 +10,15 @@ use std::time::{Duration, Instant};
 
 use milkglass::detect::backend::Backend;
 use milkglass::detect::{Ensemble, ModelStore, Settings};
+use milkglass::frame::{FrameMeta, FramePool, Outcome, RedactedFrame};
+use milkglass::geometry::Rect;
+use milkglass::picture::{PixelFormat, View};
+use milkglass::pipeline::{PipelineBuilder, State};
+use milkglass::policy::{BackendChoice, Preset, Style};
+use milkglass::source::Captured;
+use milkglass::time::Timestamp;
 use milkglass::{
-    BackendChoice, Captured, Class, Detection, Detector, Error, FrameFormat, FrameMeta, FramePool, FrameSink,
-    FrameSource, Outcome, Pipeline, PipelineBuilder, PixelFormat, Policy, Preset, Rect, RedactedFrame,
-    Result, State, Style, Timestamp, View,
+    Class, Detection, Detector, Error, FrameFormat, FrameSink, FrameSource, Pipeline, Policy, Result,
 };
 
 const SIZE: (u32, u32) = (320, 240);

@@ -4,15 +4,17 @@
 
 mod support;
 
-use milkglass::{
-    Class, Detection, Engine, FrameFormat, FramePool, Outcome, PixelAspect, PixelFormat, Policy,
-    PolicyBuilder, RedactedFrame, Style,
-};
+use milkglass::engine::Engine;
+use milkglass::frame::{FramePool, Outcome, RedactedFrame};
+use milkglass::geometry::PixelAspect;
+use milkglass::picture::PixelFormat;
+use milkglass::policy::{PolicyBuilder, Style};
+use milkglass::{Class, Detection, FrameFormat, Policy};
 use proptest::prelude::*;
 use support::*;
 
 const SIZE: (u32, u32) = (160, 90);
-const FILL: Style = Style::Fill(milkglass::Color::BLACK);
+const FILL: Style = Style::Fill(milkglass::policy::Color::BLACK);
 
 /// Frames at the times given; the detector answers for those that `found` has an answer for. No frame leaves before the
 /// last answer, unless the engine lets it.

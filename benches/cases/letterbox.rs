@@ -2,8 +2,10 @@
 
 use std::rc::Rc;
 
+use milkglass::FrameFormat;
+use milkglass::geometry::{Orientation, PixelRect};
 use milkglass::internal::{Tensor, buffer_len, view, view_mut};
-use milkglass::{FrameFormat, Orientation, PixelFormat, PixelRect, View};
+use milkglass::picture::{PixelFormat, View};
 
 use super::{Case, FORMATS, InstructionSet};
 

@@ -8,8 +8,8 @@ mod motion;
 mod path;
 mod redact;
 
-use milkglass::PixelFormat;
 pub use milkglass::internal::InstructionSet;
+use milkglass::picture::PixelFormat;
 
 /// Every format, with its name in those of cases.
 const FORMATS: [(PixelFormat, &str); 4] = [

@@ -2,8 +2,9 @@
 
 use std::rc::Rc;
 
+use milkglass::FrameFormat;
 use milkglass::internal::{Sums, buffer_len, view, view_mut};
-use milkglass::{FrameFormat, PixelFormat};
+use milkglass::picture::PixelFormat;
 
 use super::{Case, FORMATS, InstructionSet};
 

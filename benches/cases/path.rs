@@ -1,9 +1,12 @@
 //! All that the engine does to a frame beside looking at it: copied in, pushed, observed, covered, released.
 
-use milkglass::{
-    Class, Detection, Engine, Error, FrameFormat, FrameMeta, FramePool, Outcome, PixelFormat, Policy,
-    Polygon, Rect, RedactedFrame, Result, Style, Timestamp, Zone,
-};
+use milkglass::engine::Engine;
+use milkglass::frame::{FrameMeta, FramePool, Outcome, RedactedFrame};
+use milkglass::geometry::Rect;
+use milkglass::picture::PixelFormat;
+use milkglass::policy::{Polygon, Style, Zone};
+use milkglass::time::Timestamp;
+use milkglass::{Class, Detection, Error, FrameFormat, Policy, Result};
 
 use super::{Case, InstructionSet};
 

@@ -3,8 +3,12 @@
 use std::hint::black_box;
 use std::rc::Rc;
 
+use milkglass::FrameFormat;
+use milkglass::geometry::PixelRect;
 use milkglass::internal::{Hider, Shape, ZoneMask, buffer_len, evens, in_plane, odd_means, view, view_mut};
-use milkglass::{Color, FrameFormat, PixelFormat, PixelRect, Polygon, Style, Timestamp, View, ViewMut, Zone};
+use milkglass::picture::{PixelFormat, View, ViewMut};
+use milkglass::policy::{Color, Polygon, Style, Zone};
+use milkglass::time::Timestamp;
 
 use super::{Case, FORMATS, InstructionSet};
 

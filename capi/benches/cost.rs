@@ -13,10 +13,11 @@ use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
-use milkglass::{
-    Captured, FrameFormat, FrameMeta, FramePool, FrameSource, Media, Opening, Pipeline, PixelFormat,
-    RedactedFrame, Result, Timestamp,
-};
+use milkglass::frame::{FrameMeta, FramePool, RedactedFrame};
+use milkglass::picture::PixelFormat;
+use milkglass::source::Captured;
+use milkglass::time::Timestamp;
+use milkglass::{FrameFormat, FrameSource, Media, Opening, Pipeline, Result};
 use milkglass_capi::*;
 use rustix::time::{ClockId, clock_gettime};
 

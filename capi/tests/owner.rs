@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use milkglass::evidence::{DevicePublicKey, Note, Report, Tampering, device_key, read_folder, verify};
-use milkglass::{Bound, Lock, OwnerSecretKey};
+use milkglass::lock::{Bound, Lock, OwnerSecretKey};
 
 mod support;
 use support::{Link, SANITIZED, build, output, valgrind};

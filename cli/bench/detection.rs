@@ -4,7 +4,11 @@ use std::time::{Duration, Instant};
 
 use milkglass::detect::backend::Backend;
 use milkglass::detect::{Ensemble, ModelStore, Pass, Settings};
-use milkglass::{Class, DetectJob, Detector, Engine, FrameMeta, FramePool, Policy, Preset, Style, Timestamp};
+use milkglass::engine::Engine;
+use milkglass::frame::{DetectJob, FrameMeta, FramePool};
+use milkglass::policy::{Preset, Style};
+use milkglass::time::Timestamp;
+use milkglass::{Class, Detector, Policy};
 
 use super::picture::Frames;
 use super::record::{Group, Row};

@@ -4,10 +4,15 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use milkglass::detect::Ensemble;
+use milkglass::detect::Proof;
+use milkglass::frame::{FrameMeta, FramePool, Outcome, RedactedFrame};
+use milkglass::picture::View;
+use milkglass::policy::{Polygon, Style, Zone};
+use milkglass::source::Captured;
+use milkglass::time::Timestamp;
 use milkglass::v4l2::{CameraFormat, V4l2Config, V4l2Source};
 use milkglass::{
-    Captured, Class, Detection, Detector, Error, FrameFormat, FrameMeta, FramePool, FrameSource, Outcome,
-    Pipeline, Policy, Polygon, Proof, RedactedFrame, Result as EngineResult, Style, Timestamp, View, Zone,
+    Class, Detection, Detector, Error, FrameFormat, FrameSource, Pipeline, Policy, Result as EngineResult,
 };
 
 use super::picture::Frames;

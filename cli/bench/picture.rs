@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use image::RgbImage;
 use image::imageops::{FilterType, resize};
+use milkglass::geometry::PixelAspect;
+use milkglass::picture::{ColorMatrix, ColorRange, PixelFormat, ViewMut};
 use milkglass::y4m;
-use milkglass::{Class, ColorMatrix, ColorRange, Detection, FrameFormat, PixelAspect, PixelFormat, ViewMut};
+use milkglass::{Class, Detection, FrameFormat};
 use milkglass_parsers::y4m::{Y4mError, begin_frame};
 
 use crate::clip::{self, Decoder};
@@ -211,7 +213,7 @@ fn nv12(picture: &RgbImage) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use milkglass::Rect;
+    use milkglass::geometry::Rect;
 
     #[test]
     fn a_detector_that_misses_a_face_fails() {

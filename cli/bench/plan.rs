@@ -4,9 +4,10 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use milkglass::Class;
 use milkglass::detect::backend::Backend;
 use milkglass::detect::{Ensemble, ModelStore};
-use milkglass::{BackendChoice, Class, Preset};
+use milkglass::policy::{BackendChoice, Preset};
 use milkglass_benches::{Case, InstructionSet, cases};
 
 use super::clip::ClipRun;

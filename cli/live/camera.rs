@@ -5,8 +5,9 @@ use std::io::{BufRead, BufReader, stdin};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
+use milkglass::source::Y4mSource;
 use milkglass::v4l2::{CameraFormat, V4l2Config, V4l2Counters, V4l2Source};
-use milkglass::{FrameFormat, FrameSource, Opening, Y4mSource};
+use milkglass::{FrameFormat, FrameSource, Opening};
 
 use crate::args::LiveArgs;
 use crate::outcome::Failure;

@@ -5,8 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use milkglass::evidence::Figures;
+use milkglass::pipeline::{State, Status};
+use milkglass::sink::RingCounters;
+use milkglass::stats::Stats;
 use milkglass::v4l2::V4l2Counters;
-use milkglass::{Pipeline, Policy, RingCounters, State, Stats, Status};
+use milkglass::{Pipeline, Policy};
 
 use super::privacy::Remembered;
 use super::target::Stream;
@@ -197,7 +200,11 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use clap::Parser as _;
-    use milkglass::{Captured, FrameFormat, FramePool, FrameSource, PixelFormat, Polygon, Style, Zone};
+    use milkglass::frame::FramePool;
+    use milkglass::picture::PixelFormat;
+    use milkglass::policy::{Polygon, Style, Zone};
+    use milkglass::source::Captured;
+    use milkglass::{FrameFormat, FrameSource};
 
     use super::*;
     use crate::args::{Cli, Command};

@@ -5,7 +5,10 @@ use std::io::{self, Read, Write};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use milkglass::{FrameSink, RedactedFrame, Timestamp, Yuv420};
+use milkglass::FrameSink;
+use milkglass::frame::RedactedFrame;
+use milkglass::time::Timestamp;
+use milkglass::yuv420::Yuv420;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::journal::Journal;

@@ -5,7 +5,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use milkglass::{ColorMatrix, ColorRange, Yuv420};
+use milkglass::picture::{ColorMatrix, ColorRange};
+use milkglass::yuv420::Yuv420;
 
 use super::address::{Secrets, without_secrets};
 use super::fed_child::{CLOCK, FedChild, Recipe};

@@ -22,7 +22,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use milkglass::{Loaded, Media, Opening, Pipeline, PolicyFile, State, Status};
+use milkglass::opening::Loaded;
+use milkglass::pipeline::{State, Status};
+use milkglass::policy::PolicyFile;
+use milkglass::{Media, Opening, Pipeline};
 use milkglass_common::Seldom;
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGUSR1, SIGUSR2};

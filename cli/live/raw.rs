@@ -2,7 +2,9 @@
 
 use std::io::Write;
 
-use milkglass::{FrameSink, RedactedFrame, Result, Yuv420};
+use milkglass::frame::RedactedFrame;
+use milkglass::yuv420::Yuv420;
+use milkglass::{FrameSink, Result};
 
 /// Writes frames as tightly packed NV12, whatever their own format.
 pub struct Nv12Sink<W> {

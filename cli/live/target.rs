@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use milkglass::{FrameFormat, FrameSink, RingSink, V4l2Output, Y4mSink};
+use milkglass::sink::{RingSink, Y4mSink};
+use milkglass::v4l2::V4l2Output;
+use milkglass::{FrameFormat, FrameSink};
 
 use super::control::Control;
 use super::http::HttpSink;

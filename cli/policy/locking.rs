@@ -9,9 +9,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::Args;
 use milkglass::detect::ModelStore;
 use milkglass::detect::backend::Backend;
-use milkglass::{
-    BackendChoice, Bound, Class, FrameFormat, Lock, OwnerSecretKey, PixelFormat, PolicyFile, Preset,
-};
+use milkglass::lock::{Bound, Lock, OwnerSecretKey};
+use milkglass::picture::PixelFormat;
+use milkglass::policy::{BackendChoice, PolicyFile, Preset};
+use milkglass::{Class, FrameFormat};
 use milkglass_common::files::create_secret;
 
 use crate::opening::owner_key;

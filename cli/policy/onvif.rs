@@ -1,6 +1,6 @@
 //! `milkglass policy from-onvif|to-onvif`: zones as the privacy masks of ONVIF's Media2 service, and the other way round.
 
-use milkglass::{Color, PolicyFile, StyleName, ZoneEntry};
+use milkglass::policy::{Color, PolicyFile, StyleName, ZoneEntry};
 pub use milkglass_parsers::onvif::MAX_BYTES;
 use milkglass_parsers::onvif::{self, Kind, Mask};
 

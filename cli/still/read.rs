@@ -10,7 +10,9 @@ use image::codecs::png::PngDecoder;
 use image::codecs::webp::WebPDecoder;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
-use milkglass::{FrameFormat, PixelAspect, PixelFormat};
+use milkglass::FrameFormat;
+use milkglass::geometry::PixelAspect;
+use milkglass::picture::PixelFormat;
 use tiff::tags::{CompressionMethod, ExtraSamples, Tag};
 
 use super::aside::Aside;

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use milkglass::PolicyFile;
+use milkglass::policy::PolicyFile;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
@@ -242,7 +242,8 @@ fn the_lock_of_the_guide_locks() {
     let commands = commands("policy keygen");
     // Nobody has the models of a zones-only policy, nor perhaps ONNX Runtime, to bind.
     let (before, live, after) = around(&commands, "milkglass live");
-    let runtime = milkglass::detect::backend::Backend::choose(milkglass::BackendChoice::Ort, 1).is_ok();
+    let runtime =
+        milkglass::detect::backend::Backend::choose(milkglass::policy::BackendChoice::Ort, 1).is_ok();
     let before = if runtime { before.to_owned() } else { before.replace(" --bind-runtime", "") };
     let said = machine.done(&before);
     assert!(said.contains("it protects at least as much") && said.contains("the signature fits"), "{said}");

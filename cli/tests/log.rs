@@ -121,8 +121,8 @@ fn keys_and_folders_that_are_none_are_named() {
 /// What the device deleted to keep to its limit is told from what somebody else did, by exit codes of their own.
 #[test]
 fn what_the_device_deleted_and_what_vanished_end_with_different_codes() {
-    use milkglass::Status;
     use milkglass::evidence::{EvidenceLog, EvidenceSettings, Identity, Moment, device_key};
+    use milkglass::pipeline::Status;
     let folder = tempfile::tempdir().unwrap();
     let (log, sent) = (folder.path().join("log"), folder.path().join("sent"));
     let key = device_key(&folder.path().join("key")).unwrap();

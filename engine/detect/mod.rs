@@ -102,7 +102,7 @@ pub trait Detector: Send {
     /// Any error ([`Error::other`](crate::Error::other)) covers nothing, so nothing is released by this attempt. Never return an empty list instead.
     fn detect(&mut self, view: &View<'_>) -> Result<Vec<Detection>>;
 
-    /// What it shows before the first picture. One that says nothing is *untested*: it is believed, [`Status`](crate::Status)
+    /// What it shows before the first picture. One that says nothing is *untested*: it is believed, [`Status`](crate::pipeline::Status)
     /// and the evidence log say so, and an owner's lock has to allow it by name.
     fn proof(&self) -> Proof {
         Proof::Untested
@@ -143,8 +143,8 @@ pub trait InStream {
     fn forget(&mut self) {}
 }
 
-/// Has a detector look at a frame, or at the part of it whose turn it is. Whoever drives an [`Engine`](crate::Engine) or a
-/// [`LockStep`](crate::LockStep) with a detector of this crate calls this, and not [`Detector::detect`].
+/// Has a detector look at a frame, or at the part of it whose turn it is. Whoever drives an [`Engine`](crate::engine::Engine) or a
+/// [`LockStep`](crate::lockstep::LockStep) with a detector of this crate calls this, and not [`Detector::detect`].
 ///
 /// # Errors
 /// [`Error::Detector`], whatever the detector called it.

@@ -17,7 +17,8 @@ pub use room::available_memory;
 use crate::geometry::PixelRect;
 use crate::motion::Moved;
 use crate::picture::{FrameFormat, View};
-use crate::redact::{self, Cover, Mosaics, Outcome};
+pub use crate::redact::Outcome;
+use crate::redact::{self, Cover, Mosaics};
 use crate::time::Timestamp;
 use pool::Lease;
 
@@ -107,14 +108,14 @@ impl DetectJob {
     }
 
     /// The share of an area, in luma pixels of the stored picture, that changed since a detector last examined it: 0 to 1.
-    /// 1 as long as nothing is known of it, as without [`PolicyBuilder::motion_cover`](crate::PolicyBuilder::motion_cover).
+    /// 1 as long as nothing is known of it, as without [`PolicyBuilder::motion_cover`](crate::policy::PolicyBuilder::motion_cover).
     pub fn moved(&self, area: PixelRect) -> f32 {
         self.moved.share(area)
     }
 
     /// Says that only this part of the picture was examined: whatever touches it was looked for. Without a word all of it
     /// was. What lies elsewhere stays covered from when it changes until it is examined, so the policy must have
-    /// [`motion_cover`](crate::PolicyBuilder::motion_cover); under another one a part covers nothing.
+    /// [`motion_cover`](crate::policy::PolicyBuilder::motion_cover); under another one a part covers nothing.
     pub fn examined_only(&mut self, part: PixelRect) {
         self.examined = Some(part);
     }
@@ -156,7 +157,7 @@ impl RedactedFrame {
     }
 
     /// The hidden rectangles in stored luma pixels, zones not included. `None` unless the policy asks for them by name
-    /// ([`PolicyBuilder::export_regions`](crate::PolicyBuilder::export_regions)): where people are is private too (I7).
+    /// ([`PolicyBuilder::export_regions`](crate::policy::PolicyBuilder::export_regions)): where people are is private too (I7).
     pub fn regions(&self) -> Option<&[PixelRect]> {
         self.regions.as_deref()
     }

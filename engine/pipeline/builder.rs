@@ -33,7 +33,10 @@ const MOST_BUFFERS: usize = 1024;
 /// A pipeline that has not started: see [`Pipeline::builder`].
 ///
 /// ```
-/// # use milkglass::{FrameFormat, FrameSender, Pipeline, PixelFormat, Policy, Polygon, Result, Style, Zone};
+/// # use milkglass::source::{FrameSender};
+/// # use milkglass::picture::{PixelFormat};
+/// # use milkglass::policy::{Polygon, Style, Zone};
+/// # use milkglass::{FrameFormat, Pipeline, Policy, Result};
 /// # fn main() -> Result<()> {
 /// # let area = Polygon::new([(0.0, 0.0), (0.5, 0.0), (0.5, 1.0)]).unwrap();
 /// # let policy = Policy::builder().zone(Zone::new("window", area, Style::default())?).build()?;
@@ -42,7 +45,7 @@ const MOST_BUFFERS: usize = 1024;
 /// # sender.shut();
 /// let pipeline = Pipeline::builder(policy, format, source)
 ///     .fps(25.0)
-///     .sink("encoder", |frame: &milkglass::RedactedFrame| {
+///     .sink("encoder", |frame: &milkglass::frame::RedactedFrame| {
 ///         assert_eq!(frame.format().size(), (64, 48));
 ///         Ok(())
 ///     })

@@ -10,7 +10,7 @@ use crate::frame::RedactedFrame;
 /// The end of a [`Pipeline`](crate::Pipeline) that a program takes redacted frames from, on a thread of its own: in place of a
 /// [`FrameSink`](crate::FrameSink), which a thread of the pipeline calls. Its clones are the same receiver.
 ///
-/// Who does not take loses the oldest frames ([`Status::target_drops`](crate::Status::target_drops)) and holds nobody up.
+/// Who does not take loses the oldest frames ([`Status::target_drops`](crate::pipeline::Status::target_drops)) and holds nobody up.
 #[derive(Clone)]
 pub struct FrameReceiver {
     outbox: Arc<Outbox>,

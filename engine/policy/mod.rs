@@ -478,7 +478,7 @@ impl PolicyBuilder {
         self.policy.motion_cover = cover;
         self
     }
-    /// Lets redacted frames tell where they were hidden ([`RedactedFrame::regions`](crate::RedactedFrame::regions)).
+    /// Lets redacted frames tell where they were hidden ([`RedactedFrame::regions`](crate::frame::RedactedFrame::regions)).
     pub fn export_regions(mut self, export: bool) -> Self {
         self.policy.export_regions = export;
         self

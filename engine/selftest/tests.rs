@@ -16,7 +16,7 @@ fn ours(preset: Preset, classes: &[Class]) -> Ensemble {
 }
 
 fn test(pixel: PixelFormat, size: (u32, u32), classes: &[Class], seed: u64) -> SelfTest {
-    let hide = |builder, class: &Class| crate::PolicyBuilder::hide(builder, *class, Style::default());
+    let hide = |builder, class: &Class| crate::policy::PolicyBuilder::hide(builder, *class, Style::default());
     let policy = classes.iter().fold(Policy::builder(), hide).self_test(Some(Duration::from_secs(60)));
     let format = FrameFormat::new(pixel, size.0, size.1).unwrap();
     SelfTest::new(&policy.build().unwrap(), format, Some(seed))

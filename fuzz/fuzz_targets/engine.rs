@@ -10,7 +10,7 @@ mod support;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use milkglass::{OnDeadline, Polygon, RegionShape, Style};
+use milkglass::policy::{OnDeadline, Polygon, RegionShape, Style};
 use play::{Act, Drawn, Play, Scene};
 use support::{FORMATS, Walker};
 

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use milkglass::PolicyFile;
+use milkglass::policy::PolicyFile;
 use milkglass_parsers::onvif::{self, Kind, Mask};
 
 fuzz_target!(|xml: &str| {

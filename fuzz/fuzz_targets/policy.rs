@@ -2,7 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use milkglass::{FrameFormat, Media, PixelFormat, PolicyFile, ZoneEntry};
+use milkglass::picture::{PixelFormat};
+use milkglass::policy::{PolicyFile, ZoneEntry};
+use milkglass::{FrameFormat, Media};
 
 fuzz_target!(|text: &str| {
     // The same text as the value of a flag.

@@ -7,7 +7,10 @@ mod zoned;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use milkglass::{FrameFormat, Orientation, PixelFormat, Policy, Polygon, Style, Zone};
+use milkglass::geometry::{Orientation};
+use milkglass::picture::{PixelFormat};
+use milkglass::policy::{Polygon, Style, Zone};
+use milkglass::{FrameFormat, Policy};
 use zoned::{RAW, zoned};
 
 /// Corners lie on a grid of so many steps a side: a power of two, so that the engine's coordinates are exact as well.

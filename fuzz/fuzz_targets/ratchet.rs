@@ -9,7 +9,9 @@ mod zoned;
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use milkglass::policy::Settings;
-use milkglass::{Class, FrameFormat, Media, PixelFormat, Policy, PolicyFile, RegionShape, ZoneEntry};
+use milkglass::picture::{PixelFormat};
+use milkglass::policy::{PolicyFile, RegionShape, ZoneEntry};
+use milkglass::{Class, FrameFormat, Media, Policy};
 use zoned::{RAW, zoned};
 
 #[derive(Arbitrary, Debug)]
@@ -123,7 +125,7 @@ impl Change {
                 };
                 zone.cells = [None, Some(2), Some(6)][usize::from(drawn.cells) % 3];
                 (zone.inverted, zone.enabled) = (drawn.inverted, !drawn.disabled);
-                zone.color = drawn.color.then_some(milkglass::Color::BLACK);
+                zone.color = drawn.color.then_some(milkglass::policy::Color::BLACK);
                 file.zones.retain(|z| z.name != name);
                 file.zones.push(zone);
             }

@@ -17,10 +17,12 @@ use std::path::PathBuf;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use milkglass::{
-    Engine, FrameFormat, FramePool, FrameSink, PixelFormat, PlaneLayout, Policy, Polygon, RedactedFrame,
-    RingSink, Style, Zone,
-};
+use milkglass::engine::{Engine};
+use milkglass::frame::{FramePool, RedactedFrame};
+use milkglass::picture::{PixelFormat, PlaneLayout};
+use milkglass::policy::{Polygon, Style, Zone};
+use milkglass::sink::{RingSink};
+use milkglass::{FrameFormat, FrameSink, Policy};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,

@@ -3,7 +3,10 @@
 
 use libfuzzer_sys::fuzz_target;
 use milkglass::y4m::{self, Y4mHeader};
-use milkglass::{Captured, FramePool, FrameSource, Timestamp, Y4mSource};
+use milkglass::source::{Captured, Y4mSource};
+use milkglass::frame::{FramePool};
+use milkglass::time::{Timestamp};
+use milkglass::{FrameSource};
 
 fuzz_target!(|data: &[u8]| {
     let mut input = data;

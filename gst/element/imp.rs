@@ -11,9 +11,13 @@ use gstreamer::glib;
 use gstreamer::prelude::*;
 use gstreamer::subclass::prelude::*;
 use milkglass::error::SourceKind;
-use milkglass::{
-    Detector, Error, FrameMeta, Loaded, Media, Opening, Orientation, Pushed, State, Status, Timestamp,
-};
+use milkglass::frame::FrameMeta;
+use milkglass::geometry::Orientation;
+use milkglass::opening::Loaded;
+use milkglass::pipeline::{State, Status};
+use milkglass::source::Pushed;
+use milkglass::time::Timestamp;
+use milkglass::{Detector, Error, Media, Opening};
 
 use super::Pace;
 use super::properties::{self, Chosen, Totals};

@@ -5,7 +5,9 @@ use std::sync::OnceLock;
 use gstreamer as gst;
 use gstreamer::glib;
 use gstreamer::prelude::*;
-use milkglass::{BackendChoice, Preset, Stats, Status};
+use milkglass::pipeline::Status;
+use milkglass::policy::{BackendChoice, Preset};
+use milkglass::stats::Stats;
 
 use super::Pace;
 

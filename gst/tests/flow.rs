@@ -449,7 +449,10 @@ impl milkglass::Detector for Shapes {
         &[milkglass::Class::Face]
     }
 
-    fn detect(&mut self, view: &milkglass::View<'_>) -> milkglass::Result<Vec<milkglass::Detection>> {
+    fn detect(
+        &mut self,
+        view: &milkglass::picture::View<'_>,
+    ) -> milkglass::Result<Vec<milkglass::Detection>> {
         let all: Vec<String> = view.format().pixel_aspects().iter().map(ToString::to_string).collect();
         self.0.lock().unwrap().push(all.join(" "));
         Ok(Vec::new())
@@ -489,13 +492,14 @@ fn a_locked_policy_is_strengthened_by_anybody_and_weakened_by_nobody() {
     let dir = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("gst-lock");
     let _ = std::fs::remove_dir_all(&dir);
     std::fs::create_dir_all(&dir).unwrap();
-    let owner = milkglass::OwnerSecretKey::generate().unwrap();
+    let owner = milkglass::lock::OwnerSecretKey::generate().unwrap();
     // The detector of these tests is a script, and untested.
-    let untested = [milkglass::Lock::OWN_DETECTOR.into()].into();
-    let bound = milkglass::Bound { serial: 1, untested, ..Default::default() };
+    let untested = [milkglass::lock::Lock::OWN_DETECTOR.into()].into();
+    let bound = milkglass::lock::Bound { serial: 1, untested, ..Default::default() };
     let zone = "[[zone]]\nname = \"bed\"\narea = [[0.0, 0.0], [0.1, 0.0], [0.1, 0.1], [0.0, 0.1]]\n";
     let locked = format!("{POLICY}{zone}");
-    std::fs::write(dir.join("lock.toml"), milkglass::Lock::sign(&locked, &bound, &owner).unwrap()).unwrap();
+    std::fs::write(dir.join("lock.toml"), milkglass::lock::Lock::sign(&locked, &bound, &owner).unwrap())
+        .unwrap();
     let made = |policy: Option<String>, lock: bool| {
         let element = element(|_| Ok(()));
         element.set_property("policy", policy);
@@ -534,10 +538,10 @@ impl milkglass::Detector for Blind {
     fn classes(&self) -> &[milkglass::Class] {
         &[milkglass::Class::Face]
     }
-    fn proof(&self) -> milkglass::Proof {
-        milkglass::Proof::Wanted { smallest_face: 12 }
+    fn proof(&self) -> milkglass::detect::Proof {
+        milkglass::detect::Proof::Wanted { smallest_face: 12 }
     }
-    fn detect(&mut self, _: &milkglass::View<'_>) -> milkglass::Result<Vec<milkglass::Detection>> {
+    fn detect(&mut self, _: &milkglass::picture::View<'_>) -> milkglass::Result<Vec<milkglass::Detection>> {
         Ok(Vec::new())
     }
 }

@@ -8,7 +8,10 @@ use std::process::{Command, Output};
 
 use milkglass::detect::backend::Backend;
 use milkglass::detect::{Ensemble, ModelStore};
-use milkglass::{BackendChoice, Captured, Class, Detection, Detector, FrameSource, Preset, View, Y4mSource};
+use milkglass::picture::View;
+use milkglass::policy::{BackendChoice, Preset};
+use milkglass::source::{Captured, Y4mSource};
+use milkglass::{Class, Detection, Detector, FrameSource};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -45,9 +48,10 @@ fn scratch(name: &str) -> PathBuf {
 /// Every frame of a Y4M file, shown one after the other.
 fn frames(path: &Path, mut look: impl FnMut(u32, &View<'_>)) -> u32 {
     let mut source = Y4mSource::open(BufReader::new(File::open(path).unwrap()), false).unwrap();
-    let pool = milkglass::FramePool::new(source.format().unwrap(), 3);
-    let zones = milkglass::Policy::builder().hide(Class::Face, milkglass::Style::default()).build().unwrap();
-    let mut engine = milkglass::Engine::new(zones, pool.clone(), &[Class::Face]).unwrap();
+    let pool = milkglass::frame::FramePool::new(source.format().unwrap(), 3);
+    let zones =
+        milkglass::Policy::builder().hide(Class::Face, milkglass::policy::Style::default()).build().unwrap();
+    let mut engine = milkglass::engine::Engine::new(zones, pool.clone(), &[Class::Face]).unwrap();
     let mut n = 0;
     while let Captured::Frame(frame) = source.capture(&pool).unwrap() {
         let now = frame.meta().captured;

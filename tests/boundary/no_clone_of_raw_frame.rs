@@ -1,5 +1,5 @@
 //! A raw frame is one of a kind.
-use milkglass::{DetectJob, RawFrame};
+use milkglass::frame::{DetectJob, RawFrame};
 
 fn copy(frame: &RawFrame, job: &DetectJob) -> (RawFrame, DetectJob) {
     (frame.clone(), job.clone())

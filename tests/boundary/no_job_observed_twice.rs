@@ -1,5 +1,6 @@
 //! One loan, one observation.
-use milkglass::{DetectJob, Engine};
+use milkglass::frame::{DetectJob};
+use milkglass::engine::{Engine};
 
 fn twice(engine: &mut Engine, job: DetectJob) {
     engine.observe(job, Ok(Vec::new()));

@@ -1,7 +1,7 @@
 //! The frame on loan comes back to the engine, and to nobody else.
 use std::sync::Arc;
 
-use milkglass::{DetectJob, RawFrame};
+use milkglass::frame::{DetectJob, RawFrame};
 
 fn take(job: DetectJob) -> RawFrame {
     job.frame

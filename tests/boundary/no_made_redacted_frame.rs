@@ -1,7 +1,8 @@
 //! A redacted frame has no constructor.
 #![allow(unreachable_code)]
 
-use milkglass::{FrameMeta, Outcome, RedactedFrame, Timestamp};
+use milkglass::frame::{FrameMeta, Outcome, RedactedFrame};
+use milkglass::time::{Timestamp};
 
 fn main() {
     let meta = FrameMeta { sequence: 0, captured: Timestamp::ZERO };

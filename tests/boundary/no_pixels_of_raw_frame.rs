@@ -1,5 +1,5 @@
 //! A raw frame shows its meta data, not its pixels.
-use milkglass::RawFrame;
+use milkglass::frame::RawFrame;
 
 fn peek(frame: &RawFrame) -> u8 {
     let _ = frame.lease.view();

@@ -1,5 +1,7 @@
 //! A policy comes from the builder, which checks it.
-use milkglass::{Engine, FramePool, Policy};
+use milkglass::engine::{Engine};
+use milkglass::frame::{FramePool};
+use milkglass::{Policy};
 
 fn skip(pool: FramePool) {
     let _ = Policy { zones: Vec::new() };

@@ -1,5 +1,5 @@
 //! A sink takes redacted frames; raw ones and loans are not such.
-use milkglass::{DetectJob, RawFrame, RedactedFrame};
+use milkglass::frame::{DetectJob, RawFrame, RedactedFrame};
 
 fn sink(_: &RedactedFrame) {}
 

@@ -1,5 +1,7 @@
 //! What a detector saw ends with the loan.
-use milkglass::{DetectJob, Engine, View};
+use milkglass::frame::{DetectJob};
+use milkglass::engine::{Engine};
+use milkglass::picture::{View};
 
 fn keep(engine: &mut Engine, job: DetectJob) -> u8 {
     let view: View<'_> = job.view();

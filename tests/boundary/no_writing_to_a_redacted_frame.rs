@@ -1,5 +1,5 @@
 //! What left is not written to any more.
-use milkglass::RedactedFrame;
+use milkglass::frame::RedactedFrame;
 
 fn scribble(frame: &mut RedactedFrame) {
     frame.view().row(0, 0)[0] = 1;

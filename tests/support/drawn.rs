@@ -1,7 +1,11 @@
 //! What is drawn over each place of a picture, found out by looking: stripes of several widths go in, and where they come out
 //! that much detail is kept. It knows nothing of zones, cells or how they are compared.
 
-use milkglass::{Engine, FrameFormat, FrameMeta, FramePool, Outcome, Policy, Style, Timestamp, Zone};
+use milkglass::engine::Engine;
+use milkglass::frame::{FrameMeta, FramePool, Outcome};
+use milkglass::policy::{Style, Zone};
+use milkglass::time::Timestamp;
+use milkglass::{FrameFormat, Policy};
 
 /// Widths of stripes, in luma pixels.
 const WIDTHS: [u32; 5] = [2, 4, 8, 16, 32];

@@ -4,10 +4,13 @@
 
 use std::time::Duration;
 
-use milkglass::{
-    Class, Detection, Engine, FrameFormat, FrameMeta, FramePool, Outcome, PixelFormat, Policy, PolicyBuilder,
-    RawFrame, Rect, RedactedFrame, Style, Timestamp, View,
-};
+use milkglass::engine::Engine;
+use milkglass::frame::{FrameMeta, FramePool, Outcome, RawFrame, RedactedFrame};
+use milkglass::geometry::Rect;
+use milkglass::picture::{PixelFormat, View};
+use milkglass::policy::{PolicyBuilder, Style};
+use milkglass::time::Timestamp;
+use milkglass::{Class, Detection, FrameFormat, Policy};
 
 pub const FORMATS: [PixelFormat; 4] =
     [PixelFormat::Nv12, PixelFormat::I420, PixelFormat::Yuyv, PixelFormat::Rgb24];
@@ -50,7 +53,7 @@ pub fn painted(
     captured: Timestamp,
     paint: impl Fn(usize, u32, u32, usize) -> u8,
 ) -> Option<RawFrame> {
-    let write = |view: &mut milkglass::ViewMut<'_>| {
+    let write = |view: &mut milkglass::picture::ViewMut<'_>| {
         let format = *view.format();
         for (i, plane) in format.planes().iter().enumerate() {
             for y in 0..plane.height {

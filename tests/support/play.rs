@@ -9,10 +9,14 @@
 
 use std::collections::VecDeque;
 
-use milkglass::{
-    Class, DetectJob, Detection, Engine, Error, FrameFormat, FramePool, OnDeadline, Orientation, Outcome,
-    PixelFormat, Policy, PolicyBuilder, Polygon, RedactedFrame, RegionShape, Stats, Style, Timestamp, Zone,
-};
+use milkglass::engine::Engine;
+use milkglass::frame::{DetectJob, FramePool, Outcome, RedactedFrame};
+use milkglass::geometry::Orientation;
+use milkglass::picture::PixelFormat;
+use milkglass::policy::{OnDeadline, PolicyBuilder, Polygon, RegionShape, Style, Zone};
+use milkglass::stats::Stats;
+use milkglass::time::Timestamp;
+use milkglass::{Class, Detection, Error, FrameFormat, Policy};
 
 use crate::support::*;
 

@@ -3,11 +3,12 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use milkglass::frame::FramePool;
+use milkglass::geometry::{PixelRect, Rect};
+use milkglass::picture::{ColorMatrix, ColorRange, PixelFormat, View};
+use milkglass::source::Captured;
 use milkglass::v4l2::{CameraFormat, Fourcc, FrameSize, Import, V4l2Config, V4l2Source, devices};
-use milkglass::{
-    Captured, Class, ColorMatrix, ColorRange, Detection, Detector, Error, FramePool, FrameSource,
-    PixelFormat, PixelRect, Rect, Result, View,
-};
+use milkglass::{Class, Detection, Detector, Error, FrameSource, Result};
 
 use crate::rig::{Running, Seen, compare, samples, set, v4l2_ctl};
 

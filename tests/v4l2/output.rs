@@ -4,12 +4,16 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use milkglass::engine::Engine;
 use milkglass::error::SinkKind;
+use milkglass::frame::{FrameMeta, FramePool, RedactedFrame};
+use milkglass::picture::PixelFormat;
+use milkglass::policy::{Polygon, Style, Zone};
+use milkglass::source::Captured;
+use milkglass::time::Timestamp;
+use milkglass::v4l2::V4l2Output;
 use milkglass::v4l2::{Import, V4l2Config, V4l2Source};
-use milkglass::{
-    Captured, Engine, Error, FrameFormat, FrameMeta, FramePool, FrameSink, FrameSource, PixelFormat, Policy,
-    Polygon, RedactedFrame, Style, Timestamp, V4l2Output, Zone,
-};
+use milkglass::{Error, FrameFormat, FrameSink, FrameSource, Policy};
 
 use crate::rig::{await_that, loop_hdmi, set};
 

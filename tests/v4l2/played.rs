@@ -5,8 +5,11 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use milkglass::frame::RedactedFrame;
+use milkglass::geometry::{PixelRect, Rect};
+use milkglass::picture::View;
 use milkglass::v4l2::{CameraFormat, Import, V4l2Config};
-use milkglass::{Class, Detection, Detector, PixelRect, Rect, RedactedFrame, Result, View};
+use milkglass::{Class, Detection, Detector, Result};
 
 use crate::rig::{Killed, PLAYED_ROW, Running, Seen, compare, loop_hdmi, samples, tag, write_tag};
 

@@ -10,10 +10,13 @@ use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
-use milkglass::{
-    Engine, FrameFormat, FrameMeta, FramePool, FrameSink, PixelFormat, Policy, Polygon, Style, Timestamp,
-    V4l2Output, Zone,
-};
+use milkglass::engine::Engine;
+use milkglass::frame::{FrameMeta, FramePool};
+use milkglass::picture::PixelFormat;
+use milkglass::policy::{Polygon, Style, Zone};
+use milkglass::time::Timestamp;
+use milkglass::v4l2::V4l2Output;
+use milkglass::{FrameFormat, FrameSink, Policy};
 
 use crate::rig::{Killed, PLAYED_ROW, loop_hdmi, partly_hidden, tag, v4l2_ctl, write_tag};
 

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use milkglass::frame::{Outcome, RedactedFrame};
+use milkglass::geometry::PixelRect;
+use milkglass::picture::View;
+use milkglass::policy::{OnDeadline, Style};
 use milkglass::v4l2::{V4l2Config, V4l2Counters, V4l2Source};
-use milkglass::{
-    Class, Detector, FrameSink, OnDeadline, Outcome, Pipeline, PixelRect, Policy, RedactedFrame, Result,
-    Style, View,
-};
+use milkglass::{Class, Detector, FrameSink, Pipeline, Policy, Result};
 
 /// Log lines go where the results go.
 pub struct Printer;

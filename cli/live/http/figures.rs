@@ -4,7 +4,8 @@
 use std::fmt::{Display, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use milkglass::{RingCounters, State, Status};
+use milkglass::pipeline::{State, Status};
+use milkglass::sink::RingCounters;
 use serde_json::{Value, json};
 
 use crate::live::control::{Control, describe};

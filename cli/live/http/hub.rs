@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use axum::body::Bytes;
 use futures_util::Stream;
 use futures_util::stream::unfold;
-use milkglass::{Outcome, RedactedFrame, Result};
+use milkglass::Result;
+use milkglass::frame::{Outcome, RedactedFrame};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout_at;
 

@@ -3,7 +3,10 @@
 use std::cell::RefCell;
 
 use jpeg_encoder::{Encoder, ImageBuffer, JpegColorType, SamplingFactor};
-use milkglass::{ColorMatrix, ColorRange, Error, FrameFormat, RedactedFrame, Result, Ycbcr, Yuv420};
+use milkglass::frame::RedactedFrame;
+use milkglass::picture::{ColorMatrix, ColorRange, Ycbcr};
+use milkglass::yuv420::Yuv420;
+use milkglass::{Error, FrameFormat, Result};
 
 /// Good enough to judge a picture by, a tenth of a raw frame's size.
 const QUALITY: u8 = 80;
@@ -120,7 +123,7 @@ impl ToJpeg {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use milkglass::PixelFormat;
+    use milkglass::picture::PixelFormat;
 
     fn converted(range: ColorRange, matrix: ColorMatrix, from: [u8; 3]) -> [u8; 3] {
         let format = FrameFormat::new(PixelFormat::I420, 16, 16).unwrap().with_color(range, matrix);

@@ -22,7 +22,8 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 
-use milkglass::{Error, FrameSink, RedactedFrame, Result};
+use milkglass::frame::RedactedFrame;
+use milkglass::{Error, FrameSink, Result};
 
 use crate::args::LiveArgs;
 use crate::live::control::Control;

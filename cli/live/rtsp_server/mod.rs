@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use milkglass::{ColorMatrix, ColorRange, Yuv420};
+use milkglass::picture::{ColorMatrix, ColorRange};
+use milkglass::yuv420::Yuv420;
 
 use super::fed_child::{FedChild, Recipe};
 use super::ffmpeg::{bit_rate, keyframe_every};

@@ -7,7 +7,8 @@ use gstreamer as gst;
 use gstreamer::glib;
 use gstreamer::prelude::*;
 use gstreamer::subclass::prelude::*;
-use milkglass::{Error, Opening, Status};
+use milkglass::pipeline::Status;
+use milkglass::{Error, Opening};
 
 use super::{Drive, MilkGlass, lock};
 use crate::element::properties::{self, BackendName, PresetName};

@@ -12,7 +12,10 @@ use gstreamer::prelude::*;
 use gstreamer_check::Harness;
 use gstreamer_video as video;
 use milkglass::detect::InStream;
-use milkglass::{Class, DetectJob, Detection, Detector, Error, Rect, Result, View};
+use milkglass::frame::DetectJob;
+use milkglass::geometry::Rect;
+use milkglass::picture::View;
+use milkglass::{Class, Detection, Detector, Error, Result};
 
 /// Every byte of the face has this value, and no other sample has.
 pub const MARK: u8 = 211;
