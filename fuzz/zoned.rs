@@ -1,8 +1,8 @@
 //! What zones hide, judged by what the engine does with a frame.
 
-use milkglass::engine::{Engine};
+use milkglass::engine::Engine;
 use milkglass::frame::{FrameMeta, FramePool, Outcome, RedactedFrame};
-use milkglass::time::{Timestamp};
+use milkglass::time::Timestamp;
 use milkglass::{FrameFormat, Policy};
 
 /// What a raw sample holds. Fills are black: 0, 16 or 128.

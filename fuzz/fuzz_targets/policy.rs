@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use milkglass::picture::{PixelFormat};
+use milkglass::picture::PixelFormat;
 use milkglass::policy::{PolicyFile, ZoneEntry};
 use milkglass::{FrameFormat, Media};
 

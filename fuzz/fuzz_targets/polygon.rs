@@ -7,8 +7,8 @@ mod zoned;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use milkglass::geometry::{Orientation};
-use milkglass::picture::{PixelFormat};
+use milkglass::geometry::Orientation;
+use milkglass::picture::PixelFormat;
 use milkglass::policy::{Polygon, Style, Zone};
 use milkglass::{FrameFormat, Policy};
 use zoned::{RAW, zoned};

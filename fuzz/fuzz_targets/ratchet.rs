@@ -8,8 +8,8 @@ mod zoned;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
+use milkglass::picture::PixelFormat;
 use milkglass::policy::Settings;
-use milkglass::picture::{PixelFormat};
 use milkglass::policy::{PolicyFile, RegionShape, ZoneEntry};
 use milkglass::{Class, FrameFormat, Media, Policy};
 use zoned::{RAW, zoned};

@@ -17,11 +17,11 @@ use std::path::PathBuf;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use milkglass::engine::{Engine};
+use milkglass::engine::Engine;
 use milkglass::frame::{FramePool, RedactedFrame};
 use milkglass::picture::{PixelFormat, PlaneLayout};
 use milkglass::policy::{Polygon, Style, Zone};
-use milkglass::sink::{RingSink};
+use milkglass::sink::RingSink;
 use milkglass::{FrameFormat, FrameSink, Policy};
 use rustix::io::Errno;
 use rustix::net::{

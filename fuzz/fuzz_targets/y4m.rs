@@ -2,11 +2,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use milkglass::y4m::{self, Y4mHeader};
+use milkglass::FrameSource;
+use milkglass::frame::FramePool;
 use milkglass::source::{Captured, Y4mSource};
-use milkglass::frame::{FramePool};
-use milkglass::time::{Timestamp};
-use milkglass::{FrameSource};
+use milkglass::time::Timestamp;
+use milkglass::y4m::{self, Y4mHeader};
 
 fuzz_target!(|data: &[u8]| {
     let mut input = data;
