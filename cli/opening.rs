@@ -16,6 +16,9 @@ use crate::args::{HidingArgs, RuntimeArgs};
 use crate::outcome::Failure;
 use crate::still::Picture;
 
+/// Keys whose flags are in [`RuntimeArgs`], because commands without a policy have them too.
+const OF_RUNTIME: [&str; 2] = ["backend", "threads"];
+
 /// The flags of policy keys, as the table of keys has them; those for live pictures alone, or all others.
 #[derive(Clone, Debug, Default)]
 pub struct KeyFlags<const LIVE: bool> {
@@ -25,7 +28,8 @@ pub struct KeyFlags<const LIVE: bool> {
 
 impl<const LIVE: bool> KeyFlags<LIVE> {
     fn keys() -> impl Iterator<Item = (&'static Key, &'static str)> {
-        let keys = KEYS.iter().filter(|key| (key.scope == Scope::Live) == LIVE);
+        let keys =
+            KEYS.iter().filter(|key| (key.scope == Scope::Live) == LIVE && !OF_RUNTIME.contains(&key.name));
         keys.filter_map(|key| Some((key, key.flag?)))
     }
 
@@ -105,7 +109,7 @@ pub fn open(
     let mut builder = args.keys.over(Opening::builder()).pixel_aspect(args.pixel_aspect);
     let runtime = &args.runtime;
     let threads = runtime.threads.map(|n| n.to_string());
-    for (key, text) in [("backend", runtime.backend.as_ref()), ("threads", threads.as_ref())] {
+    for (key, text) in OF_RUNTIME.into_iter().zip([runtime.backend.as_ref(), threads.as_ref()]) {
         if let Some(text) = text {
             builder = builder.set(flag(key), key, text.as_str());
         }
