@@ -70,6 +70,10 @@ fn with_lock(
     key: Option<&str>,
     state: Option<&str>,
 ) -> Result<OpeningBuilder, Fault> {
+    if state.is_none() && (lock.is_some() || key.is_some()) {
+        let why = "without it an older lock file would be as good as the newest";
+        return Err(Fault::argument(format!("lock or owner_key is set, but state_dir is not: {why}")));
+    }
     if let Some(path) = lock {
         asked = asked.lock(path);
     }

@@ -204,9 +204,9 @@ impl LockAsked {
         let guard = self.state.as_deref().map(RollbackGuard::new);
         let Some(path) = &self.file else {
             return match (&self.owner, guard.as_ref().is_some_and(RollbackGuard::is_set)) {
-                (Some(_), _) => refuse("an owner's key is named (owner_key), but no lock file (lock)"),
+                (Some(_), _) => refuse("owner_key is set, but lock is not: name the lock file"),
                 (None, true) => {
-                    refuse("this device's policy is locked by its owner: name the lock file (lock)")
+                    refuse("this device's policy is locked by its owner: name the lock file (lock, --lock)")
                 }
                 (None, false) => Ok((None, guard)),
             };
@@ -400,7 +400,8 @@ impl Opening {
         #[cfg(feature = "lock")]
         if let Some(lock) = &self.lock {
             if loaded.own && (lock.bound().runtime.is_some() || !lock.bound().models.is_empty()) {
-                let why = "the owner allowed certain models alone, and what another detector is cannot be told: leave it out";
+                let why = "the owner allowed certain models alone, and what is behind a callback, or another detector, \
+                           cannot be told: leave it out";
                 return Err(PolicyError::Locked(why.into()));
             }
             if loaded.own && loaded.untested {

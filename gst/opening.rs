@@ -46,6 +46,10 @@ impl Asked {
                 asked = asked.set(key, key, text);
             }
         }
+        if self.state_dir.is_none() && (self.lock.is_some() || self.owner_key.is_some()) {
+            let why = "lock or owner-key is set, but state-dir is not: an older lock would be as good as the newest";
+            return Err(PolicyError::File(why.into()).into());
+        }
         if let Some(path) = &self.lock {
             asked = asked.lock(path);
         }

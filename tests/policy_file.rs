@@ -352,7 +352,7 @@ fn bad_zones_say_what_is_wrong() {
         ),
         (
             "cells = 9",
-            "4:9: cells = 9 is refused: so fine a mosaic hides nothing from people either; use the style \"fill\", or 2 to 6, \
+            "4:9: zone.cells = 9 is refused: so fine a mosaic hides nothing from people either; use the style \"fill\", or 2 to 6, \
              which hide nothing from a program",
         ),
         ("inverted = 1", "4:12: zone.inverted = 1 cannot be used; write true or false"),
