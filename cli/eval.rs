@@ -210,7 +210,7 @@ fn scene(
 ) -> Result<(), Failure> {
     let picture = still::read(path)?;
     let policy = hiding.policy(Media::Scene);
-    let pool = FramePool::new(still_format(&hiding, &picture)?, 8);
+    let pool = FramePool::new(still_format(hiding, &picture)?, 8);
     let picture = picture.pixels;
     let mut source =
         Scene { picture: &picture, next: 0, frames, pool: pool.clone(), clock: Clock::new((1, 30)) };

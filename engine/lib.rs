@@ -8,14 +8,17 @@
 //!                  DetectJob v  | detections
 //!                           Detector
 //! ```
-//! A [`RawFrame`] shows its pixels to nobody, a [`DetectJob`] lends them to a detector, a [`RedactedFrame`] may be seen by
-//! all. A frame leaves [`Covered`](Outcome::Covered) only after a successful detection at or after its own time; otherwise it
-//! leaves [`Obscured`](Outcome::Obscured), or not at all. There is no setting that lets a frame pass.
+//! A [`RawFrame`](frame::RawFrame) shows its pixels to nobody, a [`DetectJob`](frame::DetectJob) lends them to a detector, a
+//! [`RedactedFrame`](frame::RedactedFrame) may be seen by all. A frame leaves [`Covered`](frame::Outcome::Covered) only after a
+//! successful detection at or after its own time; otherwise it leaves [`Obscured`](frame::Outcome::Obscured), or not at all.
+//! There is no setting that lets a frame pass.
 //!
-//! * [`Pipeline`] runs a camera on threads, [`LockStep`] a recording without; [`Engine`] is the state machine inside both,
-//!   for whoever brings their own loop.
-//! * [`Policy`] says what to hide; it is checked before the first frame.
+//! * [`Opening`] leads from a policy file, flags and a lock to a [`Policy`] and its detectors: begin there.
+//! * [`Pipeline`] runs a camera on threads, [`LockStep`](lockstep::LockStep) a recording without;
+//!   [`Engine`](engine::Engine) is the state machine inside both, for whoever brings their own loop.
 //! * [`Detector`], [`FrameSource`] and [`FrameSink`] are what integrators implement.
+//!
+//! What else they need stands in the modules, by what it is about.
 //!
 //! # Features
 //! `ort` and `rten` (both default) are the inference backends; without them the crate is the bare engine for a detector of

@@ -134,7 +134,7 @@ impl OpeningBuilder {
     /// Reads lock and policy, lays the flags over it, and checks the whole.
     ///
     /// # Errors
-    /// [`PolicyError`](crate::policy::PolicyError): what cannot be read or accepted, or would weaken what the owner locked.
+    /// [`PolicyError`]: what cannot be read or accepted, or would weaken what the owner locked.
     pub fn read(self) -> Result<Opening, PolicyError> {
         #[cfg(feature = "lock")]
         let (lock, guard) = self.lock.read()?;

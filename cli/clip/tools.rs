@@ -39,7 +39,7 @@ pub struct Tools {
 impl Tools {
     /// Finds `ffmpeg` and `ffprobe` in the folder that `MILKGLASS_FFMPEG` names, else in `PATH`, and checks their
     /// version. Children are started through this very executable, which must hand
-    /// [`launcher::SUBCOMMAND`] to [`launcher::child_main`].
+    /// `launcher::SUBCOMMAND` to `launcher::child_main`.
     ///
     /// Under a `locked` policy only folders of `PATH` count that nobody but root can change: who sets the environment is not the
     /// owner, and what decodes the original and encodes the result could agree with each other.

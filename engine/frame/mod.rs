@@ -1,5 +1,5 @@
 //! THE TRUST BOUNDARY. Raw frames go in, redacted frames come out; the one function between them is
-//! [`RawFrame::redact`], and it wants a [`Cover`], which only the tracker builds (tests/imports.rs sees to it).
+//! `RawFrame::redact`, and it wants a `Cover`, which only the tracker builds (tests/imports.rs sees to it).
 //!
 //! Review this file line by line.
 

@@ -16,7 +16,7 @@ use crate::redact::{Mask, rasterise};
 /// Something that a changed policy would protect less.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Weakening {
-    /// The key, as in [`KEYS`](super::KEYS).
+    /// The key, as in [`KEYS`](crate::policy::KEYS).
     pub key: &'static str,
     /// What was, what would be, and which way is allowed.
     pub what: String,
