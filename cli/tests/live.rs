@@ -431,7 +431,7 @@ fn a_device_that_was_locked_once_runs_no_more_without_its_lock() {
     assert_eq!(live(&["--lock", &old]).0, Some(0));
     assert_eq!(live(&["--lock", &new]).0, Some(0));
     for (args, words) in [
-        (&open[..], "name the lock file with --lock"),
+        (&open[..], "name the lock file (lock, --lock)"),
         (&["--lock", &old], "an older one is refused"),
         (&["--lock", &foreign], "not this device's owner"),
         (&["--lock", &foreign, "--owner-key", &at("owner.pub")], "not this device's owner"),
