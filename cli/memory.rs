@@ -5,10 +5,14 @@ use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 
 use milkglass::FrameFormat;
 use milkglass::frame::available_memory;
+use milkglass::policy::Preset;
 
 use crate::outcome::Failure;
 
 const MIB: u64 = 1 << 20;
+/// The program itself with a runtime and the networks of `fast` and `balanced`, live: 42 to 99 MB, measured with frames of 320x240
+/// and 1280x720; with those of `careful` it is [`LOOKING`].
+const LIVE: u64 = 96 * MIB;
 /// Models, their runtime, the program itself.
 const OURSELVES: u64 = 192 * MIB;
 /// What the networks of the preset `careful`, with which stills are looked at, fill at their largest inputs: 460 MiB, measured.
@@ -164,14 +168,15 @@ pub fn of_a_decoded_still() -> u64 {
 }
 
 /// Buffers of a live pipeline, where the most it would take by itself does not fit; refuses when hardly any does.
-pub fn of_a_pipeline(format: &FrameFormat) -> Result<Option<usize>, Failure> {
+pub fn of_a_pipeline(format: &FrameFormat, preset: Preset) -> Result<Option<usize>, Failure> {
     const MOST: u64 = 64;
     const LEAST: u64 = 10;
+    let ourselves = if preset == Preset::Careful { LOOKING } else { LIVE };
     let frame = format.buffer_len() as u64;
-    let left = bound().saturating_sub(OURSELVES) / frame.max(1);
+    let left = bound().saturating_sub(ourselves) / frame.max(1);
     if left < LEAST {
         let (width, height) = format.size();
-        return Err(too_large(&format!("frames of {width}x{height}"), OURSELVES + LEAST * frame));
+        return Err(too_large(&format!("frames of {width}x{height}"), ourselves + LEAST * frame));
     }
     Ok((left < MOST).then(|| usize::try_from(left).unwrap_or(usize::MAX)))
 }

@@ -3,8 +3,8 @@
 //!     cargo run --release --features v4l2 --example quickstart -- /dev/video0 | ffplay -
 //!
 //! It needs the models (they come with the project) and is faster with ONNX Runtime (models/fetch-onnxruntime.sh). On a
-//! slow machine it refuses to start, and says what it needs: give the worst-case exposure that you can bear, in
-//! milliseconds, as a second argument.
+//! slow machine it refuses to start, and says what it needs: name a policy file as a second argument, with the worst-case
+//! exposure that you can bear (`max_gap = "2s"`) and whatever else is to be hidden (docs/POLICY.md).
 
 use std::io::{BufWriter, stdout};
 
@@ -15,9 +15,11 @@ use milkglass::{Media, Opening, Pipeline, Result};
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let device = arguments.next().unwrap_or("/dev/video0".into());
-    let exposure = arguments.next().unwrap_or("500".into());
-    let policy = format!("preset = 'fast'\nmax_gap = '{exposure}ms'");
-    let opening = Opening::builder().policy_text(policy, "policy").read()?;
+    let asked = match arguments.next() {
+        Some(file) => Opening::builder().policy_file(file),
+        None => Opening::builder().policy_text("preset = 'fast'", "policy"),
+    };
+    let opening = asked.read()?;
     let (detectors, _) = opening.load(Media::Live, opening.threads())?;
 
     let (source, format) = V4l2Source::open(&V4l2Config::new(device))?;

@@ -96,7 +96,7 @@ pub fn run(args: &LiveArgs) -> Result<Exit, Failure> {
     let evidence = evidence::open(args, opening.identity(PROGRAM, &loaded), &state)?;
     let pipeline = Pipeline::builder(policy, stream.format, camera.source)
         .fps(fps)
-        .buffers(memory::of_a_pipeline(&stream.format)?)
+        .buffers(memory::of_a_pipeline(&stream.format, opening.look(Media::Live).preset)?)
         .locked_memory(args.lock_memory)
         .privacy(control.privacy())
         .ladder(detectors)
