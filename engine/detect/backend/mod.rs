@@ -17,7 +17,7 @@ use ndarray::ArrayView4;
 
 use super::decode::{self, Output};
 use super::manifest::Manifest;
-use crate::error::{Cause, Error, ModelError, ModelKind, Result};
+use crate::error::{Cause, ModelError, ModelKind, Result};
 use crate::policy::BackendChoice;
 
 /// A network ready to run. Outputs come in the order of the decoder's names.
@@ -66,7 +66,7 @@ impl Backend {
     /// Chooses a backend; each network it loads uses `threads` threads. Says in the log what was chosen.
     ///
     /// # Errors
-    /// [`Error::Model`] when what was asked for cannot be had.
+    /// [`Error::Model`](crate::Error::Model) when what was asked for cannot be had.
     pub fn choose(choice: BackendChoice, threads: usize) -> Result<Backend> {
         Self::chosen(choice, threads, Allowed::Any)
     }
@@ -74,7 +74,7 @@ impl Backend {
     /// Chooses a backend whose library is `allowed`: it is compared *before* it is loaded, since loading runs code of it.
     ///
     /// # Errors
-    /// [`Error::Policy`] when another runtime alone is allowed; else as [`Backend::choose`].
+    /// [`Error::Policy`](crate::Error::Policy) when another runtime alone is allowed; else as [`Backend::choose`].
     pub fn choose_allowed(choice: BackendChoice, threads: usize, allowed: Allowed<'_>) -> Result<Backend> {
         Self::chosen(choice, threads, allowed)
     }
@@ -92,7 +92,9 @@ impl Backend {
                     return Ok(Backend { kind: Kind::Ort(runtime), threads, pin: None });
                 }
                 // With a lock nothing slower takes the place of what was refused.
-                Err(e) if choice == BackendChoice::Ort || matches!(e, Error::Policy(_)) => return Err(e),
+                Err(e) if choice == BackendChoice::Ort || matches!(e, crate::error::Error::Policy(_)) => {
+                    return Err(e);
+                }
                 Err(e) => Some(e.to_string()),
             },
         };
