@@ -63,20 +63,6 @@ fn rgba() -> RgbaImage {
     })
 }
 
-/// A PNG with one more chunk, after its header or before its end.
-fn with_chunk(png: &[u8], kind: &[u8; 4], data: &[u8], late: bool) -> Vec<u8> {
-    let body = [&kind[..], data].concat();
-    let crc = !body.iter().fold(u32::MAX, |crc, &byte| {
-        (0..8).fold(
-            crc ^ u32::from(byte),
-            |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 },
-        )
-    });
-    let chunk = [&(data.len() as u32).to_be_bytes()[..], &body, &crc.to_be_bytes()].concat();
-    let at = if late { png.len() - 12 } else { 33 };
-    [&png[..at], &chunk, &png[at..]].concat()
-}
-
 #[test]
 fn stills_of_every_kind() {
     let dir = tempfile::tempdir().unwrap();
@@ -146,7 +132,7 @@ fn transparent_colours_of_png() {
         let png = fs::read(at(name)).unwrap();
         // It has to stand between the palette and the pixels.
         let idat = png.windows(4).position(|w| w == b"IDAT").unwrap() - 4;
-        let one = with_chunk(&png, b"tRNS", &data, false);
+        let one = png_with_chunk(&png, b"tRNS", &data, false);
         let chunk = &one[33..33 + 12 + data.len()];
         // ffmpeg writes one of its own, which says that all is opaque.
         let own = png.windows(4).position(|w| w == b"tRNS").map(|at| at - 4);

@@ -14,19 +14,6 @@ fn png_with(png: &[u8], data: &[u8], late: bool) -> Vec<u8> {
     png_with_chunk(png, b"eXIf", data, late)
 }
 
-fn png_with_chunk(png: &[u8], kind: &[u8; 4], data: &[u8], late: bool) -> Vec<u8> {
-    let body = [kind, data].concat();
-    let crc = !body.iter().fold(u32::MAX, |crc, &byte| {
-        (0..8).fold(
-            crc ^ u32::from(byte),
-            |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 },
-        )
-    });
-    let chunk = [&(data.len() as u32).to_be_bytes()[..], &body, &crc.to_be_bytes()].concat();
-    let at = if late { png.len() - 12 } else { 33 };
-    [&png[..at], &chunk, &png[at..]].concat()
-}
-
 /// A lossless WebP in its long form, with an EXIF chunk.
 fn webp_with(webp: &[u8], size: (u32, u32), data: &[u8]) -> Vec<u8> {
     let mut body = b"WEBPVP8X\x0a\0\0\0\x08\0\0\0".to_vec();

@@ -391,3 +391,17 @@ pub fn tiff(size: (u32, u32), tags: &[(u16, &[u16])], pixels: &[u8]) -> Vec<u8> 
     let head = [b"II*\0\x08\0\0\0", &(count as u16).to_le_bytes()[..]].concat();
     [&head[..], &directory, &[0; 4], &long, pixels].concat()
 }
+
+/// A PNG with one more chunk, after its header or before its end.
+pub fn png_with_chunk(png: &[u8], kind: &[u8; 4], data: &[u8], late: bool) -> Vec<u8> {
+    let body = [kind, data].concat();
+    let crc = !body.iter().fold(u32::MAX, |crc, &byte| {
+        (0..8).fold(
+            crc ^ u32::from(byte),
+            |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 },
+        )
+    });
+    let chunk = [&(data.len() as u32).to_be_bytes()[..], &body, &crc.to_be_bytes()].concat();
+    let at = if late { png.len() - 12 } else { 33 };
+    [&png[..at], &chunk, &png[at..]].concat()
+}
